@@ -1,0 +1,241 @@
+// Package kmserr holds the errors of awskms-offline: one type, one table.
+//
+// Where AWS KMS has a name for a refusal the error carries that name (AWS KMS API Reference, "Common Errors" and the
+// errors of Verify, Sign, GetPublicKey and DescribeKey); where it has none the name is ours. The name alone decides the
+// exit code of the command line and the error code of the Notation plugin contract, by the table in this package, so that
+// every front end says the same thing about the same fact.
+//
+// The fact and the advice are two sentences. Error returns the fact; Hint, which a front end prints on a line of its
+// own, says what to do next.
+package kmserr
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Name is the name of an error, spelled as KMS spells its own: "NotFoundException".
+type Name string
+
+// The names. The comment of each group says where it is from.
+const (
+	// Names of AWS KMS.
+	NotFound             Name = "NotFoundException"
+	Disabled             Name = "DisabledException"
+	KMSInvalidState      Name = "KMSInvalidStateException"
+	InvalidKeyUsage      Name = "InvalidKeyUsageException"
+	InvalidSignature     Name = "KMSInvalidSignatureException"
+	UnsupportedOperation Name = "UnsupportedOperationException"
+	Validation           Name = "ValidationException"
+
+	// Names of our own: a decision about a key.
+	Ambiguous           Name = "AmbiguousKeyException"
+	KeyBlocked          Name = "KeyBlockedException"
+	KeyNotAllowed       Name = "KeyNotAllowedException"
+	AlgorithmNotAllowed Name = "AlgorithmNotAllowedException"
+	OutsideValidity     Name = "OutsideValidityException"
+	SnapshotExpired     Name = "SnapshotExpiredException"
+	Clock               Name = "ClockException"
+	KeyMaterialMismatch Name = "KeyMaterialMismatchException"
+
+	// Names of our own: our side failed, nothing was decided.
+	StoreIntegrity   Name = "StoreIntegrityException"
+	StoreAccess      Name = "StoreAccessException"
+	PolicyInvalid    Name = "PolicyInvalidException"
+	AuditUnavailable Name = "AuditUnavailableException"
+	DeadlineExceeded Name = "DeadlineExceededException"
+	Internal         Name = "InternalException"
+)
+
+// Exit codes of the command line.
+const (
+	ExitDone      = 0 // verified, or done
+	ExitRefused   = 1 // decided: no
+	ExitBadCall   = 2 // not readable as a question
+	ExitOurSide   = 3 // the system failed; nothing was decided
+	exitUnset     = 0
+	notationError = "ERROR"
+)
+
+// Entry is one row of the table: what a name means to each front end.
+type Entry struct {
+	Name Name
+	// Exit is the exit code of the command line: ExitRefused, ExitBadCall or ExitOurSide, never 0.
+	Exit int
+	// Notation is the error code of the Notation plugin contract (Notary Project, plugin-extensibility.md, "Error
+	// codes"), for errors that are no answer to a capability.
+	Notation string
+	// Meaning and Cure are one sentence each, for the documentation.
+	Meaning string
+	Cure    string
+}
+
+// table is in the order of the documentation. A name that is not here is treated as Internal.
+var table = []Entry{
+	{InvalidSignature, ExitRefused, "VALIDATION_ERROR",
+		"The signature is not one of this key over this message with this algorithm.",
+		"Check that the file, the key and --signing-algorithm are those used to sign, and that the file was not changed."},
+	{NotFound, ExitRefused, "VALIDATION_ERROR",
+		"No record of the key or alias is in the store.",
+		"Import the key with `awskms-offline keys import`, or use one of the names that the message lists."},
+	{Ambiguous, ExitRefused, "VALIDATION_ERROR",
+		"A bare key ID or alias is known in several accounts or Regions.",
+		"Use one of the full ARNs that the message lists."},
+	{Disabled, ExitRefused, "ACCESS_DENIED",
+		"The key was disabled in KMS when its state was recorded.",
+		"If it was enabled since, import its new describe-key output."},
+	{KMSInvalidState, ExitRefused, "ACCESS_DENIED",
+		"The recorded key state does not allow verification, for example PendingDeletion.",
+		"If the state changed since, import its new describe-key output."},
+	{InvalidKeyUsage, ExitRefused, "VALIDATION_ERROR",
+		"The key is not for signing, or the algorithm does not go with the key spec.",
+		"Use a key whose KeyUsage is SIGN_VERIFY and one of the algorithms that the message lists."},
+	{KeyBlocked, ExitRefused, "ACCESS_DENIED",
+		"The key is blocked in this store, by its ARN or by its key material.",
+		"Ask whoever blocked it; `awskms-offline keys show` tells the reason."},
+	{KeyNotAllowed, ExitRefused, "ACCESS_DENIED",
+		"The policy's list of allowed keys does not hold this key.",
+		"Add the key to the policy's grants, or use an allowed key."},
+	{AlgorithmNotAllowed, ExitRefused, "ACCESS_DENIED",
+		"The policy does not allow this signing algorithm or message type for this key.",
+		"Use one that the message lists, or change the policy."},
+	{OutsideValidity, ExitRefused, "ACCESS_DENIED",
+		"Now is before notBefore or after notAfter of the policy for this key.",
+		"Use a key that is valid now, or change the policy."},
+	{SnapshotExpired, ExitRefused, "ACCESS_DENIED",
+		"What is known of the key is older than the policy allows, or has no date.",
+		"Download the key again and import it."},
+	{Clock, ExitRefused, "ACCESS_DENIED",
+		"The clock of this machine stands before the time of the snapshot.",
+		"Set the clock."},
+	{KeyMaterialMismatch, ExitRefused, "VALIDATION_ERROR",
+		"The public key differs from the one recorded under this ARN; key material of a KMS key never changes.",
+		"Find out which of the two is genuine before anything else: one of them is not this KMS key."},
+	{UnsupportedOperation, ExitRefused, "VALIDATION_ERROR",
+		"What was asked cannot be verified offline, or not with this key.",
+		"Follow the message: it names the form that works."},
+	{Validation, ExitBadCall, "VALIDATION_ERROR",
+		"The call or one of its files cannot be read as a question.",
+		"Correct the flag, field or file that the message names."},
+	{StoreIntegrity, ExitOurSide, notationError,
+		"The key store is damaged, contradicts itself, or can be written by others.",
+		"Run `awskms-offline doctor` and follow what it says."},
+	{StoreAccess, ExitOurSide, notationError,
+		"The key store cannot be found, read or written.",
+		"Check the home's path and its permissions."},
+	{PolicyInvalid, ExitOurSide, notationError,
+		"A policy file is there but cannot be enforced.",
+		"Correct the policy file that the message names."},
+	{AuditUnavailable, ExitOurSide, notationError,
+		"The log that the policy requires cannot be written.",
+		"Make the log's folder writable and its disk not full."},
+	{DeadlineExceeded, ExitOurSide, "TIMEOUT",
+		"The answer was not ready before the deadline.",
+		"Try again; if it stays, look at the disk that holds the store."},
+	{Internal, ExitOurSide, notationError,
+		"A fault of this program; nothing was verified.",
+		"Report it with the text of the message."},
+}
+
+// Table returns a copy of the table, in the order of the documentation.
+func Table() []Entry { return append([]Entry(nil), table...) }
+
+// Lookup returns the row of n. An unknown name gets the row of Internal, so that no name ever maps to success.
+func Lookup(n Name) Entry {
+	for _, e := range table {
+		if e.Name == n {
+			return e
+		}
+	}
+	return Lookup(Internal)
+}
+
+// Error is every error this project's packages return about keys, messages, signatures, policy and store.
+type Error struct {
+	Name Name
+	// KeyARN is the key or alias ARN (or whatever identifier was asked for) the error is about; empty if none is known.
+	KeyARN string
+	// Fact is one sentence without a final period: what was found and, where that helps, what was expected.
+	Fact string
+	// Hint is what a person does next; empty if the fact says it all.
+	Hint string
+	// Cause is the error below, for errors.Is and errors.As; its text is not repeated by Error.
+	Cause error
+}
+
+// New returns an error with the fact formatted as by fmt.Sprintf.
+func New(n Name, format string, args ...any) *Error {
+	return &Error{Name: n, Fact: fmt.Sprintf(format, args...)}
+}
+
+// WithHint sets the hint and returns e.
+func (e *Error) WithHint(format string, args ...any) *Error {
+	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// WithKey sets the key the error is about, unless one is set, and returns e.
+func (e *Error) WithKey(arn string) *Error {
+	if e.KeyARN == "" {
+		e.KeyARN = arn
+	}
+	return e
+}
+
+// WithCause sets the error below and returns e.
+func (e *Error) WithCause(err error) *Error {
+	e.Cause = err
+	return e
+}
+
+// Error returns the name and the fact: "NotFoundException: no record of …". It is never empty: an empty errorMessage
+// would be taken for a yes by cosign.
+func (e *Error) Error() string {
+	name, fact := e.Name, e.Fact
+	if name == "" {
+		name = Internal
+	}
+	if fact == "" {
+		fact = Lookup(name).Meaning
+	}
+	return string(name) + ": " + fact
+}
+
+// Unwrap returns the error below.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// As returns err as an *Error. What is no *Error becomes Internal with err's text; nil stays nil.
+func As(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if errors.As(err, &e) && e != nil {
+		return e
+	}
+	return &Error{Name: Internal, Fact: err.Error(), Cause: err}
+}
+
+// Is reports whether err is, or wraps, an *Error of that name.
+func Is(err error, n Name) bool {
+	var e *Error
+	return errors.As(err, &e) && e != nil && e.Name == n
+}
+
+// ExitCode returns the exit code for err; 0 for nil. Several errors joined by errors.Join give the gravest: 3 over 2
+// over 1.
+func ExitCode(err error) int {
+	if err == nil {
+		return ExitDone
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		code := exitUnset
+		for _, one := range joined.Unwrap() {
+			code = max(code, ExitCode(one))
+		}
+		if code != exitUnset {
+			return code
+		}
+	}
+	return Lookup(As(err).Name).Exit
+}
