@@ -1,0 +1,75 @@
+// Package audit holds what is remembered of every decision. Decision is one line of the log; Log takes it.
+//
+// Member names follow AWS CloudTrail's where it has one (CloudTrail User Guide, "CloudTrail record contents").
+package audit
+
+import (
+	"context"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// Log takes decisions. Append returns once the line is where the log's promise says it is; an error means that it is
+// not. The verifier gives its answer only after Append has returned.
+type Log interface {
+	Append(context.Context, Decision) error
+	// Required reports whether an answer may be given only with its line written.
+	Required() bool
+}
+
+// Names of the questions, CloudTrail's eventName.
+const (
+	EventVerify       = "Verify"
+	EventAuthorizeKey = "AuthorizeKey"
+)
+
+// FrontEnd is the program that asked.
+type FrontEnd struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// File is one file that a decision rests on, as it was read.
+type File struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+}
+
+// Decision is one question and its answer. The zero value says "refused".
+type Decision struct {
+	EventTime kmskey.Time `json:"eventTime"`
+	EventName string      `json:"eventName"`
+	FrontEnd  FrontEnd    `json:"frontEnd"`
+
+	// Home is the folder used and how it was chosen.
+	Home         string `json:"home"`
+	HomeChosenBy string `json:"homeChosenBy"`
+
+	// Asked is the identifier as the caller gave it, KeyARN what it resolved to.
+	Asked        string   `json:"asked"`
+	KeyARN       string   `json:"keyArn,omitempty"`
+	KeySpec      string   `json:"keySpec,omitempty"`
+	PublicKey    string   `json:"publicKeySha256,omitempty"`
+	Fallback     bool     `json:"multiRegionFallback,omitzero"`
+	FallbackARNs []string `json:"fallbackArns,omitempty"`
+	Files        []File   `json:"files,omitempty"`
+
+	SigningAlgorithm string            `json:"signingAlgorithm,omitempty"`
+	MessageType      string            `json:"messageType,omitempty"`
+	InputSHA256      string            `json:"inputSha256,omitempty"` // of the input's bytes: message, digest or μ
+	InputBytes       int64             `json:"inputBytes,omitzero"`
+	SignatureSHA256  string            `json:"signatureSha256,omitempty"`
+	Options          map[string]string `json:"options,omitempty"` // that differed from their default
+
+	// The assurance: how good the knowledge was that the answer rests on.
+	SnapshotSource string      `json:"snapshotSource,omitempty"`
+	SnapshotTime   kmskey.Time `json:"snapshotTime,omitzero"`
+	StateTime      kmskey.Time `json:"stateTime,omitzero"`
+	KeyState       string      `json:"keyState,omitempty"`
+	PolicyRules    []string    `json:"policyRules,omitempty"`
+	Warnings       []string    `json:"warnings,omitempty"`
+
+	Verified     bool   `json:"verified"`
+	ErrorCode    string `json:"errorCode,omitempty"`
+	ErrorMessage string `json:"errorMessage,omitempty"`
+}

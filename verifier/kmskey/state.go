@@ -1,0 +1,81 @@
+package kmskey
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// KeyState is KMS's KeyState. The zero value, StateUnknown, means that the record holds no DescribeKey answer.
+type KeyState string
+
+// The key states (AWS KMS API Reference, KeyMetadata, KeyState).
+const (
+	StateUnknown           KeyState = ""
+	StateCreating          KeyState = "Creating"
+	StateEnabled           KeyState = "Enabled"
+	StateDisabled          KeyState = "Disabled"
+	StatePendingDeletion   KeyState = "PendingDeletion"
+	StatePendingImport     KeyState = "PendingImport"
+	StatePendingReplicaDel KeyState = "PendingReplicaDeletion"
+	StateUnavailable       KeyState = "Unavailable"
+	StateUpdating          KeyState = "Updating"
+)
+
+// Verifies reports whether KMS verifies with a key in this state.
+func (s KeyState) Verifies() bool { return s == StateEnabled || s == StateUpdating }
+
+// String returns KMS's name, or "unknown".
+func (s KeyState) String() string {
+	if s == StateUnknown {
+		return "unknown"
+	}
+	return string(s)
+}
+
+// Time is a moment as AWS writes it, a number of seconds since 1970 (AWS CLI v1) or ISO 8601 (v2), and as we write it,
+// RFC 3339 in UTC. The zero value is no time.
+type Time struct{ time.Time }
+
+// UnmarshalJSON reads both of AWS's forms.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	text := string(b)
+	if quoted, ok := strings.CutPrefix(text, `"`); ok {
+		text = strings.TrimSuffix(quoted, `"`)
+		for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700"} {
+			if at, err := time.Parse(layout, text); err == nil {
+				return t.set(at)
+			}
+		}
+		return fmt.Errorf("%q is no time in ISO 8601 with a zone, such as 2026-11-23T11:00:00Z", text)
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > 253402300799 {
+		return fmt.Errorf("%s is no time: expected ISO 8601 text or seconds since 1970", text)
+	}
+	whole, fraction := math.Modf(seconds)
+	return t.set(time.Unix(int64(whole), int64(math.Round(fraction*1000))*int64(time.Millisecond)))
+}
+
+func (t *Time) set(at time.Time) error {
+	at = at.UTC()
+	if at.Year() < 1970 || at.Year() > 9999 {
+		return fmt.Errorf("the year %d is outside 1970 to 9999", at.Year())
+	}
+	t.Time = at
+	return nil
+}
+
+// MarshalJSON writes RFC 3339 in UTC.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return []byte(`"` + t.UTC().Format(time.RFC3339Nano) + `"`), nil
+}
+
+// ParseTime reads RFC 3339 text, for flags.
+func ParseTime(text string) (Time, error) {
+	var t Time
+	err := t.UnmarshalJSON([]byte(strconv.Quote(text)))
+	return t, err
+}
