@@ -1,0 +1,143 @@
+package verifier
+
+import (
+	"context"
+
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// KeyRequest is the question of AuthorizeKey.
+type KeyRequest struct {
+	// KeyID is any of KMS's four forms.
+	KeyID string
+	// PublicKey is the DER SubjectPublicKeyInfo that must be that key's; empty where the caller has none to compare and
+	// asks for the key itself.
+	PublicKey []byte
+	// SigningAlgorithm must be permitted for the key; empty: at least one must be.
+	SigningAlgorithm kmskey.SigningAlgorithm
+	// SeparateState leaves key state and age out of the error and in Authorized.StateError, for a caller that answers
+	// two questions of a protocol with one reading of the store: Notation's TRUSTED_IDENTITY and REVOCATION_CHECK. The
+	// policy can take the separation back.
+	SeparateState bool
+	// RevocationSkipped says that the caller's own configuration leaves revocation out. State and age then fail the key
+	// itself, unless the policy says that they are to be ignored.
+	RevocationSkipped bool
+}
+
+// Authorized says that a public key is that KMS key and may be relied on. Only AuthorizeKey makes one; the zero value is
+// not authorized, in its state as well.
+type Authorized struct {
+	key      *kmskey.Key
+	line     audit.Decision
+	stateErr error
+}
+
+// Decision returns what was decided and what it rests on.
+func (a *Authorized) Decision() audit.Decision {
+	if a == nil {
+		return audit.Decision{}
+	}
+	return a.line
+}
+
+// ARN returns the key ARN that the identifier stands for, and the zero value for the zero Authorized.
+func (a *Authorized) ARN() kmskey.ARN {
+	if a == nil || a.key == nil {
+		return kmskey.ARN{}
+	}
+	arn, err := kmskey.ParseARN(a.line.KeyARN)
+	if err != nil {
+		return kmskey.ARN{}
+	}
+	return arn
+}
+
+// PublicKeyDER returns the key's DER SubjectPublicKeyInfo; nil for the zero Authorized.
+func (a *Authorized) PublicKeyDER() []byte {
+	if a == nil || a.key == nil {
+		return nil
+	}
+	return a.key.PublicKeyDER()
+}
+
+// StateError returns why the key's state or age refuses it, where KeyRequest.SeparateState was set; nil if they do not.
+func (a *Authorized) StateError() error {
+	if a == nil || a.key == nil {
+		return kmserr.New(kmserr.Internal, "nothing was authorized")
+	}
+	return a.stateErr
+}
+
+// AuthorizeKey decides whether the public key is that KMS key and may be relied on for signatures. A nil error is the
+// only yes.
+//
+// Whether the public key is that KMS key comes right after the resolution: KeyMaterialMismatchException then means
+// "another key", and every other refusal is about the matching key.
+func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorized, error) {
+	d := v.newDecision(audit.EventAuthorizeKey, req.KeyID)
+	var stateErr error
+	err := v.decide(ctx, d, func() error {
+		if err := v.resolve(d, req.KeyID); err != nil {
+			return err
+		}
+		if err := d.matchPublicKey(req.PublicKey); err != nil {
+			return err
+		}
+		if err := v.permit(d); err != nil {
+			return err
+		}
+		stateErr = d.checkState()
+		if stateErr == nil {
+			stateErr = d.checkAge()
+		}
+		if stateErr != nil {
+			if !d.mayWait(req) {
+				return stateErr
+			}
+			d.warn("%s", kmserr.As(stateErr).Fact)
+		}
+		if err := d.checkUsage(); err != nil {
+			return err
+		}
+		if req.SigningAlgorithm != "" {
+			d.line.SigningAlgorithm = string(req.SigningAlgorithm)
+			return d.checkAlgorithm(req.SigningAlgorithm)
+		}
+		if len(d.permitted()) == 0 {
+			return kmserr.New(kmserr.AlgorithmNotAllowed, "no signing algorithm is permitted for %s", d.found.Target).
+				WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Authorized{key: d.key(), line: d.line, stateErr: v.typed(stateErr, d)}, nil
+}
+
+func (d *decision) matchPublicKey(der []byte) error {
+	if len(der) == 0 {
+		return nil
+	}
+	fingerprint, spec, err := kmskey.FingerprintDER(der)
+	if err != nil {
+		return err
+	}
+	if key := d.key(); fingerprint != key.Fingerprint() {
+		return kmserr.New(kmserr.KeyMaterialMismatch, "the public key given (%s, SHA-256 %s) is not that of %s (%s, SHA-256 %s)",
+			spec, fingerprint, d.found.Target, key.Spec(), key.Fingerprint()).
+			WithHint("%s", kmserr.Lookup(kmserr.KeyMaterialMismatch).Cure)
+	}
+	return nil
+}
+
+// mayWait reports whether a refusal by state or age is not a refusal of the identity: told apart, or ignored by policy.
+func (d *decision) mayWait(req KeyRequest) bool {
+	may := req.SeparateState || req.RevocationSkipped
+	for _, r := range d.rules {
+		may = may && !r.StateFailsIdentity && (req.SeparateState || r.IgnoreStateWhenRevocationSkipped)
+	}
+	return may && len(d.rules) > 0
+}

@@ -1,0 +1,319 @@
+package verifier
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
+)
+
+// clockTolerance is how far the clock may stand before what the store knows without being called wrong.
+const clockTolerance = 5 * time.Minute
+
+// decision is one question on its way: what was read for it, once, and the line that will be logged.
+type decision struct {
+	now   time.Time
+	asked kmskey.Ref
+	found *keystore.Resolution
+	// rules holds what is in force for every ARN that takes part: the one asked for and those used.
+	rules []policy.Rules
+	line  audit.Decision
+}
+
+func (v *Verifier) newDecision(event, keyID string) *decision {
+	home := v.cfg.Store.Home()
+	d := &decision{now: v.cfg.Now()}
+	d.line = audit.Decision{
+		EventTime: kmskey.Time{Time: d.now.UTC()}, EventName: event, FrontEnd: v.cfg.FrontEnd,
+		Home: home.Path, HomeChosenBy: home.ChosenBy,
+		Asked: keyID, Options: map[string]string{}, Warnings: slices.Clone(v.cfg.Store.Warnings()),
+	}
+	return d
+}
+
+// resolve is steps 1 and 2: the identifier, and its record.
+func (v *Verifier) resolve(d *decision, keyID string) (err error) {
+	if d.asked, err = kmskey.ParseRef(keyID); err != nil {
+		return err
+	}
+	d.found, err = v.cfg.Store.Resolve(d.asked, keystore.ResolveOptions{ExactRegion: v.cfg.Policy.Store().ExactRegion})
+	if err != nil {
+		return err
+	}
+	if len(d.found.Entries) == 0 {
+		return kmserr.New(kmserr.Internal, "%s was resolved to no record", keyID)
+	}
+	key := d.key()
+	d.line.KeyARN = d.found.Target.String()
+	d.line.KeySpec, d.line.PublicKey = string(key.Spec()), key.Fingerprint()
+	if d.found.Alias != nil {
+		d.line.Files = append(d.line.Files, audit.File{Path: d.found.Alias.Path, SHA256: d.found.Alias.SHA256})
+	}
+	for _, e := range d.found.Entries {
+		// What a lookup returned is checked again to be what was asked for.
+		if e.Key.ARN() != d.found.Target && !d.found.Fallback || e.Key.ARN().KeyID != d.found.Target.KeyID ||
+			e.Key.Fingerprint() != key.Fingerprint() {
+			return kmserr.New(kmserr.StoreIntegrity, "the store answered with %s where %s was asked for", e.Key.ARN(), d.found.Target)
+		}
+		d.line.Files = append(d.line.Files, audit.File{Path: e.Path, SHA256: e.SHA256})
+		if d.found.Fallback {
+			d.line.FallbackARNs = append(d.line.FallbackARNs, e.Key.ARN().String())
+		}
+	}
+	if d.line.Fallback = d.found.Fallback; d.line.Fallback {
+		d.warn("%s has no record of its own; the records of its multi-Region replicas answered: %s", d.found.Target, kmskey.JoinNames(d.line.FallbackARNs))
+	}
+	record := key.Record()
+	d.line.SnapshotSource = record.Snapshot.Source
+	d.line.SnapshotTime, d.line.StateTime = record.Snapshot.Time, record.Snapshot.StateTime
+	d.line.KeyState = key.State().String()
+	return nil
+}
+
+func (d *decision) key() *kmskey.Key { return d.found.Entries[0].Key }
+
+func (d *decision) warn(format string, args ...any) {
+	d.line.Warnings = append(d.line.Warnings, fmt.Sprintf(format, args...))
+}
+
+// permit is step 3: blocks, the list of allowed keys, and the times of the policy.
+func (v *Verifier) permit(d *decision) error {
+	arns := []kmskey.ARN{d.found.Target}
+	for _, e := range d.found.Entries {
+		if e.Key.ARN() != d.found.Target {
+			arns = append(arns, e.Key.ARN())
+		}
+	}
+	blocks, err := v.cfg.Store.Blocks(arns, d.key().Fingerprint())
+	if err != nil {
+		return err
+	}
+	if len(blocks) > 0 {
+		b := blocks[0]
+		return kmserr.New(kmserr.KeyBlocked, "the key is blocked here%s%s", clause(" by ", b.By), clause(": ", b.Reason)).
+			WithHint("%s", kmserr.Lookup(kmserr.KeyBlocked).Cure)
+	}
+	d.rules = nil
+	for _, arn := range arns {
+		r, err := v.cfg.Policy.Rules(policy.Subject{Asked: d.asked, ARN: arn, Fingerprint: d.key().Fingerprint()})
+		if err != nil {
+			return kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", arn, err).WithCause(err)
+		}
+		d.rules = append(d.rules, r)
+		d.line.PolicyRules = append(d.line.PolicyRules, r.Applied...)
+	}
+	for _, r := range d.rules {
+		switch {
+		case r.Excluded != "":
+			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithHint("%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure)
+		case r.Sources != nil && !slices.Contains(r.Sources, d.line.SnapshotSource):
+			return kmserr.New(kmserr.KeyNotAllowed, "the record's source is %q, and the policy allows %s", d.line.SnapshotSource, kmskey.JoinNames(r.Sources))
+		}
+		if !r.NotBefore.IsZero() || !r.NotAfter.IsZero() {
+			if err := d.checkClock(); err != nil {
+				return err
+			}
+		}
+		if !r.NotBefore.IsZero() && d.now.Before(r.NotBefore) || !r.NotAfter.IsZero() && d.now.After(r.NotAfter) {
+			return kmserr.New(kmserr.OutsideValidity, "now is %s, and the policy lets this key verify from %s to %s",
+				stamp(d.now), stamp(r.NotBefore), stamp(r.NotAfter)).WithHint("%s", kmserr.Lookup(kmserr.OutsideValidity).Cure)
+		}
+	}
+	return nil
+}
+
+// checkState is step 4, for every record used: the state of the snapshot, and its dates.
+func (d *decision) checkState() error {
+	for _, e := range d.found.Entries {
+		record, arn := e.Key.Record(), e.Key.ARN()
+		state := e.Key.State()
+		if m := record.KeyMetadata; m != nil {
+			for _, end := range []struct {
+				name string
+				at   kmskey.Time
+			}{{"DeletionDate", m.DeletionDate}, {"ValidTo", m.ValidTo}} {
+				if !end.at.IsZero() && !d.now.Before(end.at.Time) {
+					return kmserr.New(kmserr.KMSInvalidState, "%s is %s with the %s %s, which is past", arn, state, end.name, stamp(end.at.Time)).
+						WithHint("%s", kmserr.Lookup(kmserr.KMSInvalidState).Cure)
+				}
+			}
+		}
+		for _, r := range d.rules {
+			if err := stateVerifies(arn, state, record, r); err != nil {
+				return err
+			}
+		}
+		if state == kmskey.StateUnknown {
+			d.warn("the key state of %s is not known: its record holds no describe-key answer", arn)
+		}
+	}
+	return nil
+}
+
+func stateVerifies(arn kmskey.ARN, state kmskey.KeyState, record kmskey.Record, r policy.Rules) error {
+	if state == kmskey.StateUnknown {
+		if r.RequireKnownState {
+			return kmserr.New(kmserr.KMSInvalidState, "the key state of %s is not known, and the policy demands a known one", arn).
+				WithHint("Import the key's describe-key output.")
+		}
+		return nil
+	}
+	if r.KeyStates == nil && state.Verifies() || slices.Contains(r.KeyStates, state) {
+		return nil
+	}
+	since := ""
+	if at := record.Snapshot.StateTime; !at.IsZero() {
+		since = " at " + stamp(at.Time)
+	}
+	if state == kmskey.StateDisabled {
+		return kmserr.New(kmserr.Disabled, "%s is disabled: KMS said so%s", arn, since).WithHint("%s", kmserr.Lookup(kmserr.Disabled).Cure)
+	}
+	deletion := ""
+	if at := record.KeyMetadata.DeletionDate; !at.IsZero() {
+		deletion = ", to be deleted on " + stamp(at.Time)
+	}
+	return kmserr.New(kmserr.KMSInvalidState, "%s is %s%s: KMS said so%s", arn, state, deletion, since).
+		WithHint("%s", kmserr.Lookup(kmserr.KMSInvalidState).Cure)
+}
+
+// checkAge is step 5: the oldest part of what the answer rests on.
+func (d *decision) checkAge() error {
+	var limit time.Duration
+	for _, r := range d.rules {
+		if r.MaxSnapshotAge > 0 && (limit == 0 || r.MaxSnapshotAge < limit) {
+			limit = r.MaxSnapshotAge
+		}
+	}
+	if limit == 0 {
+		if err := d.checkClock(); err != nil {
+			d.warn("%s", kmserr.As(err).Fact)
+		}
+		return nil
+	}
+	if err := d.checkClock(); err != nil {
+		return err
+	}
+	for _, part := range d.parts() {
+		if part.at.IsZero() {
+			return kmserr.New(kmserr.SnapshotExpired, "%s has no date, and the policy allows an age of %s at most", part.name, limit).
+				WithHint("%s", kmserr.Lookup(kmserr.SnapshotExpired).Cure)
+		}
+		if age := d.now.Sub(part.at.Time); age > limit {
+			return kmserr.New(kmserr.SnapshotExpired, "%s is of %s, %s old, and the policy allows %s", part.name, stamp(part.at.Time), age.Round(time.Minute), limit).
+				WithHint("%s", kmserr.Lookup(kmserr.SnapshotExpired).Cure)
+		}
+	}
+	return nil
+}
+
+type part struct {
+	name string
+	at   kmskey.Time
+}
+
+// parts are the dated things that an answer rests on.
+func (d *decision) parts() []part {
+	var parts []part
+	if d.found.Alias != nil {
+		parts = append(parts, part{"the snapshot of " + d.found.Alias.ARN.Alias, d.found.Alias.Time})
+	}
+	for _, e := range d.found.Entries {
+		record := e.Key.Record()
+		parts = append(parts, part{"the snapshot of " + e.Key.ARN().String(), record.Snapshot.Time})
+		if record.KeyMetadata != nil {
+			parts = append(parts, part{"the key state of " + e.Key.ARN().String(), record.Snapshot.StateTime})
+		}
+	}
+	return parts
+}
+
+// checkClock finds a clock that stands before what the store knows.
+func (d *decision) checkClock() error {
+	for _, part := range d.parts() {
+		if !part.at.IsZero() && part.at.Sub(d.now) > clockTolerance {
+			return kmserr.New(kmserr.Clock, "the clock says %s, but %s is of %s", stamp(d.now), part.name, stamp(part.at.Time)).
+				WithHint("%s", kmserr.Lookup(kmserr.Clock).Cure)
+		}
+	}
+	return nil
+}
+
+// checkUsage is step 6.
+func (d *decision) checkUsage() error {
+	for _, e := range d.found.Entries {
+		if usage := e.Key.Usage(); usage != kmskey.SignVerify {
+			return kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", e.Key.ARN(), usage, kmskey.SignVerify).
+				WithHint("%s", kmserr.Lookup(kmserr.InvalidKeyUsage).Cure)
+		}
+	}
+	return nil
+}
+
+// permitted returns the algorithms that every record used lists and every rule allows.
+func (d *decision) permitted() []kmskey.SigningAlgorithm {
+	var all []kmskey.SigningAlgorithm
+	for _, a := range d.key().SigningAlgorithms() {
+		if d.permits(a) {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+func (d *decision) permits(a kmskey.SigningAlgorithm) bool {
+	for _, e := range d.found.Entries {
+		if !slices.Contains(e.Key.SigningAlgorithms(), a) {
+			return false
+		}
+	}
+	for _, r := range d.rules {
+		if r.SigningAlgorithms != nil && !slices.Contains(r.SigningAlgorithms, a) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkAlgorithm is step 7 for one named algorithm.
+func (d *decision) checkAlgorithm(a kmskey.SigningAlgorithm) error {
+	spec := d.key().Spec()
+	switch {
+	case !a.Known():
+		return kmserr.New(kmserr.Validation, "the signing algorithm %q is none of KMS's: %s", string(a), kmskey.JoinNames(kmskey.SigningAlgorithms))
+	case !slices.Contains(spec.SigningAlgorithms(), a):
+		return kmserr.New(kmserr.InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s", a, spec).
+			WithHint("This key takes %s.", kmskey.JoinNames(d.permitted()))
+	case !slices.Contains(d.key().SigningAlgorithms(), a):
+		return kmserr.New(kmserr.InvalidKeyUsage, "the record of %s lists %s, not %s", d.key().ARN(), kmskey.JoinNames(d.key().SigningAlgorithms()), a)
+	case !d.permits(a):
+		return kmserr.New(kmserr.AlgorithmNotAllowed, "%s is not allowed for this key, which leaves: %s", a, orNone(d.permitted())).
+			WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
+	}
+	return nil
+}
+
+func orNone[T ~string](names []T) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return kmskey.JoinNames(names)
+}
+
+func clause(lead, text string) string {
+	if text == "" {
+		return ""
+	}
+	return lead + text
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "any time"
+	}
+	return t.UTC().Format(time.RFC3339)
+}

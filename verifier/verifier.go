@@ -1,0 +1,152 @@
+// Package verifier is the one door: every front end asks here, and only here is decided.
+//
+// Two questions, two types. Verify answers "this signature, over this message, by this key, permitted". AuthorizeKey
+// answers "this public key is that KMS key, and it may be relied on", for callers whose own core checks the signature.
+// A nil error is the only yes; a result is non-nil if and only if the error is nil, and neither result can be made
+// outside this package. Every error is a *kmserr.Error.
+//
+// The order of a decision is fixed, and Verify reads as that list: resolve, permit, state, age, usage, algorithm,
+// signature, log. The network is never used.
+package verifier
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
+)
+
+// Config is what a Verifier is made of.
+type Config struct {
+	// Store holds the keys. Required.
+	Store *keystore.Store
+	// Policy is in force. Required: policy.None{} where there is none.
+	Policy policy.Policy
+	// Log takes every decision; nil keeps none.
+	Log audit.Log
+	// FrontEnd is the program that asks, for the log.
+	FrontEnd audit.FrontEnd
+	// Now is read once a decision; nil stands for time.Now.
+	Now func() time.Time
+	// MaxMessage limits, in bytes, messages that an algorithm must hold in memory (pure Ed25519, ML-DSA); 0 stands for
+	// the default of 256 MiB.
+	MaxMessage int64
+}
+
+// Verifier decides. It is safe for use by several goroutines.
+type Verifier struct {
+	cfg Config
+}
+
+// New returns a Verifier of the given parts.
+func New(cfg Config) (*Verifier, error) {
+	if cfg.Store == nil || cfg.Policy == nil {
+		return nil, kmserr.New(kmserr.Internal, "a verifier needs a store and a policy")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Verifier{cfg: cfg}, nil
+}
+
+// Options say how Open finds and reads the home.
+type Options struct {
+	// Home is the folder asked for, with HomeOption, the name of the flag or option it came from. Nil: found by the
+	// rules of keystore.Locate.
+	Home       *string
+	HomeOption string
+	// UnsafeStorePermissions takes a store that others could write.
+	UnsafeStorePermissions bool
+	FrontEnd               audit.FrontEnd
+	MaxMessage             int64
+}
+
+// Open finds the home, loads the policies, opens the store and returns a Verifier over them. Close it after use.
+func Open(o Options) (*Verifier, error) {
+	home, err := keystore.Locate(o.Home, o.HomeOption)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := policy.Load(home.Path, keystore.MachineFolder())
+	if err != nil {
+		return nil, err
+	}
+	store, err := keystore.Open(home, keystore.Options{
+		UnsafePermissions: o.UnsafeStorePermissions,
+		StrictPermissions: rules.Store().StrictPermissions,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return New(Config{Store: store, Policy: rules, FrontEnd: o.FrontEnd, MaxMessage: o.MaxMessage})
+}
+
+// Close releases the store.
+func (v *Verifier) Close() error { return v.cfg.Store.Close() }
+
+// Store returns the store that the verifier reads.
+func (v *Verifier) Store() *keystore.Store { return v.cfg.Store }
+
+// decide runs one decision: it guards against panics, lets body decide, and writes the log line before the answer is
+// given. The decision says Verified only here, after body has returned no error.
+func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) (err error) {
+	err = guarded(body)
+	if err == nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	err = v.typed(err, d)
+	d.line.Verified = err == nil
+	if err != nil {
+		refusal := kmserr.As(err)
+		d.line.ErrorCode, d.line.ErrorMessage = string(refusal.Name), refusal.Fact
+	}
+	if v.cfg.Log == nil {
+		return err
+	}
+	logErr := v.cfg.Log.Append(ctx, d.line)
+	if logErr == nil {
+		return err
+	}
+	if !v.cfg.Log.Required() {
+		d.warn("the decision was not logged: %v", logErr)
+		return err
+	}
+	d.line.Verified = false
+	return kmserr.New(kmserr.AuditUnavailable, "the log that the policy requires cannot be written: %v", logErr).
+		WithHint("%s", kmserr.Lookup(kmserr.AuditUnavailable).Cure).WithCause(errors.Join(logErr, err))
+}
+
+// guarded turns a panic into an error.
+func guarded(body func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = kmserr.New(kmserr.Internal, "the verification stopped: %v", r).
+				WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure)
+		}
+	}()
+	return body()
+}
+
+// typed makes every error a *kmserr.Error that names the key.
+func (v *Verifier) typed(err error, d *decision) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		if !kmserr.Is(err, kmserr.DeadlineExceeded) {
+			err = kmserr.New(kmserr.DeadlineExceeded, "the decision was not ready when its time was over (%v)", err).WithCause(err)
+		}
+	}
+	e := kmserr.As(err)
+	if e.KeyARN == "" {
+		e.KeyARN = d.line.KeyARN
+	}
+	if e.KeyARN == "" {
+		e.KeyARN = d.line.Asked
+	}
+	return e
+}

@@ -1,0 +1,223 @@
+package verifier
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"slices"
+
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/internal/rawverify"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// Request is the question of Verify.
+type Request struct {
+	// KeyID is any of KMS's four forms.
+	KeyID string
+	// SigningAlgorithm may be left empty where the key spec has exactly one: ECC_NIST and secp256k1, ML-DSA, SM2.
+	SigningAlgorithm kmskey.SigningAlgorithm
+	// MessageType says what Message is, not how KMS was called; empty: the message itself, for every algorithm.
+	MessageType kmskey.MessageType
+	// Message is read once, to its end, as a stream where the algorithm permits.
+	Message io.Reader
+	// Signature is in KMS's encoding: DER for ECDSA and SM2, raw bytes otherwise.
+	Signature []byte
+	// DistinguishingID and ENTL are for SM2 and a message.
+	DistinguishingID kmskey.DistinguishingID
+	ENTL             kmskey.ENTL
+}
+
+// Verified says that a signature was verified and permitted. Only Verify makes one; the zero value is not verified.
+type Verified struct{ line audit.Decision }
+
+// Decision returns what was decided and what it rests on.
+func (r *Verified) Decision() audit.Decision {
+	if r == nil {
+		return audit.Decision{}
+	}
+	return r.line
+}
+
+// Verify decides whether the signature is of that key over that message and may be relied on. A nil error is the only
+// yes. The decision that comes with an error is for display and is never Verified.
+func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
+	d := v.newDecision(audit.EventVerify, req.KeyID)
+	sum := sha256.Sum256(req.Signature)
+	d.line.SignatureSHA256 = hex.EncodeToString(sum[:])
+	d.line.MessageType = string(req.MessageType)
+
+	err := v.decide(ctx, d, func() error {
+		if err := v.resolve(d, req.KeyID); err != nil {
+			return err
+		}
+		if err := v.permit(d); err != nil {
+			return err
+		}
+		if err := d.checkState(); err != nil {
+			return err
+		}
+		if err := d.checkAge(); err != nil {
+			return err
+		}
+		if err := d.checkUsage(); err != nil {
+			return err
+		}
+		algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm)
+		if err != nil {
+			return err
+		}
+		d.line.SigningAlgorithm = string(algorithm)
+		opts, err := d.sm2Options(req)
+		if err != nil {
+			return err
+		}
+		if err := d.checkMessageType(algorithm, req.MessageType); err != nil {
+			return err
+		}
+		opts.MaxMessage = v.cfg.MaxMessage
+		if req.Message == nil {
+			return kmserr.New(kmserr.Validation, "there is no message")
+		}
+		facts, err := rawverify.Verify(ctx, d.key().Material(), algorithm, req.MessageType, req.Message, req.Signature, opts)
+		d.line.InputBytes = facts.Bytes
+		if facts.Bytes > 0 || err == nil {
+			d.line.InputSHA256 = hex.EncodeToString(facts.SHA256[:])
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Verified{line: d.line}, nil
+}
+
+// chooseAlgorithm is step 7: the one that was named, or the only one that the spec has. Nothing is tried in turn.
+func (d *decision) chooseAlgorithm(named kmskey.SigningAlgorithm) (kmskey.SigningAlgorithm, error) {
+	if named == "" {
+		all := d.key().Spec().SigningAlgorithms()
+		if len(all) != 1 {
+			return "", kmserr.New(kmserr.Validation, "no signing algorithm is given, and a key of spec %s has several", d.key().Spec()).
+				WithHint("Give --signing-algorithm, one of: %s.", orNone(d.permitted()))
+		}
+		named = all[0]
+	}
+	return named, d.checkAlgorithm(named)
+}
+
+func (d *decision) checkMessageType(a kmskey.SigningAlgorithm, t kmskey.MessageType) error {
+	if t != kmskey.MessageTypeUnset && !slices.Contains(kmskey.MessageTypes, t) {
+		return kmserr.New(kmserr.Validation, "the message type %q is none of KMS's: %s", string(t), kmskey.JoinNames(kmskey.MessageTypes))
+	}
+	effective := t
+	if t == kmskey.MessageTypeUnset {
+		effective = kmskey.Raw
+	}
+	for _, r := range d.rules {
+		if r.MessageTypes != nil && !slices.Contains(r.MessageTypes, effective) {
+			return kmserr.New(kmserr.AlgorithmNotAllowed, "the message type %s is not allowed for this key, which leaves: %s", effective, orNone(r.MessageTypes)).
+				WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
+		}
+	}
+	return nil
+}
+
+// sm2Options settles the distinguishing ID: policy's, else the caller's, else the record's, else the default.
+func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
+	opts := rawverify.Options{DistinguishingID: req.DistinguishingID, ENTL: req.ENTL}
+	key := d.key()
+	if key.Spec() != kmskey.SM2 {
+		if req.DistinguishingID.Given() || req.ENTL != kmskey.ENTLStandard {
+			return opts, kmserr.New(kmserr.Validation, "a distinguishing ID is for SM2 keys, and this key is of spec %s", key.Spec()).
+				WithHint("Leave the SM2 options out, or name an SM2 key.")
+		}
+		return opts, nil
+	}
+	// A digest holds its ID already.
+	if req.MessageType == kmskey.Digest {
+		return opts, nil
+	}
+	for _, r := range d.rules {
+		pinned := r.DistinguishingID
+		if !pinned.Given() {
+			continue
+		}
+		if opts.DistinguishingID.Given() && opts.DistinguishingID != pinned {
+			return opts, kmserr.New(kmserr.Validation, "the distinguishing ID %q was asked for, but the policy fixes %q for this key", opts.DistinguishingID, pinned)
+		}
+		opts.DistinguishingID = pinned
+	}
+	if !opts.DistinguishingID.Given() {
+		opts.DistinguishingID = key.DistinguishingID()
+	}
+	if opts.DistinguishingID.Given() && opts.DistinguishingID.String() != kmskey.DefaultDistinguishingID {
+		d.line.Options["distinguishing-id"] = opts.DistinguishingID.String()
+	}
+	if opts.ENTL != kmskey.ENTLStandard {
+		for _, r := range d.rules {
+			if !r.AllowJavaHelperENTL {
+				return opts, kmserr.New(kmserr.AlgorithmNotAllowed, "the ENTL rule %s is not allowed by the policy", opts.ENTL)
+			}
+		}
+		d.line.Options["sm2-entl"] = opts.ENTL.String()
+	}
+	return opts, nil
+}
+
+// DigestRequest is the question of Digest.
+type DigestRequest struct {
+	KeyID            string
+	SigningAlgorithm kmskey.SigningAlgorithm
+	Message          io.Reader
+	DistinguishingID kmskey.DistinguishingID
+	ENTL             kmskey.ENTL
+}
+
+// Digested is what to hand to KMS Sign.
+type Digested struct {
+	KeyARN           kmskey.ARN
+	SigningAlgorithm kmskey.SigningAlgorithm
+	// MessageType is kmskey.Digest, or kmskey.ExternalMu for ML-DSA.
+	MessageType kmskey.MessageType
+	Bytes       []byte
+}
+
+// Digest computes what to hand to KMS Sign instead of the message: the hash, SM2's e with the key and distinguishing ID in
+// it, ML-DSA's μ. It decides nothing about a signature and asks for a usable key all the same, so that nobody signs with
+// one that will not verify.
+func (v *Verifier) Digest(ctx context.Context, req DigestRequest) (*Digested, error) {
+	d := v.newDecision("Digest", req.KeyID)
+	var out *Digested
+	err := guarded(func() error {
+		if err := v.resolve(d, req.KeyID); err != nil {
+			return err
+		}
+		if err := v.permit(d); err != nil {
+			return err
+		}
+		if err := d.checkUsage(); err != nil {
+			return err
+		}
+		algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm)
+		if err != nil {
+			return err
+		}
+		opts, err := d.sm2Options(Request{DistinguishingID: req.DistinguishingID, ENTL: req.ENTL})
+		if err != nil {
+			return err
+		}
+		opts.MaxMessage = v.cfg.MaxMessage
+		digest, typ, err := rawverify.Digest(ctx, d.key().Material(), algorithm, req.Message, opts)
+		if err != nil {
+			return err
+		}
+		out = &Digested{KeyARN: d.key().ARN(), SigningAlgorithm: algorithm, MessageType: typ, Bytes: digest}
+		return nil
+	})
+	if err = v.typed(err, d); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
