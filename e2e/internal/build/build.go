@@ -1,0 +1,168 @@
+// Package build builds the programs that the end-to-end tests and the demo run: the real clients, from the versions
+// that e2e/go.mod pins, and our own binaries, from the main module.
+//
+// It calls the go command. All is built without cgo, as it is released.
+package build
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Client is a program of others that verifies signatures with our plugins.
+type Client struct {
+	// Name of the binary.
+	Name string
+	// Module is where its version is looked up, Package its main package. Both are pinned by e2e/go.mod and go.sum.
+	Module, Package string
+}
+
+// Clients are all clients.
+var Clients = []Client{
+	{Name: "notation", Module: "github.com/notaryproject/notation", Package: "github.com/notaryproject/notation/cmd/notation"},
+}
+
+// Products are our own binaries, by the names of their folders below cmd.
+var Products = []string{"awskms-offline", "notation-awskms-offline"}
+
+// heartbeat is how long a build may be silent.
+const heartbeat = 5 * time.Second
+
+// ClientPath is where the client's binary is, once built. root is the main module's folder.
+func ClientPath(root, name string) string {
+	return filepath.Join(root, ".cache", "clients", Executable(name))
+}
+
+// Executable adds what the system wants at the end of a program's name.
+func Executable(name string) string {
+	if runtime.GOOS == "windows" {
+		return name + ".exe"
+	}
+	return name
+}
+
+// EnsureClients builds the clients that are not built yet from the same go.mod, go.sum and Go release. One line a build,
+// and one every few seconds while it lasts, goes to progress.
+func EnsureClients(root string, progress io.Writer) error {
+	stamp, err := pins(root)
+	if err != nil {
+		return err
+	}
+	for _, c := range Clients {
+		path := ClientPath(root, c.Name)
+		stampPath := path + ".stamp"
+		old, err := os.ReadFile(stampPath)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if _, err := os.Stat(path); err == nil && string(old) == stamp {
+			continue
+		}
+		if err := buildClient(root, c, path, progress); err != nil {
+			return err
+		}
+		if err := os.WriteFile(stampPath, []byte(stamp), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pins is the hash of what decides a client's binary.
+func pins(root string) (string, error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	for _, name := range []string{"go.mod", "go.sum"} {
+		data, err := os.ReadFile(filepath.Join(root, "e2e", name))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %x\n", name, sha256.Sum256(data))
+	}
+	return hex.EncodeToString(h.Sum(nil)) + "\n", nil
+}
+
+func buildClient(root string, c Client, path string, progress io.Writer) error {
+	e2e := filepath.Join(root, "e2e")
+	version, err := goCommand(e2e, "list", "-m", "-f", "{{.Version}}", c.Module).Output()
+	if err != nil {
+		return fmt.Errorf("looking up the version of %s: %w", c.Module, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	// Built beside its place and renamed, so that a build that runs at the same time, or breaks, leaves no half a binary.
+	temporary, err := os.MkdirTemp(filepath.Dir(path), c.Name+"-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temporary)
+	made := filepath.Join(temporary, filepath.Base(path))
+	what := c.Name + " " + strings.TrimSpace(string(version))
+	if err := run(progress, what, goCommand(e2e, "build", "-trimpath", "-o", made, c.Package)); err != nil {
+		return err
+	}
+	return os.Rename(made, path)
+}
+
+// EnsureProducts builds our binaries into dir.
+func EnsureProducts(root, dir string, progress io.Writer) error {
+	args := []string{"build", "-trimpath", "-o", dir + string(filepath.Separator)}
+	for _, name := range Products {
+		args = append(args, "./cmd/"+name)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return run(progress, strings.Join(Products, " and "), goCommand(root, args...))
+}
+
+// Package builds one main package of the e2e module, such as a plugin that misbehaves for a test.
+func Package(root, pkg, path string, progress io.Writer) error {
+	return run(progress, filepath.Base(path), goCommand(filepath.Join(root, "e2e"), "build", "-trimpath", "-o", path, pkg))
+}
+
+func goCommand(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	return cmd
+}
+
+// run runs the go command; what it printed is in the error.
+func run(progress io.Writer, what string, cmd *exec.Cmd) error {
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	start := time.Now()
+	fmt.Fprintf(progress, "building %s …\n", what)
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("building %s: %w", what, err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	ticker := time.NewTicker(heartbeat)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				return fmt.Errorf("building %s: %w\n%s", what, err, output.Bytes())
+			}
+			fmt.Fprintf(progress, "built %s in %.1f s\n", what, time.Since(start).Seconds())
+			return nil
+		case <-ticker.C:
+			fmt.Fprintf(progress, "  … still building %s: %.0f s\n", what, time.Since(start).Seconds())
+		}
+	}
+}
