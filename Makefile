@@ -1,0 +1,56 @@
+# What each target does is said in CONTRIBUTING.md. Everything needs only Go, git and make.
+export CGO_ENABLED = 0
+GO ?= go
+FUZZTIME ?= 60s
+# Each fuzz target's share of `make test`: enough to notice a parser that broke, not to look for news.
+FUZZ_BRIEF ?= 3s
+SYSTEMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.PHONY: build demo test unit e2e lint vet cross clients bench fuzz fuzz-brief generate clean
+
+build:
+	$(GO) build -trimpath -o bin/ ./cmd/...
+
+demo:
+	cd e2e && $(GO) run ./demo
+
+test: vet unit cross e2e fuzz-brief
+
+unit:
+	$(GO) test ./...
+
+e2e:
+	cd e2e && $(GO) test ./...
+
+vet:
+	@unformatted="$$(gofmt -l cmd internal plugin verifier e2e)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	cd e2e && $(GO) vet ./...
+
+lint:
+	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+
+cross:
+	@for system in $(SYSTEMS); do \
+	  echo "cross-compile $$system"; \
+	  GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) build -trimpath -o /dev/null ./... || exit 1; \
+	done
+	GOOS=windows $(GO) vet ./...
+
+clients:
+	cd e2e && $(GO) run ./clients
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+
+fuzz:
+	$(GO) run ./internal/fuzzall -time $(FUZZTIME)
+
+fuzz-brief:
+	$(GO) run ./internal/fuzzall -time $(FUZZ_BRIEF)
+
+generate:
+	cd e2e && $(GO) generate ./...
+
+clean:
+	rm -rf bin .cache

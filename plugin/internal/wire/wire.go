@@ -1,0 +1,86 @@
+// Package wire is what both plugin protocols share: bounded input that is always drained, a deadline of our own, a guard
+// against panics, and exactly one answer.
+package wire
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// MaxRequest is the longest request read, in bytes. Notation bounds signature envelopes to 4 MiB.
+const MaxRequest = 4 << 20
+
+// maxDrain bounds what is read and thrown away behind a request that is too long, so that its writer is not cut off
+// with a broken pipe and no reason.
+const maxDrain = 64 << 20
+
+// ReadRequest reads r to its end, at most MaxRequest bytes. More is a ValidationException.
+func ReadRequest(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, MaxRequest+1))
+	if err != nil {
+		return nil, kmserr.New(kmserr.Validation, "the request cannot be read from standard input: %v", err).WithCause(err)
+	}
+	if len(data) > MaxRequest {
+		_, _ = io.CopyN(io.Discard, r, maxDrain) // the answer is a refusal either way
+		return nil, kmserr.New(kmserr.Validation, "the request is longer than the %d bytes allowed", MaxRequest)
+	}
+	return data, nil
+}
+
+// Run calls work and waits for it, at most for limit. A panic becomes an InternalException, the end of the time a
+// DeadlineExceededException; then whatever work would still answer is lost, and its goroutine with the process.
+func Run[T any](ctx context.Context, limit time.Duration, work func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	type outcome struct {
+		answer T
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		finished := false
+		defer func() {
+			// recover alone would miss panic(nil) of older builds and runtime.Goexit; "did not finish" misses nothing.
+			if r := recover(); !finished {
+				var none T
+				o = outcome{none, kmserr.New(kmserr.Internal, "the plugin stopped: %v", r).
+					WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure)}
+			}
+			done <- o
+		}()
+		o.answer, o.err = work(ctx)
+		finished = true
+	}()
+	var none T
+	select {
+	case o := <-done:
+		if o.err != nil {
+			return none, o.err
+		}
+		return o.answer, nil
+	case <-ctx.Done():
+		e := kmserr.New(kmserr.DeadlineExceeded, "no answer within %s", limit).
+			WithHint("%s", kmserr.Lookup(kmserr.DeadlineExceeded).Cure).WithCause(ctx.Err())
+		if errors.Is(ctx.Err(), context.Canceled) {
+			e.Fact = "the call was cancelled"
+		}
+		return none, e
+	}
+}
+
+// Text returns err as one line for a protocol that has a single text: fact, then hint. It is never empty.
+func Text(err error) string {
+	e := kmserr.As(err)
+	if e == nil {
+		return "InternalException: refused without a reason"
+	}
+	if e.Hint == "" {
+		return e.Error()
+	}
+	return e.Error() + ". " + e.Hint
+}

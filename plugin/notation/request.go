@@ -1,0 +1,170 @@
+package notation
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/awskms-offline/awskms-offline/internal/strictjson"
+	"github.com/awskms-offline/awskms-offline/plugin/internal/wire"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// Limits of a request. Notation itself sets none.
+const (
+	maxIdentities   = 256
+	maxCertificates = 32
+)
+
+// homeOption is the one plugin configuration key: --plugin-config home=/path.
+const homeOption = "home"
+
+// request is a verify-signature request, decoded strictly. The framework's own decoder takes case variants, duplicates
+// and trailing data.
+type request struct {
+	ContractVersion string            `json:"contractVersion" strict:"required"`
+	Signature       signature         `json:"signature" strict:"required"`
+	TrustPolicy     trustPolicy       `json:"trustPolicy" strict:"required"`
+	PluginConfig    map[string]string `json:"pluginConfig" strict:"nullable"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+
+	leaf         *x509.Certificate
+	capabilities []plugin.Capability
+}
+
+type signature struct {
+	CriticalAttributes    criticalAttributes `json:"criticalAttributes" strict:"required"`
+	UnprocessedAttributes []string           `json:"unprocessedAttributes" strict:"nullable"`
+	CertificateChain      [][]byte           `json:"certificateChain" strict:"required"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+type criticalAttributes struct {
+	ContentType        string                    `json:"contentType" strict:"required"`
+	SigningScheme      string                    `json:"signingScheme" strict:"required"`
+	ExtendedAttributes map[string]jsontext.Value `json:"extendedAttributes" strict:"nullable"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+type trustPolicy struct {
+	TrustedIdentities     []string            `json:"trustedIdentities" strict:"required"`
+	SignatureVerification []plugin.Capability `json:"signatureVerification" strict:"required"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+// errContractVersion marks the refusal that the contract has a code of its own for.
+var errContractVersion = errors.New("unsupported contract version")
+
+// decodeRequest reads a request and checks everything in it that needs no key store. Every error is a
+// ValidationException that names the member.
+func decodeRequest(data []byte) (*request, error) {
+	var version struct {
+		ContractVersion string `json:"contractVersion"`
+	}
+	// A request of another version may have another shape: its version is looked at before its shape.
+	if json.Unmarshal(data, &version) == nil && version.ContractVersion != "" && version.ContractVersion != contractVersion {
+		return nil, kmserr.New(kmserr.Validation, "contractVersion is %q, expected %q", version.ContractVersion, contractVersion).
+			WithCause(errContractVersion)
+	}
+	req := new(request)
+	if err := strictjson.Decode(data, wire.MaxRequest, strictjson.Keep, req); err != nil {
+		return nil, invalid("the request %v", err)
+	}
+	if req.ContractVersion != contractVersion {
+		return nil, invalid("contractVersion is %q, expected %q", req.ContractVersion, contractVersion).WithCause(errContractVersion)
+	}
+	for name := range req.PluginConfig {
+		if name != homeOption {
+			return nil, invalid("pluginConfig has the unknown key %q, expected only %q", name, homeOption).
+				WithHint("Leave it out of --plugin-config.")
+		}
+	}
+	if home, ok := req.PluginConfig[homeOption]; ok && !filepath.IsAbs(home) {
+		return nil, invalid("pluginConfig has the home %q, expected an absolute path", home)
+	}
+	if err := req.checkTrustPolicy(); err != nil {
+		return nil, err
+	}
+	return req, req.checkSignature()
+}
+
+func (req *request) checkTrustPolicy() error {
+	for _, c := range req.TrustPolicy.SignatureVerification {
+		if c != plugin.CapabilityTrustedIdentityVerifier && c != plugin.CapabilityRevocationCheckVerifier {
+			return invalid("trustPolicy.signatureVerification asks for %q, which this plugin has not", c)
+		}
+		if slices.Contains(req.capabilities, c) {
+			return invalid("trustPolicy.signatureVerification asks for %s twice", c)
+		}
+		req.capabilities = append(req.capabilities, c)
+	}
+	if len(req.capabilities) == 0 {
+		return invalid("trustPolicy.signatureVerification is empty, expected a capability")
+	}
+	switch n := len(req.TrustPolicy.TrustedIdentities); {
+	case n == 0:
+		return invalid("trustPolicy.trustedIdentities is empty").WithHint("%s", identityForms)
+	case n > maxIdentities:
+		return invalid("trustPolicy.trustedIdentities has %d entries, expected at most %d", n, maxIdentities)
+	}
+	return nil
+}
+
+func (req *request) checkSignature() error {
+	switch scheme := req.Signature.CriticalAttributes.SigningScheme; scheme {
+	case "notary.x509", "notary.x509.signingAuthority":
+	default:
+		return invalid("signature.criticalAttributes.signingScheme is %q, which this plugin does not know", scheme)
+	}
+	chain := req.Signature.CertificateChain
+	switch {
+	case len(chain) == 0:
+		return invalid("signature.certificateChain is empty")
+	case len(chain) > maxCertificates:
+		return invalid("signature.certificateChain has %d certificates, expected at most %d", len(chain), maxCertificates)
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return invalid("signature.certificateChain[0] is no usable certificate: %v", err)
+	}
+	req.leaf = leaf
+	return nil
+}
+
+// algorithm returns the one signing algorithm that Notation has for the leaf's key (Notary Project,
+// signature-specification.md, "Signature Algorithm Requirements").
+func (req *request) algorithm() (kmskey.SigningAlgorithm, error) {
+	_, spec, err := kmskey.FingerprintDER(req.leaf.RawSubjectPublicKeyInfo)
+	if err != nil {
+		return "", invalid("signature.certificateChain[0]: %s", kmserr.As(err).Fact)
+	}
+	switch spec {
+	case kmskey.RSA2048:
+		return kmskey.RSASSAPSSSHA256, nil
+	case kmskey.RSA3072:
+		return kmskey.RSASSAPSSSHA384, nil
+	case kmskey.RSA4096:
+		return kmskey.RSASSAPSSSHA512, nil
+	case kmskey.ECCNISTP256:
+		return kmskey.ECDSASHA256, nil
+	case kmskey.ECCNISTP384:
+		return kmskey.ECDSASHA384, nil
+	case kmskey.ECCNISTP521:
+		return kmskey.ECDSASHA512, nil
+	}
+	return "", invalid("signature.certificateChain[0] has a key of spec %s, for which Notation has no algorithm", spec)
+}
+
+func invalid(format string, args ...any) *kmserr.Error {
+	return kmserr.New(kmserr.Validation, format, args...)
+}

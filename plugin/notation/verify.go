@@ -1,0 +1,205 @@
+package notation
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
+	"github.com/awskms-offline/awskms-offline/plugin/internal/wire"
+	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// keyARNAttribute is the extended critical attribute with which a signer names its KMS key.
+const keyARNAttribute = "awskms-offline.keyArn"
+
+const identityForms = "Trusted identities are exact key ARNs (arn:aws:kms:REGION:ACCOUNT:key/ID) or alias ARNs (…:alias/NAME)."
+
+// verdict is what was found about all trusted identities together.
+type verdict struct {
+	matched   []*verifier.Authorized // identities whose key is the leaf's and may be relied on
+	refused   []string               // identities whose key is the leaf's and may not
+	elsewhere []string               // identities that are absent or another key
+	ignored   []string               // entries that are no KMS ARN
+}
+
+func verifySignature(ctx context.Context, req *request) (*plugin.VerifySignatureResponse, error) {
+	algorithm, err := req.algorithm()
+	if err != nil {
+		return nil, err
+	}
+	options := verifier.Options{FrontEnd: audit.FrontEnd{Name: "notation-" + Name, Version: buildinfo.Version}}
+	if home, ok := req.PluginConfig[homeOption]; ok {
+		options.Home, options.HomeOption = &home, "plugin configuration home"
+	}
+	v, err := verifier.Open(options)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+
+	found, err := evaluate(ctx, v, req, algorithm)
+	if err != nil {
+		return nil, err
+	}
+	refusal := found.refusal(v, req)
+	processed := []interface{}{}
+	if refusal == "" {
+		if refusal = found.keyARN(req); refusal == "" && req.names(keyARNAttribute) {
+			processed = append(processed, keyARNAttribute)
+		}
+	}
+	results := make(map[plugin.Capability]*plugin.VerificationResult, len(req.capabilities))
+	for _, capability := range req.capabilities {
+		results[capability] = &plugin.VerificationResult{Success: false, Reason: refusal}
+		if refusal != "" {
+			continue
+		}
+		var stateRefusal string
+		if capability == plugin.CapabilityRevocationCheckVerifier {
+			stateRefusal = found.stateRefusal()
+		}
+		if stateRefusal != "" {
+			results[capability].Reason = stateRefusal
+			continue
+		}
+		results[capability] = &plugin.VerificationResult{Success: true, Reason: found.success()}
+	}
+	return &plugin.VerifySignatureResponse{VerificationResults: results, ProcessedAttributes: processed}, nil
+}
+
+// evaluate asks the verifier about every identity. What the store cannot answer for one of them is an error, even beside
+// a match: a damaged store must not decide by what happens to be readable.
+func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm kmskey.SigningAlgorithm) (*verdict, error) {
+	revocation := slices.Contains(req.capabilities, plugin.CapabilityRevocationCheckVerifier)
+	found := new(verdict)
+	for _, identity := range req.TrustPolicy.TrustedIdentities {
+		ref, err := kmskey.ParseRef(identity)
+		if err != nil || ref.Scope.IsZero() {
+			found.ignored = append(found.ignored, fmt.Sprintf("%q", identity))
+			continue
+		}
+		authorized, err := v.AuthorizeKey(ctx, verifier.KeyRequest{
+			KeyID: identity, PublicKey: req.leaf.RawSubjectPublicKeyInfo, SigningAlgorithm: algorithm,
+			SeparateState: revocation, RevocationSkipped: !revocation,
+		})
+		switch {
+		case err == nil:
+			found.matched = append(found.matched, authorized)
+		case kmserr.Is(err, kmserr.NotFound):
+			found.elsewhere = append(found.elsewhere, identity+" is not in the store")
+		case kmserr.Is(err, kmserr.KeyMaterialMismatch):
+			found.elsewhere = append(found.elsewhere, fmt.Sprintf("%s resolved to %s, another key", identity, kmserr.As(err).KeyARN))
+		case kmserr.Is(err, kmserr.Ambiguous), kmserr.ExitCode(err) != kmserr.ExitRefused:
+			return nil, err
+		default:
+			found.refused = append(found.refused, wire.Text(err))
+		}
+	}
+	return found, nil
+}
+
+// refusal says why there is no trusted identity, or "" if there is one. All that match must pass.
+func (f *verdict) refusal(v *verifier.Verifier, req *request) string {
+	if len(f.refused) > 0 {
+		return strings.Join(f.refused, "; ") + f.notes()
+	}
+	if len(f.matched) > 0 {
+		return ""
+	}
+	fingerprint, spec, err := kmskey.FingerprintDER(req.leaf.RawSubjectPublicKeyInfo)
+	if err != nil {
+		return wire.Text(err)
+	}
+	reason := fmt.Sprintf("no trusted identity is the key that signed (%s, SHA-256 of its public key %s)", spec, fingerprint)
+	if len(f.elsewhere) > 0 {
+		reason += ": " + strings.Join(f.elsewhere, "; ")
+	}
+	// The index serves this hint and nothing else: it never makes a yes.
+	if arns, err := v.Store().ARNsByFingerprint(fingerprint); err == nil && len(arns) > 0 {
+		texts := make([]string, len(arns))
+		for i, arn := range arns {
+			texts[i] = arn.String()
+		}
+		reason += "; the store has that key as " + strings.Join(texts, ", ") + ", which the trust policy does not name"
+	}
+	if len(f.elsewhere) == 0 {
+		reason += ". " + identityForms
+	}
+	return reason + f.notes()
+}
+
+// keyARN checks the attribute with which the signer named its key, if it did: it must be a matched key. Multi-Region
+// replicas are one key under several ARNs.
+func (f *verdict) keyARN(req *request) string {
+	raw, ok := req.Signature.CriticalAttributes.ExtendedAttributes[keyARNAttribute]
+	if !ok {
+		return ""
+	}
+	var text string
+	if raw.Kind() != '"' || json.Unmarshal(raw, &text) != nil {
+		return fmt.Sprintf("the signature's attribute %s is no text but a JSON %s", keyARNAttribute, raw.Kind())
+	}
+	named, err := kmskey.ParseARN(text)
+	if err != nil {
+		return fmt.Sprintf("the signature's attribute %s is %q, which is no key ARN", keyARNAttribute, text)
+	}
+	for _, a := range f.matched {
+		arn := a.ARN()
+		replica := arn.MultiRegion() && named.KeyID == arn.KeyID && named.Partition == arn.Partition && named.Account == arn.Account
+		if named == arn || replica {
+			return ""
+		}
+	}
+	return fmt.Sprintf("the signature says that it was made with %s, and the trusted identity is %s", named, f.matched[0].ARN())
+}
+
+// names reports whether the signature has the extended attribute.
+func (req *request) names(attribute string) bool {
+	_, ok := req.Signature.CriticalAttributes.ExtendedAttributes[attribute]
+	return ok
+}
+
+// stateRefusal says why state or age refuse a matched key, or "".
+func (f *verdict) stateRefusal() string {
+	for _, a := range f.matched {
+		if err := a.StateError(); err != nil {
+			return wire.Text(err) + f.notes()
+		}
+	}
+	return ""
+}
+
+// success names what the yes rests on.
+func (f *verdict) success() string {
+	reasons := make([]string, len(f.matched))
+	for i, a := range f.matched {
+		d := a.Decision()
+		reason := "the signing key is " + d.KeyARN
+		if d.Asked != d.KeyARN {
+			reason += " (" + d.Asked + ")"
+		}
+		if d.SnapshotTime.IsZero() {
+			reason += ", from a snapshot without a date"
+		} else {
+			reason += ", as of " + d.SnapshotTime.Format("2006-01-02")
+		}
+		reason += ", key state " + d.KeyState
+		reasons[i] = reason
+	}
+	return strings.Join(reasons, "; ") + f.notes()
+}
+
+func (f *verdict) notes() string {
+	if len(f.ignored) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (ignored, not KMS ARNs: %s)", strings.Join(f.ignored, ", "))
+}
