@@ -1,0 +1,105 @@
+// Package walls holds the house's walls by tests: what the verifying plugins must not link, on any system, and which way
+// the arrows between packages point. The compiler holds what internal/ can; this holds the rest.
+package walls
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/awskms-offline/awskms-offline/"
+
+// verifyingPlugins answer without a network.
+var verifyingPlugins = []string{"notation-awskms-offline"}
+
+// forbidden are import paths, or prefixes of them where they end in a slash, that no verifying plugin links.
+var forbidden = []string{
+	"net/http", "os/exec", "plugin",
+	"github.com/aws/",
+	"github.com/sigstore/sigstore/pkg/signature",
+	"google.golang.org/protobuf/",
+	"github.com/emmansun/gmsm/smx509",
+	"github.com/notaryproject/notation-plugin-framework-go/cli",
+	"github.com/spf13/cobra",
+}
+
+func dependencies(t *testing.T, goos string, pkg string) []string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", pkg)
+	cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list -deps %s for %s: %v", pkg, goos, err)
+	}
+	deps := strings.Fields(string(out))
+	if len(deps) < 50 {
+		t.Fatalf("go list -deps %s for %s lists %d packages only", pkg, goos, len(deps))
+	}
+	return deps
+}
+
+func matches(dep, pattern string) bool {
+	if strings.HasSuffix(pattern, "/") {
+		return strings.HasPrefix(dep, pattern)
+	}
+	return dep == pattern
+}
+
+func TestVerifyingPluginsLinkNoNetwork(t *testing.T) {
+	for _, plugin := range verifyingPlugins {
+		for _, goos := range []string{"linux", "darwin", "windows"} {
+			t.Run(plugin+"/"+goos, func(t *testing.T) {
+				t.Parallel()
+				deps := dependencies(t, goos, module+"cmd/"+plugin)
+				for _, pattern := range forbidden {
+					for _, dep := range deps {
+						if matches(dep, pattern) {
+							t.Errorf("%s links %s", plugin, dep)
+						}
+					}
+				}
+				if !slices.Contains(deps, module+"verifier") {
+					t.Errorf("%s does not link the verifier: the list is not what it is taken for", plugin)
+				}
+			})
+		}
+	}
+}
+
+// TestArrowsPointOneWay: cmd → plugin → verifier → {keystore, policy, audit, internal} → kmskey → kmserr.
+func TestArrowsPointOneWay(t *testing.T) {
+	rules := []struct {
+		pkg string
+		not []string
+	}{
+		{"verifier/kmserr", []string{module}},
+		{"internal/strictjson", []string{module}},
+		{"internal/durable", []string{module}},
+		{"verifier/internal/spki", []string{module}},
+		{"verifier/kmskey", []string{module + "verifier/keystore", module + "verifier/policy", module + "verifier/audit", module + "verifier", module + "verifier/internal/rawverify"}},
+		{"verifier/internal/rawverify", []string{module + "verifier/keystore", module + "verifier/policy", module + "verifier/audit", module + "verifier"}},
+		{"verifier/keystore", []string{module + "verifier", module + "verifier/policy", module + "verifier/audit", module + "verifier/internal/rawverify"}},
+		{"verifier/policy", []string{module + "verifier", module + "verifier/keystore", module + "verifier/audit"}},
+		{"verifier/audit", []string{module + "verifier", module + "verifier/keystore", module + "verifier/policy"}},
+		{"verifier", []string{module + "plugin/", module + "cmd/"}},
+		{"plugin/notation", []string{module + "cmd/", module + "plugin/sigstore"}},
+	}
+	for _, rule := range rules {
+		t.Run(rule.pkg, func(t *testing.T) {
+			t.Parallel()
+			deps := dependencies(t, "linux", module+rule.pkg)
+			for _, dep := range deps {
+				if dep == module+rule.pkg {
+					continue
+				}
+				for _, not := range rule.not {
+					if matches(dep, not) {
+						t.Errorf("%s imports %s: the arrows point the other way", rule.pkg, dep)
+					}
+				}
+			}
+		})
+	}
+}
