@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 FUZZ_BRIEF ?= 3s
 SYSTEMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test unit e2e lint vet cross clients bench fuzz fuzz-brief generate clean
+.PHONY: build demo test unit e2e lint vet cross clients bench fuzz fuzz-brief generate docs clean
 
 build:
 	$(GO) build -trimpath -o bin/ ./cmd/...
@@ -51,6 +51,9 @@ fuzz-brief:
 
 generate:
 	cd e2e && $(GO) generate ./...
+
+docs:
+	$(GO) run ./internal/errordocs > docs/errors.md
 
 clean:
 	rm -rf bin .cache

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// Page returns docs/errors.md.
+func Page() string {
+	var b strings.Builder
+	b.WriteString(`# Errors
+
+Made from the table in ` + "`verifier/kmserr`" + ` by ` + "`make docs`" + `; do not edit.
+
+A message reads "Name: what was found", and the next step is in the hint. The command line's exit codes: 0 verified or done,
+1 decided, the answer is no, 2 the call or its files cannot be read as a question, 3 our side failed and nothing was decided. Several
+at once: 3 over 2 over 1. Notation code is that of the plugin's error response; where the error is the answer to a capability,
+the plugin answers ` + "`success: false`" + ` with the message as the reason instead.
+
+| error | exit | Notation code | meaning | cure |
+|---|---|---|---|---|
+`)
+	for _, e := range kmserr.Table() {
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", e.Name, e.Exit, e.Notation, e.Meaning, e.Cure)
+	}
+	return b.String()
+}
