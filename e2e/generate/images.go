@@ -82,6 +82,13 @@ func allImages() []image {
 				Name: name(twin), About: about, Envelope: envelope.name, SigningKey: key, Plugin: ourPlugin,
 				Identities: []string{p256}, Outcomes: outcomes, Reason: reason,
 			}}
+			// What level audit lets pass only with a warning failed a check that levels can switch.
+			switch {
+			case outcomes["permissive"] == fixture.Warns:
+				i.Check = "revocation"
+			case outcomes["audit"] == fixture.Warns:
+				i.Check = "authenticity"
+			}
 			if change != nil {
 				change(&i)
 			}

@@ -5,6 +5,7 @@ package harness
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -31,6 +32,8 @@ type Host struct {
 	Home string
 	// Notation and CLI are the programs.
 	Notation, CLI string
+	// WorkDir is where the programs run; empty means Dir.
+	WorkDir string
 	// Trace, if set, sees each command line before it runs.
 	Trace func(line string)
 }
@@ -86,7 +89,7 @@ func (h *Host) Run(program string, args ...string) (Result, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env, cmd.Dir = h.Environment(), h.Dir
+	cmd.Env, cmd.Dir = h.Environment(), cmp.Or(h.WorkDir, h.Dir)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	r := Result{Command: CommandLine(program, args...)}
@@ -233,4 +236,20 @@ func (h *Host) VerifyRegistry(reference string, extra ...string) (Result, error)
 func (h *Host) VerifyLayout(layout, digest, scope string, extra ...string) (Result, error) {
 	args := append([]string{"verify", "--verbose", "--oci-layout", "--scope", scope}, extra...)
 	return h.Run(h.Notation, append(args, layout+"@"+digest)...)
+}
+
+// Reasons picks out of what notation said on stderr why a check failed, one line each. Nothing else there counts: with
+// --verbose it also prints the trust policy, and so every ARN in it. Notation quotes the reasons, some of them twice.
+func Reasons(stderr string) []string {
+	var reasons []string
+	unquote := strings.NewReplacer(`\\`, `\`, `\"`, `"`)
+	for line := range strings.Lines(stderr) {
+		line = unquote.Replace(strings.TrimSpace(line))
+		if _, reason, ok := strings.Cut(line, " failed verification with error: "); ok {
+			reasons = append(reasons, reason)
+		} else if strings.HasPrefix(line, "Warning: ") && strings.Contains(line, " failed with error: ") {
+			reasons = append(reasons, line)
+		}
+	}
+	return reasons
 }
