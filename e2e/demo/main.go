@@ -90,7 +90,7 @@ func (d *demo) run() (err error) {
 All as it should be, in %.0f s.
 
 Read next:
-  README.md              what this is, and how to set it up for your own keys
+  docs/notation.md       the same for your own keys: install the plugin, the safe set-up, what each refusal means
   docs/testdata.md       the keys, images and signatures that the demo used, and the bad ones it did not show
   go run ./demo -keep    in e2e/: keeps the home and the registry, to try the commands above
 `, time.Since(d.start).Seconds())
@@ -118,6 +118,7 @@ func (d *demo) build() (err error) {
 		}
 	}
 	if d.bin != "" {
+		fmt.Println("built before, in " + d.bin)
 		d.bin, err = filepath.Abs(d.bin)
 		return err
 	}
