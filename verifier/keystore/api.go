@@ -74,7 +74,7 @@ type Resolution struct {
 // Entry is a record as it was read.
 type Entry struct {
 	Key *kmskey.Key
-	// Path is the file's absolute path.
+	// Path is the file's absolute path, by the name it was looked up under.
 	Path string
 	// SHA256 is that of the file's bytes, in lower-case hexadecimal.
 	SHA256 string

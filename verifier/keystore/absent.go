@@ -1,0 +1,213 @@
+package keystore
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// What a refused lookup tells: at most maxListed names, of at most maxLooked that it looked at. A refusal must not cost
+// more the larger the store is.
+const (
+	maxListed = 10
+	maxLooked = 2000
+)
+
+func ambiguous[T fmt.Stringer](what string, found []T) *kmserr.Error {
+	return kmserr.New(kmserr.Ambiguous, "the %s is known %d times: %s", what, len(found), listed(texts(found), len(found))).
+		WithHint("Use the full ARN of the one that is meant.")
+}
+
+func texts[T fmt.Stringer](values []T) []string {
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = v.String()
+	}
+	return all
+}
+
+// listed joins at most maxListed of names; total is how many there are.
+func listed(names []string, total int) string {
+	if len(names) > maxListed {
+		names = names[:maxListed]
+	}
+	text := strings.Join(names, ", ")
+	if total > len(names) {
+		text += fmt.Sprintf(" and %d more", total-len(names))
+	}
+	return text
+}
+
+const importHint = "Import the key with `awskms-offline keys import FILE`."
+
+func (s *Store) keyNotFound(arn kmskey.ARN) error {
+	e := kmserr.New(kmserr.NotFound, "no record of %s is in the store %s", arn, s.root.Name()).WithKey(arn.String())
+	e.Hint = importHint
+	var known []string
+	for a := range s.knownKeys(arn.Scope) {
+		known = append(known, a.String())
+	}
+	s.describe(e, arn.String(), known, s.elsewhere(arn))
+	return e
+}
+
+func (s *Store) bareKeyNotFound(keyID string) error {
+	e := kmserr.New(kmserr.NotFound, "no record of the key ID %s is in the store %s", keyID, s.root.Name())
+	e.Hint = importHint
+	var known, ids []string
+	for a := range s.knownKeys(kmskey.Scope{}) {
+		known, ids = append(known, a.String()), append(ids, a.KeyID)
+	}
+	s.describe(e, keyID, known, nil)
+	if near := nearest(keyID, ids); near != "" {
+		e.Hint = fmt.Sprintf("Is %s meant? %s", near, importHint)
+	}
+	return e
+}
+
+func (s *Store) aliasNotFound(alias kmskey.AliasARN) error {
+	e := kmserr.New(kmserr.NotFound, "no alias %s is in the store %s", alias, s.root.Name()).WithKey(alias.String())
+	e.Hint = "Import the key with `awskms-offline keys import FILE --alias " + alias.Alias + "`."
+	known, other := []string{}, []string{}
+	for a := range s.knownAliases(alias.Scope) {
+		known = append(known, a.String())
+	}
+	for a := range s.knownAliases(kmskey.Scope{}) {
+		if a.Alias == alias.Alias {
+			other = append(other, a.String())
+		}
+	}
+	s.describe(e, alias.String(), known, other)
+	return e
+}
+
+func (s *Store) bareAliasNotFound(name string) error {
+	e := kmserr.New(kmserr.NotFound, "no alias %s is in the store %s", name, s.root.Name())
+	e.Hint = "Import the key with `awskms-offline keys import FILE --alias " + name + "`."
+	var known, names []string
+	for a := range s.knownAliases(kmskey.Scope{}) {
+		known, names = append(known, a.String()), append(names, a.Alias)
+	}
+	s.describe(e, name, known, nil)
+	if near := nearest(name, names); near != "" {
+		e.Hint = fmt.Sprintf("Is %s meant? %s", near, e.Hint)
+	}
+	return e
+}
+
+// describe adds to e what is there: the same name elsewhere, if that is known, else the names nearby; and asks whether a
+// nearly identical one is meant.
+func (s *Store) describe(e *kmserr.Error, asked string, nearby, elsewhere []string) {
+	switch {
+	case len(elsewhere) > 0:
+		e.Fact += ", which has it as " + listed(elsewhere, len(elsewhere))
+	case len(nearby) > 0:
+		e.Fact += ", which holds " + listed(nearby, len(nearby))
+	default:
+		if any, _ := s.scopes(keysFolder); len(any) == 0 {
+			e.Fact += ", which holds no keys"
+		} else {
+			e.Fact += ", which holds other accounts or Regions only"
+		}
+	}
+	if near := nearest(asked, append(slices.Clone(elsewhere), nearby...)); near != "" {
+		e.Hint = fmt.Sprintf("Is %s meant? %s", near, e.Hint)
+	}
+}
+
+// elsewhere returns the ARNs under which the store has arn's key ID in other accounts or Regions.
+func (s *Store) elsewhere(arn kmskey.ARN) []string {
+	var found []string
+	scopes, _ := s.scopes(keysFolder)
+	for _, scope := range scopes {
+		other := kmskey.ARN{Scope: scope, KeyID: arn.KeyID}
+		if there, err := s.exists(recordPath(other)); err == nil && there && other != arn {
+			found = append(found, other.String())
+		}
+	}
+	return found
+}
+
+// knownKeys yields the keys of a scope, of all if it is zero, by their file names alone and at most maxLooked of them.
+// It serves messages: what cannot be read is left out.
+func (s *Store) knownKeys(scope kmskey.Scope) func(func(kmskey.ARN) bool) {
+	return func(yield func(kmskey.ARN) bool) {
+		s.knownNames(keysFolder, scope, func(in kmskey.Scope, name string) bool {
+			return !isKeyID(name) || yield(kmskey.ARN{Scope: in, KeyID: name})
+		})
+	}
+}
+
+// knownAliases yields aliases likewise; those whose names are hashed are left out.
+func (s *Store) knownAliases(scope kmskey.Scope) func(func(kmskey.AliasARN) bool) {
+	return func(yield func(kmskey.AliasARN) bool) {
+		s.knownNames(aliasesFolder, scope, func(in kmskey.Scope, name string) bool {
+			alias, ok := unescapeAlias(name)
+			return !ok || yield(kmskey.AliasARN{Scope: in, Alias: alias})
+		})
+	}
+}
+
+func (s *Store) knownNames(base string, scope kmskey.Scope, visit func(in kmskey.Scope, name string) bool) {
+	scopes := []kmskey.Scope{scope}
+	if scope.IsZero() {
+		scopes, _ = s.scopes(base)
+	}
+	looked := 0
+	for _, in := range scopes {
+		names, _, _ := s.names(scopePath(base, in), maxLooked-looked)
+		for _, file := range names {
+			if name, ok := strings.CutSuffix(file, suffix); ok && !visit(in, name) {
+				return
+			}
+		}
+		if looked += len(names); looked >= maxLooked {
+			return
+		}
+	}
+}
+
+// nearest returns the candidate that a person most likely meant by asked: equal but for letter case, or at most two
+// letters away. "" if there is none.
+func nearest(asked string, candidates []string) string {
+	best, bestDistance := "", 3
+	for _, c := range candidates {
+		d := distance(strings.ToLower(asked), strings.ToLower(c), bestDistance)
+		if c != asked && d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance of a and b in bytes, or limit if it is at least that.
+func distance(a, b string, limit int) int {
+	if max(len(a), len(b))-min(len(a), len(b)) >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		least := row[0]
+		for j := range len(b) {
+			substitute := diagonal
+			if a[i] != b[j] {
+				substitute++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
+			least = min(least, row[j+1])
+		}
+		if least >= limit {
+			return limit
+		}
+	}
+	return min(row[len(b)], limit)
+}

@@ -1,0 +1,64 @@
+package keystore
+
+import (
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// List yields every record, in the order of partition, Region, account and key ID, one at a time. A record that cannot
+// be relied on is yielded as an entry with nothing but its Path, and the error; the others still follow.
+func (s *Store) List() iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for arn, err := range s.recordNames(keysFolder) {
+			if err != nil {
+				if !yield(Entry{Path: s.abs(keysFolder)}, known(err)) {
+					return
+				}
+				continue
+			}
+			entry, err := s.readRecord(arn)
+			if errors.Is(err, errAbsent) {
+				continue // removed since
+			}
+			if err != nil {
+				entry, err = Entry{Path: s.abs(recordPath(arn))}, known(err)
+			}
+			if !yield(entry, err) {
+				return
+			}
+		}
+	}
+}
+
+// recordNames yields the ARNs whose files lie below base, by their names alone; what has not the form of one is passed
+// over, a folder that cannot be read yields an error.
+func (s *Store) recordNames(base string) iter.Seq2[kmskey.ARN, error] {
+	return func(yield func(kmskey.ARN, error) bool) {
+		scopes, err := s.scopes(base)
+		if err != nil {
+			yield(kmskey.ARN{}, err)
+			return
+		}
+		for _, scope := range scopes {
+			files, _, err := s.names(scopePath(base, scope), 0)
+			if err != nil {
+				if !yield(kmskey.ARN{}, err) {
+					return
+				}
+				continue
+			}
+			for _, file := range files {
+				id, ok := strings.CutSuffix(file, suffix)
+				if !ok || !isKeyID(id) {
+					continue
+				}
+				if !yield(kmskey.ARN{Scope: scope, KeyID: id}, nil) {
+					return
+				}
+			}
+		}
+	}
+}

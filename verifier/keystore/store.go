@@ -1,0 +1,301 @@
+package keystore
+
+import (
+	"errors"
+	"os"
+	"slices"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// Store is the reading half. It keeps nothing but the home's open handle: every call reads the disk anew.
+type Store struct {
+	home  Home
+	root  *os.Root
+	guard *guard
+}
+
+// Open opens the store in home for reading. A home that is not there, or cannot be read, is a StoreAccessException; one
+// that others can write is a StoreIntegrityException whose hint holds the command that mends it. A home without any
+// record is an empty store.
+func Open(home Home, opts Options) (*Store, error) {
+	g := newGuard(opts)
+	root, err := openHome(home, g)
+	if errors.Is(err, errAbsent) {
+		return nil, access(nil, "the key store %s (%s) is not there", home.Path, home.ChosenBy).
+			WithHint("`awskms-offline keys import FILE` makes it; or name the one to use.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Store{home: home, root: root, guard: g}, nil
+}
+
+// Home returns the home as it was given to Open.
+func (s *Store) Home() Home { return s.home }
+
+// Warnings returns what was met so far that strict permissions would refuse: one clause each, without repetition, a
+// bounded number.
+func (s *Store) Warnings() []string { return s.guard.list() }
+
+// Close gives the home's handle back. Nothing can be read afterwards.
+func (s *Store) Close() error { return s.root.Close() }
+
+// Resolve finds what ref means: a record for a key ARN, what an alias file says for an alias, and for a bare key ID or
+// alias the only account and Region that has it. Everything it returns was read once, in this call, and was checked to
+// be what was asked for.
+//
+// Errors: NotFoundException if nothing is there, which lists what is; AmbiguousKeyException for a bare name that several
+// accounts or Regions have, which lists them; StoreIntegrityException for what is there but cannot be relied on;
+// StoreAccessException for what cannot be read.
+func (s *Store) Resolve(ref kmskey.Ref, opts ResolveOptions) (*Resolution, error) {
+	r, err := s.resolve(ref, opts)
+	if err != nil {
+		return nil, known(err).WithKey(ref.String())
+	}
+	return r, nil
+}
+
+// known makes sure that no error of another kind leaves the package.
+func known(err error) *kmserr.Error {
+	if errors.Is(err, os.ErrClosed) {
+		return access(err, "the key store was closed")
+	}
+	return kmserr.As(err)
+}
+
+func (s *Store) resolve(ref kmskey.Ref, opts ResolveOptions) (*Resolution, error) {
+	switch {
+	case ref.KeyID != "" && ref.Alias != "", ref.KeyID == "" && ref.Alias == "":
+		return nil, kmserr.New(kmserr.Validation, "%q names neither one key nor one alias", ref.String())
+	case ref.Alias != "":
+		return s.resolveAlias(ref)
+	}
+	arn, ok := ref.ARN()
+	if !ok {
+		var err error
+		if arn, err = s.findBareKey(ref.KeyID); err != nil {
+			return nil, err
+		}
+	}
+	entry, err := s.readRecord(arn)
+	switch {
+	case err == nil:
+		return &Resolution{Asked: ref, Target: arn, Entries: []Entry{entry}}, nil
+	case !errors.Is(err, errAbsent):
+		return nil, err
+	}
+	// Only here, and only for a multi-Region key's full ARN, is there a second place to look.
+	if arn.MultiRegion() && ok {
+		replicas, err := s.replicas(arn)
+		if err != nil {
+			return nil, err
+		}
+		if len(replicas) > 0 {
+			if opts.ExactRegion {
+				return nil, kmserr.New(kmserr.NotFound, "no record of %s is in the store %s, and its other Regions' do not count here", arn, s.root.Name()).
+					WithHint("Import the key of this Region: the multi-Region fallback to %s is turned off.", replicas[0].Key.ARN())
+			}
+			return &Resolution{Asked: ref, Target: arn, Entries: replicas, Fallback: true}, nil
+		}
+	}
+	return nil, s.keyNotFound(arn)
+}
+
+// findBareKey returns the only ARN in the store with this key ID.
+func (s *Store) findBareKey(keyID string) (kmskey.ARN, error) {
+	scopes, err := s.scopes(keysFolder)
+	if err != nil {
+		return kmskey.ARN{}, err
+	}
+	var found []kmskey.ARN
+	for _, scope := range scopes {
+		arn := kmskey.ARN{Scope: scope, KeyID: keyID}
+		there, err := s.exists(recordPath(arn))
+		if err != nil {
+			return kmskey.ARN{}, err
+		}
+		if there {
+			found = append(found, arn)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return kmskey.ARN{}, s.bareKeyNotFound(keyID)
+	case 1:
+		return found[0], nil
+	}
+	return kmskey.ARN{}, ambiguous("key ID "+keyID, found)
+}
+
+// readRecord reads the record of arn and checks that it is one, and of arn. errAbsent if there is none.
+func (s *Store) readRecord(arn kmskey.ARN) (Entry, error) {
+	rel := recordPath(arn)
+	data, real, err := s.read(rel, kmskey.MaxRecord)
+	if err != nil {
+		return Entry{}, withKey(err, arn.String())
+	}
+	key, err := kmskey.ParseKey(data)
+	if err != nil {
+		return Entry{}, integrity("the record %s is damaged: %s", s.abs(real), kmserr.As(err).Fact).
+			WithHint("Remove the file and import the key again.").WithCause(err).WithKey(arn.String())
+	}
+	if key.ARN() != arn {
+		return Entry{}, integrity("the record %s is that of %s, expected %s", s.abs(real), key.ARN(), arn).
+			WithHint("Records are found by their path: remove the file and import the key again.").WithKey(arn.String())
+	}
+	return Entry{Key: key, Path: s.abs(rel), SHA256: hexSHA256(data)}, nil
+}
+
+func withKey(err error, arn string) error {
+	var e *kmserr.Error
+	if errors.As(err, &e) {
+		return e.WithKey(arn)
+	}
+	return err
+}
+
+// replicas returns the records of a multi-Region key's other Regions, in the Regions' order: same partition, account and
+// key ID. They share their key material and usage by KMS's definition of a replica, or none of them can be relied on.
+func (s *Store) replicas(arn kmskey.ARN) ([]Entry, error) {
+	regions, _, err := s.names(keysFolder+"/"+arn.Partition, 0)
+	if err != nil {
+		return nil, err
+	}
+	var entries []Entry
+	for _, region := range regions {
+		if !parts[1](region) || region == arn.Region {
+			continue
+		}
+		other := arn
+		other.Region = region
+		entry, err := s.readRecord(other)
+		if errors.Is(err, errAbsent) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	for _, e := range entries {
+		first := entries[0]
+		if e.Key.Fingerprint() != first.Key.Fingerprint() || e.Key.Usage() != first.Key.Usage() {
+			return nil, integrity("the records of the multi-Region key %s disagree: that of %s has the public key %s (%s), that of %s %s (%s)",
+				arn.KeyID, first.Key.ARN().Region, first.Key.Fingerprint(), first.Key.Usage(),
+				e.Key.ARN().Region, e.Key.Fingerprint(), e.Key.Usage()).
+				WithHint("Replicas share their key material: find out which record is genuine, and remove the other.").WithKey(arn.String())
+		}
+	}
+	return entries, nil
+}
+
+func (s *Store) resolveAlias(ref kmskey.Ref) (*Resolution, error) {
+	alias, ok := ref.AliasARN()
+	if !ok {
+		var err error
+		if alias, err = s.findBareAlias(ref.Alias); err != nil {
+			return nil, err
+		}
+	}
+	meant, err := s.readAlias(alias)
+	if errors.Is(err, errAbsent) {
+		return nil, s.aliasNotFound(alias)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// No multi-Region fallback here: each Region's aliases are its own.
+	entry, err := s.readRecord(meant.Target())
+	if errors.Is(err, errAbsent) {
+		return nil, kmserr.New(kmserr.NotFound, "the alias %s meant %s, of which no record is in the store %s", alias, meant.Target(), s.root.Name()).
+			WithHint("Import that key.").WithKey(meant.Target().String())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Resolution{Asked: ref, Target: meant.Target(), Entries: []Entry{entry}, Alias: &meant}, nil
+}
+
+// findBareAlias returns the only alias ARN in the store with this name.
+func (s *Store) findBareAlias(name string) (kmskey.AliasARN, error) {
+	scopes, err := s.scopes(aliasesFolder)
+	if err != nil {
+		return kmskey.AliasARN{}, err
+	}
+	var found []kmskey.AliasARN
+	for _, scope := range scopes {
+		alias := kmskey.AliasARN{Scope: scope, Alias: name}
+		there, err := s.exists(aliasPath(alias))
+		if err != nil {
+			return kmskey.AliasARN{}, err
+		}
+		if there {
+			found = append(found, alias)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return kmskey.AliasARN{}, s.bareAliasNotFound(name)
+	case 1:
+		return found[0], nil
+	}
+	return kmskey.AliasARN{}, ambiguous("alias "+name, found)
+}
+
+// scopes returns the accounts and Regions that have a folder below base, in the order of partition, Region, account.
+// What has not the form of one is passed over: it is Fsck's to report.
+func (s *Store) scopes(base string) ([]kmskey.Scope, error) {
+	var found []kmskey.Scope
+	var descend func(rel string, walked []string) error
+	descend = func(rel string, walked []string) error {
+		if len(walked) == len(parts) {
+			found = append(found, kmskey.Scope{Partition: walked[0], Region: walked[1], Account: walked[2]})
+			return nil
+		}
+		names, _, err := s.names(rel, 0)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if parts[len(walked)](name) {
+				if err := descend(rel+"/"+name, append(slices.Clone(walked), name)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return found, descend(base, nil)
+}
+
+// ARNsByFingerprint returns the ARNs that the by-key index has for a public key: its SHA-256 in lower-case hexadecimal.
+// The index serves hints and blocks. It may lag behind the records after a crash, so it is never a reason to say yes.
+func (s *Store) ARNsByFingerprint(fingerprint string) ([]kmskey.ARN, error) {
+	if !isFingerprint(fingerprint) {
+		return nil, kmserr.New(kmserr.Validation, "%q is no SHA-256 in lower-case hexadecimal", fingerprint)
+	}
+	// KMS has a few dozen Regions: an index entry beyond that size is not of our making.
+	const most = 4096
+	rel := indexPath(fingerprint)
+	names, more, err := s.names(rel, most)
+	if err != nil {
+		return nil, known(err)
+	}
+	if more {
+		return nil, integrity("%s holds more than %d names", s.abs(rel), most).WithHint("Run `awskms-offline doctor`.")
+	}
+	var arns []kmskey.ARN
+	for _, name := range names {
+		if name[0] == '.' {
+			continue // a file manager's
+		}
+		arn, ok := parseMarker(name)
+		if !ok {
+			return nil, integrity("%s holds %q, which names no key", s.abs(rel), name).WithHint("Remove that file.")
+		}
+		arns = append(arns, arn)
+	}
+	return arns, nil
+}

@@ -1,0 +1,312 @@
+package keystore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// place is where a path led: an entry of an open, checked folder, no link itself.
+type place struct {
+	folder *os.Root
+	name   string // "." for the folder itself
+	path   string // the real path inside the home
+	info   fs.FileInfo
+	// opened are the folders to close; the home is not among them.
+	opened []*os.Root
+}
+
+func (p *place) close() {
+	for _, root := range p.opened {
+		root.Close()
+	}
+}
+
+// abs returns the path inside the home as an absolute one, for people.
+func (s *Store) abs(rel string) string { return filepath.Join(s.root.Name(), filepath.FromSlash(rel)) }
+
+// find walks rel from the home, element by element, and checks every folder it enters on its open handle. Links are
+// followed inside the home only. What is not there is errAbsent; a link that leads nowhere is an integrity error, and so
+// is a file where a folder must be.
+//
+// os.Root would follow links by itself, but then the folders behind them would be entered unchecked.
+func (s *Store) find(rel string) (*place, error) {
+	// A ConfigMap volume is replaced by turning one link and removing what it led to. A reader that followed the old link
+	// may find its folder half empty: so absence counts only if two walks that met links met the same ones.
+	const attempts = 10
+	before := ""
+	for range attempts {
+		found, trail, err := s.walk(rel)
+		if err == nil || trail == "" || trail == before || !errors.Is(err, fs.ErrNotExist) {
+			return found, settle(err)
+		}
+		before = trail
+		time.Sleep(time.Millisecond)
+	}
+	return nil, integrity("the links on the way to %s are turned all the time", s.abs(rel)).
+		WithHint("Try again once whatever writes the store is done.")
+}
+
+// settle turns the error of a last walk into what callers tell apart.
+func settle(err error) error {
+	var known *kmserr.Error
+	if err == nil || errors.As(err, &known) || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return errAbsent
+}
+
+// walk is one attempt of find. trail is every link followed and where it led.
+func (s *Store) walk(rel string) (found *place, trail string, err error) {
+	type step struct{ name, link string } // link is the link that brought this step
+	split := func(p, link string) (steps []step) {
+		for name := range strings.SplitSeq(p, "/") {
+			if name != "" && name != "." {
+				steps = append(steps, step{name, link})
+			}
+		}
+		return steps
+	}
+	p := &place{}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	stack, names := []*os.Root{s.root}, []string{}
+	links := 0
+	for todo := split(rel, ""); len(todo) > 0; {
+		here := todo[0]
+		todo = todo[1:]
+		if here.name == ".." {
+			if len(names) == 0 {
+				return nil, trail, s.leaves(here.link)
+			}
+			stack, names = stack[:len(stack)-1], names[:len(names)-1]
+			continue
+		}
+		top, at := stack[len(stack)-1], path.Join(append(slices.Clone(names), here.name)...)
+		info, err := top.Lstat(here.name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && here.link != "":
+			return nil, trail, integrity("%s is a link that leads to %s, which is not there", s.abs(here.link), s.abs(at)).
+				WithHint("Mend or remove the link.").WithCause(err)
+		case err != nil:
+			return nil, trail, s.unreadable(at, err)
+		case info.Mode()&fs.ModeSymlink != 0:
+			if links++; links > maxLinks {
+				return nil, trail, integrity("%s leads through more than %d links", s.abs(rel), maxLinks)
+			}
+			target, err := top.Readlink(here.name)
+			if err != nil {
+				return nil, trail, s.unreadable(at, err)
+			}
+			target = filepath.ToSlash(target)
+			if filepath.IsAbs(target) || strings.HasPrefix(target, "/") || filepath.VolumeName(target) != "" {
+				return nil, trail, s.leaves(at)
+			}
+			trail += at + " " + target + "\n"
+			todo = append(split(target, at), todo...)
+			continue
+		case len(todo) == 0:
+			p.folder, p.name, p.path, p.info = top, here.name, at, info
+			return p, trail, nil
+		case !info.IsDir():
+			return nil, trail, s.noFolder(at, info)
+		}
+		next, err := top.OpenRoot(here.name)
+		if err != nil {
+			return nil, trail, s.unreadable(at, err)
+		}
+		p.opened = append(p.opened, next)
+		if err := s.checkFolder(next, at); err != nil {
+			return nil, trail, err
+		}
+		stack, names = append(stack, next), append(names, here.name)
+	}
+	// A link that led to a folder on its own path, or the home itself.
+	p.folder, p.name, p.path = stack[len(stack)-1], ".", path.Join(names...)
+	p.info, err = p.folder.Stat(".")
+	if err != nil {
+		return nil, trail, s.unreadable(p.path, err)
+	}
+	return p, trail, nil
+}
+
+func (s *Store) checkFolder(root *os.Root, rel string) error {
+	info, err := root.Stat(".")
+	if err != nil {
+		return s.unreadable(rel, err)
+	}
+	return s.guard.open(folderHandle(s.abs(rel), root, info))
+}
+
+func (s *Store) noFolder(rel string, info fs.FileInfo) error {
+	return integrity("%s is %s, expected a folder", s.abs(rel), kindOf(info.Mode())).
+		WithHint("Move it away, then run `awskms-offline doctor`.")
+}
+
+func (s *Store) leaves(link string) error {
+	return integrity("%s is a link that leaves the store", s.abs(link)).
+		WithHint("Put the file itself in its place: links must stay inside %s.", s.root.Name())
+}
+
+// unreadable keeps fs.ErrNotExist in the chain, as the bare error, so that absence stays absence.
+func (s *Store) unreadable(rel string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", s.abs(rel), fs.ErrNotExist)
+	}
+	e := access(err, "%s cannot be read: %v", s.abs(rel), cause(err))
+	if errors.Is(err, fs.ErrPermission) {
+		e.Hint = "Let the current user read it, or run as the user it belongs to."
+	}
+	return e
+}
+
+// cause strips the operation and path that the os package adds, which our sentences name themselves.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return "a file"
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "no ordinary file"
+}
+
+// read returns the content of the file rel, at most limit bytes, and its real path inside the home. errAbsent if it is
+// not there.
+func (s *Store) read(rel string, limit int) (data []byte, real string, err error) {
+	for range 3 {
+		data, real, err = s.readOnce(rel, limit)
+		// Gone between finding and opening: a writer removed it, or a volume was turned. Look again to tell which.
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return data, real, settle(err)
+}
+
+func (s *Store) readOnce(rel string, limit int) (data []byte, real string, err error) {
+	p, err := s.find(rel)
+	if err != nil {
+		return nil, "", err
+	}
+	defer p.close()
+	if !p.info.Mode().IsRegular() {
+		return nil, "", s.noFile(p.path, p.info)
+	}
+	// Nothing that was put in the file's place since may hold the reader up: no waiting for the other end of a FIFO.
+	f, err := p.folder.OpenFile(p.name, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil, "", s.unreadable(p.path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, "", s.unreadable(p.path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, "", s.noFile(p.path, info)
+	}
+	if err := s.guard.open(fileHandle(s.abs(p.path), f, info)); err != nil {
+		return nil, "", err
+	}
+	data, err = io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if err != nil {
+		return nil, "", s.unreadable(p.path, err)
+	}
+	if len(data) > limit {
+		return nil, "", integrity("%s is more than %d bytes long", s.abs(p.path), limit)
+	}
+	return data, p.path, nil
+}
+
+func (s *Store) noFile(rel string, info fs.FileInfo) error {
+	return integrity("%s is %s, expected an ordinary file", s.abs(rel), kindOf(info.Mode())).
+		WithHint("Remove it, then run `awskms-offline doctor`.")
+}
+
+// exists reports whether something is at rel, without reading it.
+func (s *Store) exists(rel string) (bool, error) {
+	p, err := s.find(rel)
+	if errors.Is(err, errAbsent) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	p.close()
+	return true, nil
+}
+
+// names returns the names in the folder rel, sorted, at most limit of them (0: all); more says that there are further
+// ones. A folder that is not there has none.
+func (s *Store) names(rel string, limit int) (names []string, more bool, err error) {
+	p, err := s.find(rel)
+	if errors.Is(err, errAbsent) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	defer p.close()
+	if !p.info.IsDir() {
+		return nil, false, s.noFolder(p.path, p.info)
+	}
+	root := p.folder
+	if p.name != "." {
+		root, err = p.folder.OpenRoot(p.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, false, nil // removed since
+		}
+		if err != nil {
+			return nil, false, s.unreadable(p.path, err)
+		}
+		defer root.Close()
+	}
+	if err := s.checkFolder(root, p.path); err != nil {
+		return nil, false, err
+	}
+	f, err := root.Open(".")
+	if err != nil {
+		return nil, false, s.unreadable(p.path, err)
+	}
+	defer f.Close()
+	if limit == 0 {
+		names, err = f.Readdirnames(-1)
+	} else {
+		names, err = f.Readdirnames(limit + 1)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, s.unreadable(p.path, err)
+	}
+	if limit != 0 && len(names) > limit {
+		names, more = names[:limit], true
+	}
+	slices.Sort(names)
+	return names, more, nil
+}

@@ -1,0 +1,464 @@
+package keystore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
+
+	"github.com/awskms-offline/awskms-offline/internal/durable"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// lockWait is how long a writer waits for another one. A single write takes milliseconds, an import of thousands of keys
+// holds the lock throughout.
+const lockWait = 10 * time.Second
+
+// Writer is the writing half. There is one at a time for a home, across processes; readers take no notice of it.
+//
+// Every write goes record, index, alias, and every removal in reverse, each step atomic and flushed: whatever moment a
+// crash comes at, no alias means a key that has no record, and what the index lacks Repair mends.
+type Writer struct {
+	store *Store
+	lock  *lockedfile.File
+	mu    sync.Mutex
+	// before is called ahead of every step that changes the disk, for tests; an error stops the writer as a crash would.
+	before func(step string) error
+}
+
+// OpenWriter opens the store in home for writing, made if it is not there, with permissions for its owner alone. It
+// waits at most ten seconds for another writer, which then is a StoreAccessException, and sweeps up what a crash left
+// behind in tmp.
+func OpenWriter(home Home, opts Options) (*Writer, error) { return openWriter(home, opts, lockWait) }
+
+func openWriter(home Home, opts Options, wait time.Duration) (*Writer, error) {
+	if !filepath.IsAbs(home.Path) {
+		return nil, notAbsolute(home)
+	}
+	if err := makeHome(home, opts); err != nil {
+		return nil, err
+	}
+	store, err := Open(home, opts)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := store.acquire(wait)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	w := &Writer{store: store, lock: lock}
+	if err := w.sweep(); err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// makeHome makes the home if it is not there, once the folders above it were found to be safe.
+func makeHome(home Home, opts Options) error {
+	if _, err := os.Lstat(home.Path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return nil // there, or Open will say what is wrong
+	}
+	above := filepath.Dir(filepath.Clean(home.Path))
+	for {
+		_, err := os.Lstat(above)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) || above == filepath.Dir(above) {
+			break
+		}
+		above = filepath.Dir(above)
+	}
+	if _, err := resolveFolder(above, newGuard(opts)); err != nil && !errors.Is(err, errAbsent) {
+		return err
+	}
+	if err := os.MkdirAll(home.Path, durable.FolderPerm); err != nil {
+		return access(err, "the key store %s (%s) cannot be made: %v", home.Path, home.ChosenBy, err).
+			WithHint("Name a folder that the current user may make, or make it for them.")
+	}
+	return nil
+}
+
+// acquire takes the writers' lock. The lock belongs to the open file: a process that dies gives it back.
+func (s *Store) acquire(wait time.Duration) (*lockedfile.File, error) {
+	if info, err := s.root.Lstat(lockFile); err == nil && !info.Mode().IsRegular() {
+		return nil, s.noFile(lockFile, info)
+	}
+	type answer struct {
+		file *lockedfile.File
+		err  error
+	}
+	answers := make(chan answer)
+	givenUp := make(chan struct{})
+	go func() {
+		f, err := lockedfile.OpenFile(filepath.Join(s.root.Name(), lockFile), os.O_RDWR|os.O_CREATE, durable.FilePerm)
+		select {
+		case answers <- answer{f, err}:
+		case <-givenUp:
+			if err == nil {
+				f.Close()
+			}
+		}
+	}()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return nil, s.unwritable(lockFile, a.err)
+		}
+		return a.file, nil
+	case <-timer.C:
+		close(givenUp)
+		return nil, access(nil, "another process has been writing to the key store %s for more than %v", s.root.Name(), wait).
+			WithHint("Try again when it is done; nothing was changed.")
+	}
+}
+
+func (s *Store) unwritable(rel string, err error) *kmserr.Error {
+	var link *os.LinkError
+	reason := cause(err)
+	if errors.As(err, &link) {
+		reason = link.Err
+	}
+	e := access(err, "%s cannot be written: %v", s.abs(rel), reason)
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		e.Hint = "The store is mounted read-only: change it where it comes from."
+	case errors.Is(err, fs.ErrPermission):
+		e.Hint = "Run as the user that the store belongs to."
+	case errors.Is(err, syscall.ENOSPC):
+		e.Hint = "Make room on the disk."
+	}
+	return e
+}
+
+// sweep removes what a crash left in tmp. The lock is held, so nobody is writing there.
+func (w *Writer) sweep() error {
+	s := w.store
+	if err := durable.MakeFolders(s.root, tmpFolder); err != nil {
+		return s.unwritable(tmpFolder, err)
+	}
+	names, _, err := s.names(tmpFolder, 0)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		// What cannot be removed, such as a folder somebody made there, is in nobody's way.
+		_ = s.root.Remove(tmpFolder + "/" + name)
+	}
+	return nil
+}
+
+// Store returns the reading half of the same home. It is closed with the writer.
+func (w *Writer) Store() *Store { return w.store }
+
+// Close gives the lock back.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(w.lock.Close(), w.store.Close())
+}
+
+func (w *Writer) step(format string, args ...any) error {
+	if w.before == nil {
+		return nil
+	}
+	return w.before(fmt.Sprintf(format, args...))
+}
+
+func (w *Writer) write(rel string, data []byte) error {
+	if err := w.step("write %s", rel); err != nil {
+		return err
+	}
+	err := durable.MakeFolders(w.store.root, path.Dir(rel))
+	if err == nil {
+		err = durable.WriteFile(w.store.root, tmpFolder, rel, data)
+	}
+	if err != nil {
+		return w.store.unwritable(rel, err)
+	}
+	return nil
+}
+
+// mark adds a key to the by-key index, if it is not there.
+func (w *Writer) mark(fingerprint string, arn kmskey.ARN) (added bool, err error) {
+	rel := indexPath(fingerprint) + "/" + markerName(arn)
+	if there, err := w.store.exists(rel); there || err != nil {
+		return false, err
+	}
+	if err := w.step("mark %s", rel); err != nil {
+		return false, err
+	}
+	err = durable.MakeFolders(w.store.root, path.Dir(rel))
+	if err == nil {
+		err = durable.Touch(w.store.root, rel)
+	}
+	if err != nil {
+		return false, w.store.unwritable(rel, err)
+	}
+	return true, nil
+}
+
+// remove removes a file, and the folders that it leaves empty up to base.
+func (w *Writer) remove(rel, base string) error {
+	if err := w.step("remove %s", rel); err != nil {
+		return err
+	}
+	if err := durable.Remove(w.store.root, rel); err != nil {
+		return w.store.unwritable(rel, err)
+	}
+	for folder := path.Dir(rel); folder != base && folder != "."; folder = path.Dir(folder) {
+		if w.store.root.Remove(folder) != nil {
+			break // not empty, most likely; an empty folder left behind means nothing
+		}
+	}
+	return nil
+}
+
+// Put records what is known of a key: a new record, or what is on record and what is given joined so that no knowledge
+// is lost (merge has the rules). The aliases in the record and in opts are recorded beside it. An alias that means
+// another key moves only as opts allow, and never to an older meaning. Everything is decided before anything is written.
+//
+// Errors: KeyMaterialMismatchException if the key on record is another one; ValidationException for a state or alias
+// that cannot be told to be newer; StoreIntegrityException for a record or alias on disk that is damaged;
+// StoreAccessException if the disk refuses.
+func (w *Writer) Put(key *kmskey.Key, opts PutOptions) (Outcome, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	arn := key.ARN()
+	outcome, err := w.put(key, opts)
+	if err != nil {
+		return Outcome{}, known(err).WithKey(arn.String())
+	}
+	outcome.ARN = arn
+	return outcome, nil
+}
+
+func (w *Writer) put(key *kmskey.Key, opts PutOptions) (Outcome, error) {
+	s, arn := w.store, key.ARN()
+	record, outcome := key, Outcome{Change: Unchanged}
+	old, err := s.readRecord(arn)
+	isNew := errors.Is(err, errAbsent)
+	if err != nil && !isNew {
+		return Outcome{}, err
+	}
+	var was []byte
+	if !isNew {
+		if record, outcome.What, outcome.Kept, err = merge(old.Key, key, opts.FromKMS); err != nil {
+			return Outcome{}, err
+		}
+		if was, err = old.Key.Encode(); err != nil {
+			return Outcome{}, err
+		}
+	}
+	now, err := record.Encode()
+	if err != nil {
+		return Outcome{}, err
+	}
+	aliases, what, kept, err := w.planAliases(key, opts)
+	if err != nil {
+		return Outcome{}, err
+	}
+	outcome.What, outcome.Kept = append(outcome.What, what...), append(outcome.Kept, kept...)
+	if isNew || !bytes.Equal(was, now) {
+		if err := w.write(recordPath(arn), now); err != nil {
+			return Outcome{}, err
+		}
+		outcome.Change = Changed
+	}
+	if isNew {
+		outcome.Change = New
+	}
+	if _, err := w.mark(record.Fingerprint(), arn); err != nil {
+		return Outcome{}, err
+	}
+	for _, a := range aliases {
+		data, err := encodeAlias(a)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if err := w.write(aliasPath(a.ARN), data); err != nil {
+			return Outcome{}, err
+		}
+		if outcome.Change == Unchanged {
+			outcome.Change = Changed
+		}
+	}
+	return outcome, nil
+}
+
+// planAliases returns the alias files to write, and what to say of them.
+func (w *Writer) planAliases(key *kmskey.Key, opts PutOptions) (plan []AliasEntry, what, kept []string, err error) {
+	record := key.Record()
+	given := make(map[string]kmskey.Time)
+	var names []string
+	add := func(name string, at kmskey.Time) error {
+		if _, err := kmskey.ParseAlias(name); err != nil {
+			return err
+		}
+		if before, there := given[name]; !there || at.After(before.Time) {
+			given[name] = at
+			names = append(names, name)
+		}
+		return nil
+	}
+	for _, name := range record.Aliases {
+		if err := add(name, record.Snapshot.Time); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	for _, name := range opts.Aliases {
+		if err := add(name, opts.AliasTime); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		alias := kmskey.AliasARN{Scope: key.ARN().Scope, Alias: name}
+		now := AliasEntry{ARN: alias, TargetKeyID: key.ARN().KeyID, Time: given[name]}
+		was, err := w.store.readAlias(alias)
+		switch {
+		case errors.Is(err, errAbsent):
+			what = append(what, name+" is new")
+		case err != nil:
+			return nil, nil, nil, err
+		default:
+			moved, stays, err := moveAlias(was, &now, opts)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			if stays != "" {
+				kept = append(kept, stays)
+			}
+			if moved == "" {
+				continue
+			}
+			what = append(what, moved)
+		}
+		if _, err := encodeAlias(now); err != nil {
+			return nil, nil, nil, err
+		}
+		plan = append(plan, now)
+	}
+	return plan, what, kept, nil
+}
+
+// moveAlias decides whether now replaces was, and gives now its history. what is empty if it does not.
+func moveAlias(was AliasEntry, now *AliasEntry, opts PutOptions) (what, kept string, err error) {
+	name := now.ARN.Alias
+	now.History = was.History
+	if was.TargetKeyID == now.TargetKeyID {
+		if now.Time.After(was.Time.Time) {
+			return change(name+" as of", stamp(was.Time), stamp(now.Time)), "", nil
+		}
+		return "", "", nil
+	}
+	older := !now.Time.IsZero() && now.Time.Before(was.Time.Time)
+	newer := now.Time.After(was.Time.Time)
+	refuse := func(reason, hint string) (string, string, error) {
+		return "", "", kmserr.New(kmserr.Validation, "the alias %s means %s as of %s, and %s", now.ARN, was.TargetKeyID, stamp(was.Time), reason).
+			WithHint("%s", hint).WithKey(now.ARN.String())
+	}
+	switch {
+	case older && opts.MoveAlias:
+		return refuse("that it means "+now.TargetKeyID+" is older, of "+stamp(now.Time), "State a later --snapshot-time, if the alias did move.")
+	case older, opts.FromKMS && !newer && !opts.MoveAlias:
+		return "", fmt.Sprintf("%s → %s of %s, as %s is of %s", name, was.TargetKeyID, stamp(was.Time), now.TargetKeyID, stamp(now.Time)), nil
+	case !opts.MoveAlias && !opts.FromKMS:
+		return refuse("moves to "+now.TargetKeyID+" only if told to", "Check that the alias was moved in KMS, then give --move-alias.")
+	}
+	now.History = append(slices.Clone(was.History), AliasHistory{KeyID: was.TargetKeyID, From: was.Time, To: now.Time})
+	return change(name, was.TargetKeyID, now.TargetKeyID), "", nil
+}
+
+// Remove removes a key: the aliases that mean it, its place in the index, its record. Given an alias it removes that
+// alias and leaves the key. A bare name must mean one thing only. Blocks stay in force.
+//
+// A record that is damaged is removed all the same if it is named by its full ARN.
+func (w *Writer) Remove(ref kmskey.Ref) (Outcome, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	outcome, err := w.removeRef(ref)
+	if err != nil {
+		return Outcome{}, known(err).WithKey(ref.String())
+	}
+	return outcome, nil
+}
+
+func (w *Writer) removeRef(ref kmskey.Ref) (Outcome, error) {
+	if ref.Alias != "" {
+		return w.removeAlias(ref)
+	}
+	s := w.store
+	arn, ok := ref.ARN()
+	if !ok {
+		var err error
+		if arn, err = s.findBareKey(ref.KeyID); err != nil {
+			return Outcome{}, err
+		}
+	}
+	entry, err := s.readRecord(arn)
+	if errors.Is(err, errAbsent) {
+		return Outcome{}, s.keyNotFound(arn)
+	}
+	damaged := err != nil
+	if damaged && (!ok || !kmserr.Is(err, kmserr.StoreIntegrity)) {
+		return Outcome{}, err
+	}
+	outcome := Outcome{ARN: arn, Change: Removed}
+	for alias, err := range s.Aliases(arn.Scope) {
+		if err != nil {
+			continue // not known to mean this key
+		}
+		if alias.TargetKeyID != arn.KeyID {
+			continue
+		}
+		if err := w.remove(aliasPath(alias.ARN), aliasesFolder); err != nil {
+			return Outcome{}, err
+		}
+		outcome.What = append(outcome.What, alias.ARN.Alias)
+	}
+	if !damaged {
+		rel := indexPath(entry.Key.Fingerprint()) + "/" + markerName(arn)
+		if err := w.remove(rel, indexFolder); err != nil {
+			return Outcome{}, err
+		}
+	}
+	if err := w.remove(recordPath(arn), keysFolder); err != nil {
+		return Outcome{}, err
+	}
+	outcome.What = append(outcome.What, "the record")
+	return outcome, nil
+}
+
+func (w *Writer) removeAlias(ref kmskey.Ref) (Outcome, error) {
+	s := w.store
+	alias, ok := ref.AliasARN()
+	if !ok {
+		var err error
+		if alias, err = s.findBareAlias(ref.Alias); err != nil {
+			return Outcome{}, err
+		}
+	}
+	there, err := s.exists(aliasPath(alias))
+	if err != nil && !kmserr.Is(err, kmserr.StoreIntegrity) {
+		return Outcome{}, err
+	}
+	if err == nil && !there {
+		return Outcome{}, s.aliasNotFound(alias)
+	}
+	if err := w.remove(aliasPath(alias), aliasesFolder); err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Alias: alias, Change: Removed, What: []string{alias.Alias}}, nil
+}
