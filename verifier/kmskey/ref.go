@@ -4,7 +4,6 @@
 package kmskey
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -16,15 +15,81 @@ const MaxIdentifier = 2048
 // maxAlias counts "alias/" with the name (API Reference, CreateAlias, AliasName).
 const maxAlias = 256
 
-// The forms of rules that hold before any path is built from an identifier. Partitions and Regions are no fixed lists:
-// AWS adds to both.
-var (
-	partitionForm = regexp.MustCompile(`^aws(-[a-z0-9]{1,16}){0,3}$`)
-	regionForm    = regexp.MustCompile(`^[a-z]{2,12}(-[a-z0-9]{1,16}){1,4}$`)
-	accountForm   = regexp.MustCompile(`^[0-9]{12}$`)
-	keyIDForm     = regexp.MustCompile(`^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|mrk-[0-9a-f]{32})$`)
-	aliasForm     = regexp.MustCompile(`^alias/[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*$`)
-)
+// The forms below hold before any path is built from an identifier. Partitions and Regions are no fixed lists: AWS adds to
+// both. They are written out because compiling regular expressions would be half of a plugin's start.
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
+
+func all(s string, ok func(byte) bool) bool {
+	for i := range len(s) {
+		if !ok(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// isDashed reports whether s is a head that ok takes, and least to most parts of 1 to 16 lower-case letters and digits,
+// each behind a dash.
+func isDashed(s string, head func(string) bool, least, most int) bool {
+	parts := strings.Split(s, "-")
+	if n := len(parts) - 1; !head(parts[0]) || n < least || n > most {
+		return false
+	}
+	for _, part := range parts[1:] {
+		if len(part) < 1 || len(part) > 16 || !all(part, func(c byte) bool { return isLower(c) || isDigit(c) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// isPartition: aws, aws-cn, aws-us-gov, aws-iso-b.
+func isPartition(s string) bool {
+	return isDashed(s, func(head string) bool { return head == "aws" }, 0, 3)
+}
+
+// isRegion: us-east-1, us-gov-west-1, eusc-de-east-1.
+func isRegion(s string) bool {
+	return isDashed(s, func(head string) bool { return len(head) >= 2 && len(head) <= 12 && all(head, isLower) }, 1, 4)
+}
+
+func isAccount(s string) bool { return len(s) == 12 && all(s, isDigit) }
+
+// isKeyID: a lower-case UUID, or mrk- and 32 hexadecimal digits.
+func isKeyID(s string) bool {
+	isHex := func(c byte) bool { return isDigit(c) || 'a' <= c && c <= 'f' }
+	if digits, ok := strings.CutPrefix(s, "mrk-"); ok {
+		return len(digits) == 32 && all(digits, isHex)
+	}
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash && s[i] != '-' || !dash && !isHex(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// isAlias: alias/ and a name of letters, digits, _, - and single / between them.
+func isAlias(s string) bool {
+	name, ok := strings.CutPrefix(s, "alias/")
+	if !ok {
+		return false
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || !all(part, func(c byte) bool {
+			return isLower(c) || isDigit(c) || 'A' <= c && c <= 'Z' || c == '_' || c == '-'
+		}) {
+			return false
+		}
+	}
+	return true
+}
 
 // Scope is where a key or alias lives: one account in one Region of one partition. The zero value is no scope.
 type Scope struct {
@@ -43,11 +108,11 @@ func (s Scope) arn(resource string) string {
 // Check returns a ValidationException unless every part has AWS's form.
 func (s Scope) Check() error {
 	switch {
-	case !partitionForm.MatchString(s.Partition):
+	case !isPartition(s.Partition):
 		return kmserr.New(kmserr.Validation, "the partition %q is none of AWS's: expected aws or aws-…, in lower case", s.Partition)
-	case !regionForm.MatchString(s.Region):
+	case !isRegion(s.Region):
 		return kmserr.New(kmserr.Validation, "the Region %q has not the form of an AWS Region, such as us-east-1", s.Region)
-	case !accountForm.MatchString(s.Account):
+	case !isAccount(s.Account):
 		return kmserr.New(kmserr.Validation, "the account %q is not twelve digits", s.Account)
 	}
 	return nil
@@ -107,12 +172,12 @@ func ParseRef(s string) (Ref, error) {
 			return Ref{}, err
 		}
 		return Ref{Alias: s}, nil
-	case keyIDForm.MatchString(s):
+	case isKeyID(s):
 		return Ref{KeyID: s}, nil
 	}
 	e := kmserr.New(kmserr.Validation, "the key identifier %q has none of KMS's four forms", s).WithHint(forms)
 	switch lower := strings.ToLower(s); {
-	case keyIDForm.MatchString(lower):
+	case isKeyID(lower):
 		e.Hint = "Key IDs are written in lower case: " + lower
 	case strings.HasPrefix(lower, "arn:"), strings.HasPrefix(lower, "alias/"):
 		e.Hint = "Identifiers are case-sensitive; arn: and alias/ are lower case."
@@ -138,7 +203,7 @@ func parseARN(s string) (Ref, error) {
 	}
 	resource := parts[5]
 	if id, ok := strings.CutPrefix(resource, "key/"); ok {
-		if !keyIDForm.MatchString(id) {
+		if !isKeyID(id) {
 			return fail("in the ARN %q the key ID %q is neither a lower-case UUID nor mrk- and 32 hexadecimal digits", s, id)
 		}
 		return Ref{Scope: scope, KeyID: id}, nil
@@ -156,7 +221,7 @@ func checkAlias(alias string) error {
 	if len(alias) > maxAlias {
 		return kmserr.New(kmserr.Validation, "the alias is %d characters long, expected at most %d with alias/", len(alias), maxAlias)
 	}
-	if !aliasForm.MatchString(alias) {
+	if !isAlias(alias) {
 		return kmserr.New(kmserr.Validation,
 			"the alias %q is not alias/ and letters, digits, _, - and single / between them", alias).
 			WithHint("An alias name takes A-Z, a-z, 0-9, _, - and /; no / at its start or end and none doubled.")
