@@ -9,11 +9,11 @@ package notation
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
@@ -57,7 +57,7 @@ func answer(ctx context.Context, args []string, stdin io.Reader) ([]byte, error)
 		if _, err := wire.ReadRequest(stdin); err != nil {
 			return nil, err
 		}
-		return json.Marshal(metadata())
+		return json.Marshal(metadata(), json.Deterministic(true))
 	case plugin.CommandVerifySignature:
 		data, err := wire.ReadRequest(stdin)
 		if err != nil {
@@ -71,7 +71,7 @@ func answer(ctx context.Context, args []string, stdin io.Reader) ([]byte, error)
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(response)
+		return json.Marshal(response, json.Deterministic(true))
 	}
 	return nil, kmserr.New(kmserr.Validation, "the command %q is none of this plugin's: %s, %s",
 		args[0], plugin.CommandGetMetadata, plugin.CommandVerifySignature).

@@ -2,11 +2,11 @@ package notation
 
 import (
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"path/filepath"
 	"slices"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
@@ -68,20 +68,15 @@ var errContractVersion = errors.New("unsupported contract version")
 // decodeRequest reads a request and checks everything in it that needs no key store. Every error is a
 // ValidationException that names the member.
 func decodeRequest(data []byte) (*request, error) {
-	var version struct {
-		ContractVersion string `json:"contractVersion"`
-	}
-	// A request of another version may have another shape: its version is looked at before its shape.
-	if json.Unmarshal(data, &version) == nil && version.ContractVersion != "" && version.ContractVersion != contractVersion {
-		return nil, kmserr.New(kmserr.Validation, "contractVersion is %q, expected %q", version.ContractVersion, contractVersion).
-			WithCause(errContractVersion)
-	}
 	req := new(request)
 	if err := strictjson.Decode(data, wire.MaxRequest, strictjson.Keep, req); err != nil {
+		if version, ok := otherVersion(data); ok {
+			return nil, wrongVersion(version)
+		}
 		return nil, invalid("the request %v", err)
 	}
 	if req.ContractVersion != contractVersion {
-		return nil, invalid("contractVersion is %q, expected %q", req.ContractVersion, contractVersion).WithCause(errContractVersion)
+		return nil, wrongVersion(req.ContractVersion)
 	}
 	for name := range req.PluginConfig {
 		if name != homeOption {
@@ -96,6 +91,22 @@ func decodeRequest(data []byte) (*request, error) {
 		return nil, err
 	}
 	return req, req.checkSignature()
+}
+
+// otherVersion returns the contract version of a request that cannot be read, if it is one that this plugin does not
+// speak: such a request may well have another shape, and its version is the better reason.
+func otherVersion(data []byte) (string, bool) {
+	var only struct {
+		ContractVersion string `json:"contractVersion"`
+	}
+	if json.Unmarshal(data, &only) != nil {
+		return "", false
+	}
+	return only.ContractVersion, only.ContractVersion != "" && only.ContractVersion != contractVersion
+}
+
+func wrongVersion(version string) *kmserr.Error {
+	return invalid("contractVersion is %q, expected %q", version, contractVersion).WithCause(errContractVersion)
 }
 
 func (req *request) checkTrustPolicy() error {

@@ -2,11 +2,11 @@ package notation
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
