@@ -47,15 +47,12 @@ func Decode(data []byte, limit int, unknown Unknown, dst any) error {
 	if first := bytes.TrimLeft(data, " \t\r\n")[0]; first != '{' {
 		return fmt.Errorf("is not a JSON object: it starts with %q", first)
 	}
-	if err := walk(data); err != nil {
+	w := walker{dec: jsontext.NewDecoder(bytes.NewReader(data))}
+	if err := w.value(reflect.TypeOf(dst), ""); err != nil {
 		return err
 	}
-	known := reflect.TypeOf(dst)
-	for known.Kind() == reflect.Pointer {
-		known = known.Elem()
-	}
-	if err := checkNames(data, known, "", unknown); err != nil {
-		return err
+	if rest := bytes.TrimLeft(data[w.dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
+		return fmt.Errorf("has more data after the JSON object, at byte %d", len(data)-len(rest))
 	}
 	opts := json.JoinOptions(json.RejectUnknownMembers(unknown == Refuse), json.MatchCaseInsensitiveNames(false))
 	if err := json.Unmarshal(data, dst, opts); err != nil {
@@ -64,24 +61,94 @@ func Decode(data []byte, limit int, unknown Unknown, dst any) error {
 	return nil
 }
 
-// walk reads every token: syntax, UTF-8, duplicate names and trailing data are jsontext's to find, depth is ours.
-func walk(data []byte) error {
-	dec := jsontext.NewDecoder(bytes.NewReader(data))
-	for {
-		_, err := dec.ReadToken()
+// walker reads every token once: syntax, UTF-8 and duplicate names are jsontext's to find; depth, null, absence and
+// letter case are ours.
+type walker struct{ dec *jsontext.Decoder }
+
+// value reads one value that will be decoded into a t; nil where t has no member for it. path is its JSON Pointer.
+func (w walker) value(t reflect.Type, path string) error {
+	switch w.dec.PeekKind() {
+	case '{':
+		return w.object(t, path)
+	case '[':
+		return w.array(t, path)
+	}
+	if _, err := w.dec.ReadToken(); err != nil {
+		return explain(err)
+	}
+	return nil
+}
+
+// open reads the token that opens an object or array.
+func (w walker) open() error {
+	if _, err := w.dec.ReadToken(); err != nil {
+		return explain(err)
+	}
+	if w.dec.StackDepth() > MaxDepth {
+		return fmt.Errorf("is nested deeper than %d levels", MaxDepth)
+	}
+	return nil
+}
+
+func (w walker) array(t reflect.Type, path string) error {
+	var item reflect.Type
+	if t = indirect(t); t != nil && t.Kind() == reflect.Slice {
+		item = t.Elem()
+	}
+	if err := w.open(); err != nil {
+		return err
+	}
+	for i := 0; w.dec.PeekKind() != ']'; i++ {
+		if err := w.value(item, fmt.Sprintf("%s/%d", path, i)); err != nil {
+			return err
+		}
+	}
+	if _, err := w.dec.ReadToken(); err != nil {
+		return explain(err)
+	}
+	return nil
+}
+
+func (w walker) object(t reflect.Type, path string) error {
+	fields := fieldsOf(t)
+	if err := w.open(); err != nil {
+		return err
+	}
+	seen := make(map[string]bool)
+	for w.dec.PeekKind() != '}' {
+		token, err := w.dec.ReadToken()
 		if err != nil {
 			return explain(err)
 		}
-		if dec.StackDepth() > MaxDepth {
-			return fmt.Errorf("is nested deeper than %d levels", MaxDepth)
+		name := token.String()
+		field, known := fields[name]
+		if !known {
+			for other := range fields {
+				if strings.EqualFold(name, other) {
+					return fmt.Errorf("has the member %q, which differs from %q in letter case only", name, other)
+				}
+			}
 		}
-		if dec.StackDepth() == 0 {
-			break
+		seen[name] = true
+		if known && w.dec.PeekKind() == 'n' && field.Tag.Get("strict") != "nullable" {
+			return fmt.Errorf("has null for the member %s/%s, expected a value", path, name)
+		}
+		if err := w.value(field.Type, path+"/"+name); err != nil {
+			return err
 		}
 	}
-	rest := data[dec.InputOffset():]
-	if len(bytes.TrimLeft(rest, " \t\r\n")) > 0 {
-		return fmt.Errorf("has more data after the JSON object, at byte %d", dec.InputOffset())
+	if _, err := w.dec.ReadToken(); err != nil {
+		return explain(err)
+	}
+	var missing []string
+	for name, f := range fields {
+		if !seen[name] && f.Tag.Get("strict") == "required" {
+			missing = append(missing, path+"/"+name)
+		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return fmt.Errorf("lacks the member %s", strings.Join(missing, ", "))
 	}
 	return nil
 }
@@ -155,72 +222,27 @@ func goKind(t reflect.Type) string {
 	return "another type"
 }
 
-// checkNames walks the object along the struct's fields: case variants of known names, null and absent members marked
-// required. `strict:"required"` marks a field that must be there, `strict:"nullable"` one that may be null.
-func checkNames(data []byte, t reflect.Type, path string, unknown Unknown) error {
-	for t.Kind() == reflect.Pointer {
+var unmarshaler = reflect.TypeFor[interface{ UnmarshalJSON([]byte) error }]()
+
+func indirect(t reflect.Type) reflect.Type {
+	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct {
-		var items []jsontext.Value
-		if err := json.Unmarshal(data, &items); err != nil {
-			return nil // a wrong kind is told by the decoder proper
-		}
-		for i, item := range items {
-			if err := checkNames(item, t.Elem(), fmt.Sprintf("%s/%d", path, i), unknown); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(unmarshalerType) || t.PkgPath() == "time" {
-		return nil
-	}
-	var members map[string]jsontext.Value
-	if err := json.Unmarshal(data, &members); err != nil {
-		return nil
-	}
-	fields := fieldsOf(t)
-	for name, value := range members {
-		if f, ok := fields[name]; ok {
-			if value.Kind() == 'n' {
-				if f.Tag.Get("strict") == "nullable" {
-					continue
-				}
-				return fmt.Errorf("has null for the member %s/%s, expected a value", path, name)
-			}
-			if err := checkNames(value, f.Type, path+"/"+name, unknown); err != nil {
-				return err
-			}
-			continue
-		}
-		for knownName := range fields {
-			if strings.EqualFold(name, knownName) {
-				return fmt.Errorf("has the member %q, which differs from %q in letter case only", name, knownName)
-			}
-		}
-	}
-	var missing []string
-	for name, f := range fields {
-		if _, ok := members[name]; !ok && f.Tag.Get("strict") == "required" {
-			missing = append(missing, name)
-		}
-	}
-	if len(missing) > 0 {
-		slices.Sort(missing)
-		return fmt.Errorf("lacks the member %s", strings.Join(missing, ", "))
-	}
-	return nil
+	return t
 }
 
-var unmarshalerType = reflect.TypeFor[interface{ UnmarshalJSON([]byte) error }]()
-
+// fieldsOf returns the members that a struct knows, by name; none for what is no struct or decodes itself. The tag
+// `strict:"required"` marks a member that must be there, `strict:"nullable"` one that may be null.
 func fieldsOf(t reflect.Type) map[string]reflect.StructField {
+	t = indirect(t)
+	if t == nil || t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(unmarshaler) {
+		return nil
+	}
 	fields := make(map[string]reflect.StructField, t.NumField())
 	for i := range t.NumField() {
 		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || name == "-" || strings.Contains(f.Tag.Get("json"), ",embed") {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if !f.IsExported() || name == "-" || options == "embed" {
 			continue
 		}
 		if name == "" {
