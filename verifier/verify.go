@@ -74,7 +74,7 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 		if err != nil {
 			return err
 		}
-		if err := d.checkMessageType(algorithm, req.MessageType); err != nil {
+		if err := d.checkMessageType(req.MessageType); err != nil {
 			return err
 		}
 		opts.MaxMessage = v.cfg.MaxMessage
@@ -107,7 +107,7 @@ func (d *decision) chooseAlgorithm(named kmskey.SigningAlgorithm) (kmskey.Signin
 	return named, d.checkAlgorithm(named)
 }
 
-func (d *decision) checkMessageType(a kmskey.SigningAlgorithm, t kmskey.MessageType) error {
+func (d *decision) checkMessageType(t kmskey.MessageType) error {
 	if t != kmskey.MessageTypeUnset && !slices.Contains(kmskey.MessageTypes, t) {
 		return kmserr.New(kmserr.Validation, "the message type %q is none of KMS's: %s", string(t), kmskey.JoinNames(kmskey.MessageTypes))
 	}

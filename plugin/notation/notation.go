@@ -9,6 +9,7 @@ package notation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -95,7 +96,7 @@ func metadata() *plugin.GetMetadataResponse {
 func errorObject(err error) *plugin.Error {
 	e := kmserr.As(err)
 	code := plugin.ErrorCode(kmserr.Lookup(e.Name).Notation)
-	if e.Name == kmserr.Validation && e.Cause == errContractVersion {
+	if e.Name == kmserr.Validation && errors.Is(e.Cause, errContractVersion) {
 		code = plugin.ErrorCodeUnsupportedContractVersion
 	}
 	out := plugin.NewError(code, wire.Text(err))

@@ -256,7 +256,7 @@ func decodeMLDSA(spec string, params mldsa.Parameters, raw []byte) (*PublicKey, 
 	}
 	k, err := mldsa.NewPublicKey(params, raw)
 	if err != nil {
-		return nil, fmt.Errorf("holds no %s public key: %v", params, err)
+		return nil, fmt.Errorf("holds no %s public key: %w", params, err)
 	}
 	return &PublicKey{Spec: spec, MLDSA: k}, nil
 }
