@@ -2,7 +2,8 @@
 //
 // encoding/json lets {"mode":"enforce","MODE":"off"} decode to off and takes the last of two equal names. Here one
 // object has one reading: RFC 8259 in valid UTF-8, one top-level object, no byte order mark, nothing after it, no name
-// twice, no name that equals a known one but for letter case, no null unless the member allows it, limited size and depth.
+// twice, no name that equals a known one but for letter case, no null unless the member allows it (in no array and no map
+// either), limited size and depth.
 package strictjson
 
 import (
@@ -26,9 +27,9 @@ type Unknown int
 const (
 	// Refuse refuses unknown members: for files of our own.
 	Refuse Unknown = iota
-	// Keep keeps them, if the target has a place for them (`json:",embed"` on a map[string]jsontext.Value), and never
+	// Keep keeps them where the target has a place for them (`json:",embed"` on a map[string]jsontext.Value), and never
 	// reads them: for objects shaped by AWS or by a plugin's caller, which grow. A member that differs from a known one
-	// in letter case only is refused all the same.
+	// in letter case only is refused all the same, and so is an unknown one where there is no place: it would be lost.
 	Keep
 )
 
@@ -47,7 +48,7 @@ func Decode(data []byte, limit int, unknown Unknown, dst any) error {
 	if first := bytes.TrimLeft(data, " \t\r\n")[0]; first != '{' {
 		return fmt.Errorf("is not a JSON object: it starts with %q", first)
 	}
-	w := walker{dec: jsontext.NewDecoder(bytes.NewReader(data))}
+	w := walker{dec: jsontext.NewDecoder(bytes.NewReader(data)), unknown: unknown}
 	if err := w.value(reflect.TypeOf(dst), ""); err != nil {
 		return err
 	}
@@ -63,15 +64,26 @@ func Decode(data []byte, limit int, unknown Unknown, dst any) error {
 
 // walker reads every token once: syntax, UTF-8 and duplicate names are jsontext's to find; depth, null, absence and
 // letter case are ours.
-type walker struct{ dec *jsontext.Decoder }
+type walker struct {
+	dec     *jsontext.Decoder
+	unknown Unknown
+}
 
-// value reads one value that will be decoded into a t; nil where t has no member for it. path is its JSON Pointer.
+// value reads one value that will be decoded into a t; nil where it is kept as it is. path is its JSON Pointer.
 func (w walker) value(t reflect.Type, path string) error {
+	if t = indirect(t); t == rawValue {
+		t = nil
+	}
 	switch w.dec.PeekKind() {
 	case '{':
 		return w.object(t, path)
 	case '[':
 		return w.array(t, path)
+	case 'n':
+		// It would be taken for a zero value.
+		if t != nil {
+			return fmt.Errorf("has null for the member %s, expected a value", path)
+		}
 	}
 	if _, err := w.dec.ReadToken(); err != nil {
 		return explain(err)
@@ -92,7 +104,7 @@ func (w walker) open() error {
 
 func (w walker) array(t reflect.Type, path string) error {
 	var item reflect.Type
-	if t = indirect(t); t != nil && t.Kind() == reflect.Slice {
+	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
 		item = t.Elem()
 	}
 	if err := w.open(); err != nil {
@@ -110,7 +122,7 @@ func (w walker) array(t reflect.Type, path string) error {
 }
 
 func (w walker) object(t reflect.Type, path string) error {
-	fields := fieldsOf(t)
+	fields, grows := fieldsOf(t)
 	if err := w.open(); err != nil {
 		return err
 	}
@@ -128,12 +140,19 @@ func (w walker) object(t reflect.Type, path string) error {
 					return fmt.Errorf("has the member %q, which differs from %q in letter case only", name, other)
 				}
 			}
+			if fields != nil && (w.unknown == Refuse || !grows) {
+				return fmt.Errorf("has the unknown member %s/%s", path, name)
+			}
 		}
 		seen[name] = true
-		if known && w.dec.PeekKind() == 'n' && field.Tag.Get("strict") != "nullable" {
-			return fmt.Errorf("has null for the member %s/%s, expected a value", path, name)
+		item := field.Type
+		switch {
+		case known && w.dec.PeekKind() == 'n' && field.Tag.Get("strict") == "nullable":
+			item = nil
+		case t != nil && t.Kind() == reflect.Map:
+			item = t.Elem()
 		}
-		if err := w.value(field.Type, path+"/"+name); err != nil {
+		if err := w.value(item, path+"/"+name); err != nil {
 			return err
 		}
 	}
@@ -213,6 +232,9 @@ func goKind(t reflect.Type) string {
 	case reflect.Bool:
 		return "a boolean"
 	case reflect.Slice, reflect.Array:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return "base64 text"
+		}
 		return "an array"
 	case reflect.Struct, reflect.Map:
 		return "an object"
@@ -222,7 +244,10 @@ func goKind(t reflect.Type) string {
 	return "another type"
 }
 
-var unmarshaler = reflect.TypeFor[interface{ UnmarshalJSON([]byte) error }]()
+var (
+	unmarshaler = reflect.TypeFor[interface{ UnmarshalJSON([]byte) error }]()
+	rawValue    = reflect.TypeFor[jsontext.Value]()
+)
 
 func indirect(t reflect.Type) reflect.Type {
 	for t != nil && t.Kind() == reflect.Pointer {
@@ -231,18 +256,22 @@ func indirect(t reflect.Type) reflect.Type {
 	return t
 }
 
-// fieldsOf returns the members that a struct knows, by name; none for what is no struct or decodes itself. The tag
-// `strict:"required"` marks a member that must be there, `strict:"nullable"` one that may be null.
-func fieldsOf(t reflect.Type) map[string]reflect.StructField {
-	t = indirect(t)
+// fieldsOf returns the members that a struct knows, by name, and whether it has a place for others; nil for what is no
+// struct or decodes itself. The tag `strict:"required"` marks a member that must be there, `strict:"nullable"` one that
+// may be null. Structs embedded the Go way are not looked into.
+func fieldsOf(t reflect.Type) (fields map[string]reflect.StructField, grows bool) {
 	if t == nil || t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(unmarshaler) {
-		return nil
+		return nil, false
 	}
-	fields := make(map[string]reflect.StructField, t.NumField())
+	fields = make(map[string]reflect.StructField, t.NumField())
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || name == "-" || options == "embed" {
+		if !f.IsExported() || name == "-" {
+			continue
+		}
+		if options == "embed" {
+			grows = true
 			continue
 		}
 		if name == "" {
@@ -250,5 +279,5 @@ func fieldsOf(t reflect.Type) map[string]reflect.StructField {
 		}
 		fields[name] = f
 	}
-	return fields
+	return fields, grows
 }
