@@ -1,0 +1,297 @@
+package strictjson
+
+import (
+	"bytes"
+	"encoding/base64"
+	stdjson "encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// item and target have a member of every kind that this project decodes.
+type item struct {
+	Kind string `json:"kind" strict:"required"`
+	Name string `json:"name"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+type closed struct {
+	Time stamp `json:"Time,omitzero"`
+}
+
+type target struct {
+	Mode    string                    `json:"mode" strict:"required"`
+	Count   int                       `json:"count,omitzero"`
+	On      *bool                     `json:"on,omitempty"`
+	Key     []byte                    `json:"Key,omitempty"`
+	Names   []string                  `json:"names,omitempty" strict:"nullable"`
+	Items   []item                    `json:"items,omitempty"`
+	Ptrs    []*item                   `json:"ptrs,omitempty"`
+	ByName  map[string]item           `json:"byName,omitempty"`
+	Config  map[string]string         `json:"config,omitempty"`
+	Raw     map[string]jsontext.Value `json:"raw,omitempty"`
+	Sub     *item                     `json:"sub,omitempty"`
+	Closed  closed                    `json:"closed,omitzero"`
+	At      stamp                     `json:"at,omitzero"`
+	Sources []string
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+// stamp decodes itself, as kmskey.Time does.
+type stamp struct{ time.Time }
+
+func (s *stamp) UnmarshalJSON(b []byte) error {
+	at, err := time.Parse(`"`+time.RFC3339+`"`, string(b))
+	s.Time = at
+	return err
+}
+
+const limit = 4096
+
+func TestRefused(t *testing.T) {
+	nested := func(depth int) string {
+		return `{"mode":"m","x":` + strings.Repeat("[", depth-1) + strings.Repeat("]", depth-1) + `}`
+	}
+	for name, c := range map[string]struct{ data, says string }{
+		"nothing":                       {"", "is empty"},
+		"only space":                    {" \r\n\t", "is empty"},
+		"only exotic space":             {"\v\u0085", "is empty"},
+		"byte order mark":               {"\ufeff{\"mode\":\"m\"}", "byte order mark"},
+		"UTF-16":                        {"{\x00}\x00", "not valid JSON"},
+		"array":                         {`[{"mode":"m"}]`, "not a JSON object"},
+		"null":                          {`null`, "not a JSON object"},
+		"text":                          {`"mode"`, "not a JSON object"},
+		"PEM":                           {"-----BEGIN PUBLIC KEY-----", "not a JSON object"},
+		"cut short":                     {`{"mode":"m"`, "not valid JSON"},
+		"cut in a string":               {`{"mode":"m`, "not valid JSON"},
+		"cut in an array":               {`{"mode":"m","names":["a",`, "not valid JSON"},
+		"comment":                       {`{"mode":"m" /* c */}`, "not valid JSON"},
+		"trailing comma":                {`{"mode":"m",}`, "not valid JSON"},
+		"single quotes":                 {`{'mode':'m'}`, "not valid JSON"},
+		"bare NaN":                      {`{"mode":"m","count":NaN}`, "not valid JSON"},
+		"leading zero":                  {`{"mode":"m","count":01}`, "not valid JSON"},
+		"control character":             {"{\"mode\":\"a\x00b\"}", "not valid JSON"},
+		"bad UTF-8 in a value":          {"{\"mode\":\"\xff\"}", "not valid JSON"},
+		"bad UTF-8 in a name":           {"{\"mode\":\"m\",\"\xc3\x28\":1}", "not valid JSON"},
+		"overlong UTF-8":                {"{\"mode\":\"\xc0\xaf\"}", "not valid JSON"},
+		"half a surrogate":              {`{"mode":"\ud800"}`, "not valid JSON"},
+		"more after":                    {`{"mode":"m"} x`, "more data after"},
+		"a second object":               {`{"mode":"m"}{"mode":"m"}`, "more data after"},
+		"a NUL after":                   {"{\"mode\":\"m\"}\x00", "more data after"},
+		"a brace after":                 {`{"mode":"m"}}`, "more data after"},
+		"twice":                         {`{"mode":"a","mode":"a"}`, `"mode" twice`},
+		"twice, one escaped":            {`{"mode":"enforce","\u006dode":"off"}`, `"mode" twice`},
+		"twice, unknown":                {`{"mode":"a","x":1,"x":1}`, `"x" twice`},
+		"twice, within what is unknown": {`{"mode":"a","x":{"y":[{"z":1,"z":2}]}}`, `"z" twice`},
+		"twice, in an array's object":   {`{"mode":"a","items":[{"kind":"k","kind":"l"}]}`, `"kind" twice`},
+		"twice, in a raw member":        {`{"mode":"a","raw":{"a":1,"a":2}}`, `"a" twice`},
+		"case":                          {`{"mode":"enforce","MODE":"off"}`, `"MODE", which differs from "mode"`},
+		"case, alone":                   {`{"Mode":"off"}`, `"Mode", which differs from "mode"`},
+		"case, escaped":                 {`{"mode":"m","\u004dode":"off"}`, `"Mode", which differs from "mode"`},
+		"case, KELVIN SIGN":             {"{\"mode\":\"m\",\"\u212aey\":\"AA==\"}", `differs from "Key"`},
+		"case, LONG S":                  {"{\"mode\":\"m\",\"name\u017f\":[]}", `differs from "names"`},
+		"case, a member without a tag":  {`{"mode":"m","sources":[]}`, `differs from "Sources"`},
+		"case, in a member":             {`{"mode":"m","sub":{"kind":"k","KIND":"l"}}`, `differs from "kind"`},
+		"case, in an array":             {`{"mode":"m","items":[{"kind":"k"},{"kind":"k","Name":"l"}]}`, `differs from "name"`},
+		"case, in an array of pointers": {`{"mode":"m","ptrs":[{"kind":"k","Name":"l"}]}`, `differs from "name"`},
+		"case, in a map":                {`{"mode":"m","byName":{"a":{"kind":"k","Name":"l"}}}`, `differs from "name"`},
+		"case, where nothing may grow":  {`{"mode":"m","closed":{"time":"2026-01-02T03:04:05Z"}}`, `differs from "Time"`},
+		"unknown, where no place is":    {`{"mode":"m","closed":{"Tyme":1}}`, "unknown member /closed/Tyme"},
+		"null member":                   {`{"mode":null}`, "null for the member /mode"},
+		"null pointer":                  {`{"mode":"m","on":null}`, "null for the member /on"},
+		"null key":                      {`{"mode":"m","Key":null}`, "null for the member /Key"},
+		"null array":                    {`{"mode":"m","items":null}`, "null for the member /items"},
+		"null struct":                   {`{"mode":"m","sub":null}`, "null for the member /sub"},
+		"null in a struct":              {`{"mode":"m","sub":{"kind":null}}`, "null for the member /sub/kind"},
+		"null that decodes itself":      {`{"mode":"m","at":null}`, "null for the member /at"},
+		"null in an array":              {`{"mode":"m","names":["a",null]}`, "null for the member /names/1"},
+		"null in an array of structs":   {`{"mode":"m","items":[null]}`, "null for the member /items/0"},
+		"null in a map":                 {`{"mode":"m","config":{"home":null}}`, "null for the member /config/home"},
+		"missing":                       {`{}`, "lacks the member /mode"},
+		"missing within":                {`{"mode":"m","sub":{}}`, "lacks the member /sub/kind"},
+		"missing in an array":           {`{"mode":"m","items":[{"kind":"k"},{}]}`, "lacks the member /items/1/kind"},
+		"missing in a map":              {`{"mode":"m","byName":{"a":{}}}`, "lacks the member /byName/a/kind"},
+		"number for text":               {`{"mode":1}`, "a JSON number where a string is expected"},
+		"text for number":               {`{"mode":"m","count":"1"}`, "a JSON string where a number is expected"},
+		"fraction for number":           {`{"mode":"m","count":1.5}`, "bad value at /count"},
+		"too large a number":            {`{"mode":"m","count":9223372036854775808}`, "bad value at /count"},
+		"text for boolean":              {`{"mode":"m","on":"true"}`, "a JSON string where a boolean is expected"},
+		"object for array":              {`{"mode":"m","items":{}}`, "a JSON object where an array is expected"},
+		"array for object":              {`{"mode":"m","sub":[]}`, "a JSON array where an object is expected"},
+		"array for key":                 {`{"mode":"m","Key":[1,2]}`, "a JSON array where base64 text is expected"},
+		"number in an array":            {`{"mode":"m","names":["a",7]}`, "bad value at /names/1"},
+		"number in a map":               {`{"mode":"m","config":{"home":7}}`, "bad value at /config/home"},
+		"no base64":                     {`{"mode":"m","Key":"-_-_"}`, "bad value at /Key"},
+		"base64 without padding":        {`{"mode":"m","Key":"AAAAAA"}`, "bad value at /Key"},
+		"base64 with a line end":        {`{"mode":"m","Key":"AA\nAA"}`, "bad value at /Key"},
+		"bad time":                      {`{"mode":"m","at":"yesterday"}`, "bad value at /at"},
+		"too deep":                      {nested(MaxDepth + 1), "deeper than 32"},
+		"far too deep":                  {nested(1500), "deeper than 32"},
+		"too long":                      {`{"mode":"` + strings.Repeat("m", limit) + `"}`, "bytes long, more than the 4096 allowed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := Decode([]byte(c.data), limit, Keep, new(target))
+			if err == nil {
+				t.Fatalf("accepted %s", c.data)
+			}
+			if !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %q, expected %q in it", err, c.says)
+			}
+			for _, jargon := range []string{"jsontext:", "json:", "Go ", "strictjson"} {
+				if strings.Contains(err.Error(), jargon) {
+					t.Errorf("%q is in %q", jargon, err)
+				}
+			}
+		})
+	}
+}
+
+func TestUnknownRefused(t *testing.T) {
+	type strict struct {
+		Mode string `json:"mode"`
+		Sub  struct {
+			Kind string `json:"kind"`
+		} `json:"sub"`
+	}
+	for _, c := range []struct{ data, says string }{
+		{`{"mode":"m","x":1}`, "unknown member /x"},
+		{`{"mode":"m","sub":{"kind":"k","y":[]}}`, "unknown member /sub/y"},
+		{`{"mode":"m","":0}`, "unknown member /"},
+		{`{"mode":"m","sub":{"KIND":"k"}}`, "letter case"},
+	} {
+		if err := Decode([]byte(c.data), limit, Refuse, new(strict)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v, expected %q", c.data, err, c.says)
+		}
+	}
+	// Refuse refuses in spite of a place for unknown members.
+	if err := Decode([]byte(`{"mode":"m","x":1}`), limit, Refuse, new(target)); err == nil || !strings.Contains(err.Error(), "unknown member /x") {
+		t.Errorf("got %v", err)
+	}
+	var s strict
+	if err := Decode([]byte(` {"mode":"m","sub":{"kind":"k"}} `+"\r\n"), limit, Refuse, &s); err != nil || s.Mode != "m" || s.Sub.Kind != "k" {
+		t.Errorf("got %+v, %v", s, err)
+	}
+}
+
+func TestAccepted(t *testing.T) {
+	data := `{"mode":"m","count":3,"on":false,"Key":"AQI=","names":null,"items":[{"kind":"a","name":"n"},{"kind":"b","later":null}],
+		"ptrs":[{"kind":"c"}],"byName":{"Kind":{"kind":"d"}},"config":{"home":"/h","HOME":"x"},"raw":{"a":null,"A":[null,{"b":null}]},
+		"sub":{"kind":"e","Other":{"KIND":1,"kind":2}},"at":"2026-01-02T03:04:05Z","Sources":[],
+		"LaterMember":{"mode":1,"MODE":null,"x":[[]]}}`
+	var got target
+	if err := Decode([]byte(data), limit, Keep, &got); err != nil {
+		t.Fatal(err)
+	}
+	off := false
+	want := target{Mode: "m", Count: 3, On: &off, Key: []byte{1, 2}, Sources: []string{},
+		Items: []item{{Kind: "a", Name: "n"}, {Kind: "b", Unknown: map[string]jsontext.Value{"later": jsontext.Value("null")}}},
+		Ptrs:  []*item{{Kind: "c"}}, ByName: map[string]item{"Kind": {Kind: "d"}},
+		Config:  map[string]string{"home": "/h", "HOME": "x"},
+		Raw:     map[string]jsontext.Value{"a": jsontext.Value("null"), "A": jsontext.Value(`[null,{"b":null}]`)},
+		Sub:     &item{Kind: "e", Unknown: map[string]jsontext.Value{"Other": jsontext.Value(`{"KIND":1,"kind":2}`)}},
+		At:      stamp{time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
+		Unknown: map[string]jsontext.Value{"LaterMember": jsontext.Value(`{"mode":1,"MODE":null,"x":[[]]}`)},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	exact := `{"mode":"` + strings.Repeat("m", limit-len(`{"mode":""}`)) + `"}`
+	if err := Decode([]byte(exact), limit, Keep, new(target)); err != nil {
+		t.Errorf("%d bytes: %v", len(exact), err)
+	}
+	if err := Decode([]byte(exact+" "), limit, Keep, new(target)); err == nil {
+		t.Errorf("%d bytes were accepted", len(exact)+1)
+	}
+	deep := `{"mode":"m","x":` + strings.Repeat(`{"y":`, MaxDepth-1) + "1" + strings.Repeat("}", MaxDepth-1) + `}`
+	if err := Decode([]byte(deep), limit, Keep, new(target)); err != nil {
+		t.Errorf("%d levels: %v", MaxDepth, err)
+	}
+	deep = `{"mode":"m","x":` + strings.Repeat(`{"y":`, MaxDepth) + "1" + strings.Repeat("}", MaxDepth) + `}`
+	if err := Decode([]byte(deep), limit, Keep, new(target)); err == nil {
+		t.Errorf("%d levels were accepted", MaxDepth+1)
+	}
+}
+
+// A limit must hold before anything is done with the input.
+func TestLongInputCostsNothing(t *testing.T) {
+	data := bytes.Repeat([]byte("["), 100<<20)
+	start := time.Now()
+	if err := Decode(data, limit, Keep, new(target)); err == nil {
+		t.Fatal("accepted")
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+// FuzzDecode: what is accepted here is accepted by encoding/json and read the same, and what was read reads the same
+// again.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		`{"mode":"m"}`, `{"mode":"m","Mode":"n"}`, `{"mode":"m","x":{"a":[1,2,{"b":null}]}}`, `{"mode":"m","Key":"AQI="}`,
+		`{"mode":"m","items":[{"kind":"a"}],"byName":{"x":{"kind":"y"}},"config":{"a":"b"},"on":true,"count":-1}`,
+		`{"mode":"\u00e9\ud83d\ude00","names":["a","b"],"raw":{"x":1e5},"sub":{"kind":"","z":0}}`, "{\"mode\":\"m\",\"\u212aey\":\"\"}",
+		`{"mode":"m","closed":{"Time":"2026-01-02T03:04:05Z"},"at":"2026-01-02T03:04:05Z"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var own target
+		if err := Decode(data, limit, Keep, &own); err != nil {
+			if err.Error() == "" {
+				t.Fatal("refused without a reason")
+			}
+			return
+		}
+		var std struct {
+			Mode    string            `json:"mode"`
+			Count   int               `json:"count"`
+			On      *bool             `json:"on"`
+			Key     []byte            `json:"Key"`
+			Names   []string          `json:"names"`
+			Config  map[string]string `json:"config"`
+			Sources []string
+		}
+		if err := stdjson.Unmarshal(data, &std); err != nil {
+			t.Fatalf("accepted here, refused by encoding/json: %v", err)
+		}
+		if own.Mode != std.Mode || own.Count != std.Count || !bytes.Equal(own.Key, std.Key) ||
+			fmt.Sprint(own.Names, own.Config, own.Sources) != fmt.Sprint(std.Names, std.Config, std.Sources) ||
+			(own.On == nil) != (std.On == nil) || own.On != nil && *own.On != *std.On {
+			t.Fatalf("%s reads as %+v here, as %+v in encoding/json", data, own, std)
+		}
+		again, err := json.Marshal(own, json.Deterministic(true))
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		var second target
+		if err := Decode(again, 8*limit, Keep, &second); err != nil {
+			t.Fatalf("%s was read, and cannot be read as it was written, %s: %v", data, again, err)
+		}
+		third, err := json.Marshal(second, json.Deterministic(true))
+		if err != nil || !bytes.Equal(again, third) {
+			t.Fatalf("written as %s, then as %s (%v)", again, third, err)
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	key := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 500))
+	data := []byte(`{"mode":"m","Key":"` + key + `","items":[{"kind":"a"},{"kind":"b"}],"sub":{"kind":"c"}}`)
+	for b.Loop() {
+		if err := Decode(data, limit, Keep, new(target)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
