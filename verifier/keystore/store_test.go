@@ -86,3 +86,298 @@ func TestResolveAbsent(t *testing.T) {
 	_, err = empty.Resolve(kmskey.Ref{}, ResolveOptions{})
 	refused(t, err, kmserr.Validation)
 }
+
+func TestResolveAmbiguous(t *testing.T) {
+	der := material(t)
+	var keys []*kmskey.Key
+	for _, scope := range []kmskey.Scope{east, other, china} {
+		keys = append(keys, record(t, kmskey.ARN{Scope: scope, KeyID: uuidA}, der, func(r *kmskey.Record) { r.Aliases = []string{"alias/release"} }))
+	}
+	// A bare multi-Region key ID is ambiguous like any other: which Region's state and policy apply?
+	keys = append(keys, record(t, mrkEast, der, nil), record(t, mrkWest, der, nil))
+	s := openT(t, storeOf(t, keys...))
+	_, err := s.Resolve(ref(t, uuidA), ResolveOptions{})
+	refused(t, err, kmserr.Ambiguous, "3 times", keys[0].ARN().String(), keys[1].ARN().String(), keys[2].ARN().String(), "full ARN")
+	_, err = s.Resolve(ref(t, "alias/release"), ResolveOptions{})
+	refused(t, err, kmserr.Ambiguous, "3 times", "arn:aws-cn:kms:cn-north-1:111122223333:alias/release")
+	_, err = s.Resolve(ref(t, mrkA), ResolveOptions{})
+	refused(t, err, kmserr.Ambiguous, "2 times")
+
+	// No more than ten are listed, and what is left out is counted.
+	home := newHome(t)
+	for i := range 13 {
+		arn := kmskey.ARN{Scope: kmskey.Scope{Partition: "aws", Region: "us-east-1", Account: "0000000000" + string(rune('0'+i/10)) + string(rune('0'+i%10))}, KeyID: uuidA}
+		writeFile(t, home, recordPath(arn), "{}")
+	}
+	_, err = openT(t, home).Resolve(ref(t, uuidA), ResolveOptions{})
+	refused(t, err, kmserr.Ambiguous, "13 times", "000000000009:key/"+uuidA+" and 3 more")
+}
+
+func TestMultiRegionFallback(t *testing.T) {
+	der := material(t)
+	disabled := func(r *kmskey.Record) { r.KeyMetadata = &kmskey.KeyMetadata{KeyState: kmskey.StateDisabled} }
+	mrkThird := kmskey.ARN{Scope: kmskey.Scope{Partition: "aws", Region: "eu-west-1", Account: east.Account}, KeyID: mrkA}
+	t.Run("used", func(t *testing.T) {
+		s := openT(t, storeOf(t, record(t, mrkEast, der, nil), record(t, mrkThird, der, disabled)))
+		r, err := s.Resolve(ref(t, mrkWest.String()), ResolveOptions{})
+		if err != nil {
+			t.Fatal(explain(err))
+		}
+		if !r.Fallback || r.Target != mrkWest || len(r.Entries) != 2 ||
+			r.Entries[0].Key.ARN() != mrkThird || r.Entries[1].Key.ARN() != mrkEast {
+			t.Errorf("got %+v", r)
+		}
+		_, err = s.Resolve(ref(t, mrkWest.String()), ResolveOptions{ExactRegion: true})
+		refused(t, err, kmserr.NotFound, "fallback", "turned off")
+	})
+	t.Run("its own record decides alone", func(t *testing.T) {
+		s := openT(t, storeOf(t, record(t, mrkEast, der, disabled), record(t, mrkWest, material(t), nil)))
+		r, err := s.Resolve(ref(t, mrkWest.String()), ResolveOptions{})
+		if err != nil {
+			t.Fatal(explain(err))
+		}
+		if r.Fallback || len(r.Entries) != 1 || r.Entries[0].Key.ARN() != mrkWest {
+			t.Errorf("got %+v", r)
+		}
+	})
+	t.Run("disagreeing keys", func(t *testing.T) {
+		s := openT(t, storeOf(t, record(t, mrkEast, der, nil), record(t, mrkThird, material(t), nil)))
+		_, err := s.Resolve(ref(t, mrkWest.String()), ResolveOptions{})
+		refused(t, err, kmserr.StoreIntegrity, "disagree", "us-east-1", "eu-west-1")
+	})
+	t.Run("disagreeing usages", func(t *testing.T) {
+		agree := func(r *kmskey.Record) { r.KeyUsage, r.SigningAlgorithms = kmskey.KeyAgreement, nil }
+		s := openT(t, storeOf(t, record(t, mrkEast, der, nil), record(t, mrkThird, der, agree)))
+		_, err := s.Resolve(ref(t, mrkWest.String()), ResolveOptions{})
+		refused(t, err, kmserr.StoreIntegrity, "disagree", "KEY_AGREEMENT")
+	})
+	t.Run("never across accounts or partitions, never for a UUID", func(t *testing.T) {
+		s := openT(t, storeOf(t, record(t, kmskey.ARN{Scope: other, KeyID: mrkA}, der, nil),
+			record(t, kmskey.ARN{Scope: china, KeyID: mrkA}, der, nil), record(t, arnA, der, nil)))
+		_, err := s.Resolve(ref(t, mrkWest.String()), ResolveOptions{})
+		refused(t, err, kmserr.NotFound)
+		_, err = s.Resolve(ref(t, kmskey.ARN{Scope: west, KeyID: uuidA}.String()), ResolveOptions{})
+		refused(t, err, kmserr.NotFound)
+	})
+	t.Run("never for an alias", func(t *testing.T) {
+		home := storeOf(t, record(t, mrkEast, der, nil))
+		alias := kmskey.AliasARN{Scope: west, Alias: "alias/release"}
+		writeFile(t, home, aliasPath(alias), `{"Alias":"`+alias.String()+`","TargetKeyId":"`+mrkA+`"}`)
+		s := openT(t, home)
+		for _, asked := range []string{alias.String(), "alias/release"} {
+			_, err := s.Resolve(ref(t, asked), ResolveOptions{})
+			refused(t, err, kmserr.NotFound, mrkWest.String(), "Import that key")
+		}
+	})
+	t.Run("a damaged record of its own never falls back", func(t *testing.T) {
+		home := storeOf(t, record(t, mrkEast, der, nil))
+		writeFile(t, home, recordPath(mrkWest), "{")
+		_, err := openT(t, home).Resolve(ref(t, mrkWest.String()), ResolveOptions{})
+		refused(t, err, kmserr.StoreIntegrity, "damaged")
+	})
+	t.Run("a damaged replica is no absent one", func(t *testing.T) {
+		home := storeOf(t, record(t, mrkEast, der, nil))
+		writeFile(t, home, recordPath(mrkThird), "{")
+		_, err := openT(t, home).Resolve(ref(t, mrkWest.String()), ResolveOptions{})
+		refused(t, err, kmserr.StoreIntegrity, "damaged")
+		if got := kmserr.As(err).KeyARN; got != mrkThird.String() {
+			t.Errorf("KeyARN is %q", got)
+		}
+	})
+}
+
+// Everything that can lie in the place of a record and is none. None of it may be taken for "not there".
+func TestDamagedRecords(t *testing.T) {
+	good := record(t, arnA, material(t), nil)
+	bytesOf := func(k *kmskey.Key) string {
+		b, err := k.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for _, c := range []struct{ name, content, holds string }{
+		{"empty", "", "empty"},
+		{"no JSON", "-----BEGIN", "JSON object"},
+		{"truncated", bytesOf(good)[:100], "damaged"},
+		{"trailing data", bytesOf(good) + "{}", "more data"},
+		{"a member twice", strings.Replace(bytesOf(good), "{", `{"KeyId":"x",`, 1), "twice"},
+		{"a case variant", strings.Replace(bytesOf(good), "{", `{"keyid":"x",`, 1), "letter case"},
+		{"another key's record", bytesOf(record(t, arnB, material(t), nil)), "is that of " + arnB.String()},
+		{"another Region's record", bytesOf(record(t, kmskey.ARN{Scope: west, KeyID: uuidA}, material(t), nil)), "expected " + arnA.String()},
+		{"an oversized record", bytesOf(good) + strings.Repeat(" ", kmskey.MaxRecord), "more than 65536 bytes"},
+		{"a label that outranks the material", strings.Replace(bytesOf(good), "ECC_NIST_P256", "ECC_NIST_P384", 1), "ECC_NIST_P384"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			home := storeOf(t)
+			writeFile(t, home, recordPath(arnA), c.content)
+			s := openT(t, home)
+			for _, asked := range []string{arnA.String(), uuidA} {
+				r, err := s.Resolve(ref(t, asked), ResolveOptions{})
+				refused(t, err, kmserr.StoreIntegrity, c.holds)
+				if r != nil || kmserr.As(err).KeyARN != arnA.String() {
+					t.Errorf("got %+v, KeyARN %q", r, kmserr.As(err).KeyARN)
+				}
+			}
+			n := 0
+			for e, err := range s.List() {
+				n++
+				refused(t, err, kmserr.StoreIntegrity, c.holds)
+				if e.Key != nil || e.Path == "" {
+					t.Errorf("got %+v", e)
+				}
+			}
+			if n != 1 {
+				t.Errorf("listed %d entries", n)
+			}
+			if found := problems(s); len(found) != 1 || found[0].Harmless || found[0].Remedy == "" || !strings.Contains(found[0].Fact, c.holds) {
+				t.Errorf("fsck: %+v", found)
+			}
+		})
+	}
+	t.Run("a folder", func(t *testing.T) {
+		home := storeOf(t)
+		writeFile(t, home, recordPath(arnA)+"/x", "")
+		_, err := openT(t, home).Resolve(ref(t, uuidA), ResolveOptions{})
+		refused(t, err, kmserr.StoreIntegrity, "is a folder, expected an ordinary file")
+	})
+	for _, rel := range []string{"keys", "keys/aws", "keys/aws/us-east-1", "keys/aws/us-east-1/111122223333"} {
+		t.Run("a file as "+rel, func(t *testing.T) {
+			home := storeOf(t)
+			writeFile(t, home, rel, "")
+			s := openT(t, home)
+			for _, asked := range []string{arnA.String(), uuidA} {
+				_, err := s.Resolve(ref(t, asked), ResolveOptions{})
+				refused(t, err, kmserr.StoreIntegrity, "is a file, expected a folder")
+			}
+			if found := problems(s); len(found) != 1 {
+				t.Errorf("fsck: %+v", found)
+			}
+		})
+	}
+}
+
+func TestDamagedAliases(t *testing.T) {
+	alias := kmskey.AliasARN{Scope: east, Alias: "alias/release"}
+	good := `{"Alias":"` + alias.String() + `","TargetKeyId":"` + uuidA + `"}`
+	for _, c := range []struct{ name, content, holds string }{
+		{"empty", "", "empty"},
+		{"an unknown member", strings.Replace(good, "{", `{"Note":"x",`, 1), "unknown member"},
+		{"a case variant", strings.Replace(good, "{", `{"targetkeyid":"x",`, 1), "letter case"},
+		{"no target", `{"Alias":"` + alias.String() + `"}`, "TargetKeyId"},
+		{"null", strings.Replace(good, `"`+uuidA+`"`, "null", 1), "null"},
+		{"another alias", strings.Replace(good, "release", "debug", 1), "is that of arn:aws:kms:us-east-1:111122223333:alias/debug"},
+		{"another letter case", strings.Replace(good, "release", "Release", 1), "expected " + alias.String()},
+		{"another Region", strings.Replace(good, "us-east-1", "us-west-2", 1), "expected " + alias.String()},
+		{"a bare alias", strings.Replace(good, alias.String(), "alias/release", 1), "expected a full alias ARN"},
+		{"a key ARN as alias", strings.Replace(good, alias.String(), arnA.String(), 1), "expected a full alias ARN"},
+		{"an ARN as target", strings.Replace(good, uuidA, arnA.String(), 1), "expected a bare key ID"},
+		{"a path as target", strings.Replace(good, uuidA, "../../"+uuidA, 1), "expected a bare key ID"},
+		{"a bad history", strings.Replace(good, "}", `,"History":[{"KeyId":"x"}]}`, 1), "History/0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			home := storeOf(t, record(t, arnA, material(t), nil))
+			writeFile(t, home, aliasPath(alias), c.content)
+			s := openT(t, home)
+			for _, asked := range []string{alias.String(), "alias/release"} {
+				_, err := s.Resolve(ref(t, asked), ResolveOptions{})
+				refused(t, err, kmserr.StoreIntegrity, c.holds)
+				if got := kmserr.As(err).KeyARN; got != alias.String() {
+					t.Errorf("KeyARN is %q", got)
+				}
+			}
+			if found := problems(s); len(found) != 1 || found[0].Harmless {
+				t.Errorf("fsck: %+v", found)
+			}
+			for e, err := range s.Aliases(east) {
+				refused(t, err, kmserr.StoreIntegrity, c.holds)
+				if e.TargetKeyID != "" || e.Path == "" {
+					t.Errorf("got %+v", e)
+				}
+			}
+		})
+	}
+}
+
+func TestListAndAliasesAreOrdered(t *testing.T) {
+	der := material(t)
+	var keys []*kmskey.Key
+	want := []kmskey.ARN{arnA, arnB, {Scope: other, KeyID: uuidA}, {Scope: west, KeyID: uuidA}, {Scope: china, KeyID: uuidB}}
+	for _, i := range []int{3, 1, 4, 0, 2} {
+		keys = append(keys, record(t, want[i], der, nil))
+	}
+	home := newHome(t)
+	w := openWriterT(t, home)
+	for _, k := range keys {
+		put(t, w, k, PutOptions{Aliases: []string{"alias/b" + k.ARN().KeyID[:2], "alias/B/" + k.ARN().KeyID[:3]}})
+	}
+	s := openT(t, home)
+	sound(t, s)
+	var got []kmskey.ARN
+	for e, err := range s.List() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e.Key.ARN())
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %v", got)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("%d: got %s, expected %s", i, got[i], want[i])
+		}
+	}
+	for range s.List() {
+		break // must not panic
+	}
+	count := func(scope kmskey.Scope) (names []string) {
+		for a, err := range s.Aliases(scope) {
+			if err != nil {
+				t.Fatal(explain(err))
+			}
+			names = append(names, a.ARN.String())
+		}
+		return names
+	}
+	if all := count(kmskey.Scope{}); len(all) != 10 {
+		t.Errorf("got %q", all)
+	}
+	if in := count(east); len(in) != 4 || !strings.HasSuffix(in[0], "alias/B/123") || !strings.HasSuffix(in[3], "alias/b22") {
+		t.Errorf("got %q", in)
+	}
+	if in := count(kmskey.Scope{Partition: "aws", Region: "eu-west-1", Account: east.Account}); len(in) != 0 {
+		t.Errorf("got %q", in)
+	}
+	for range s.Aliases(kmskey.Scope{}) {
+		break
+	}
+	for _, err := range s.Aliases(kmskey.Scope{Partition: "..", Region: "..", Account: ".."}) {
+		refused(t, err, kmserr.Validation)
+	}
+}
+
+func TestOpenRefusals(t *testing.T) {
+	home := newHome(t)
+	_, err := Open(home, Options{})
+	refused(t, err, kmserr.StoreAccess, home.Path, "keys import")
+	_, err = Open(Home{Path: "relative", ChosenBy: "--home"}, Options{})
+	refused(t, err, kmserr.Validation, "--home", "absolute")
+	_, err = Open(Home{ChosenBy: "--home"}, Options{})
+	refused(t, err, kmserr.Validation, "--home", "empty")
+	_, err = OpenWriter(Home{Path: "relative", ChosenBy: "--home"}, Options{})
+	refused(t, err, kmserr.Validation, "absolute")
+	file := writeFile(t, home, "file", "")
+	_, err = Open(Home{Path: file, ChosenBy: "--home"}, Options{})
+	refused(t, err, kmserr.StoreAccess, "is no folder")
+	_, err = OpenWriter(Home{Path: filepath.Join(file, "below"), ChosenBy: "--home"}, Options{})
+	refused(t, err, kmserr.StoreAccess)
+
+	s := openT(t, home)
+	if s.Home() != home {
+		t.Errorf("got %+v", s.Home())
+	}
+	s.Close()
+	_, err = s.Resolve(ref(t, arnA.String()), ResolveOptions{})
+	refused(t, err, kmserr.StoreAccess, "closed")
+}

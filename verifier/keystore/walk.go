@@ -240,7 +240,8 @@ func (s *Store) readOnce(rel string, limit int) (data []byte, real string, err e
 		return nil, "", s.unreadable(p.path, err)
 	}
 	if len(data) > limit {
-		return nil, "", integrity("%s is more than %d bytes long", s.abs(p.path), limit)
+		return nil, "", integrity("%s is more than %d bytes long", s.abs(p.path), limit).
+			WithHint("No file of the store is: remove it, and import anew what it should hold.")
 	}
 	return data, p.path, nil
 }
