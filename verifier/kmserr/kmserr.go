@@ -191,6 +191,9 @@ func (e *Error) WithCause(err error) *Error {
 // Error returns the name and the fact: "NotFoundException: no record of …". It is never empty: an empty errorMessage
 // would be taken for a yes by cosign.
 func (e *Error) Error() string {
+	if e == nil {
+		e = &Error{}
+	}
 	name, fact := e.Name, e.Fact
 	if name == "" {
 		name = Internal
@@ -202,9 +205,15 @@ func (e *Error) Error() string {
 }
 
 // Unwrap returns the error below.
-func (e *Error) Unwrap() error { return e.Cause }
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Cause
+}
 
-// As returns err as an *Error. What is no *Error becomes Internal with err's text; nil stays nil.
+// As returns err as an *Error, the first that it is or wraps. What is no *Error becomes Internal with err's text, a nil
+// pointer in an error as well; nil stays nil.
 func As(err error) *Error {
 	if err == nil {
 		return nil
@@ -222,20 +231,25 @@ func Is(err error, n Name) bool {
 	return errors.As(err, &e) && e != nil && e.Name == n
 }
 
-// ExitCode returns the exit code for err; 0 for nil. Several errors joined by errors.Join give the gravest: 3 over 2
-// over 1.
+// ExitCode returns the exit code for err; 0 for nil. Several errors, joined by errors.Join or however else, and however
+// deep, give the gravest: 3 over 2 over 1.
 func ExitCode(err error) int {
 	if err == nil {
 		return ExitDone
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		code := exitUnset
-		for _, one := range joined.Unwrap() {
+	code := exitUnset
+	switch e := err.(type) {
+	case *Error:
+		return Lookup(As(e).Name).Exit // its cause is no second error
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
 			code = max(code, ExitCode(one))
 		}
-		if code != exitUnset {
-			return code
-		}
+	case interface{ Unwrap() error }:
+		code = ExitCode(e.Unwrap())
 	}
-	return Lookup(As(err).Name).Exit
+	if code == exitUnset {
+		return Lookup(Internal).Exit
+	}
+	return code
 }
