@@ -49,6 +49,8 @@ const (
 // image is a case together with what only the generator needs.
 type image struct {
 	fixture.Case
+	// fingerprint: the reason has to name the SHA-256 of the public key that signed.
+	fingerprint bool
 	// critical is one more critical attribute of the signature.
 	critical string
 	// retarget puts the payload of this other case into the envelope: after the signature is made, so that it breaks.
@@ -116,16 +118,16 @@ func allImages() []image {
 			})
 		stranger, disabled, encrypt := fixture.Lookup("p256-stranger"), fixture.Lookup("p256-disabled"), fixture.Lookup("rsa2048-encrypt")
 		add("stranger", stranger.Name, "Signed by a key that is not in the store.",
-			failsIdentity, []string{p256}, nil)
+			failsIdentity, []string{p256}, func(i *image) { i.fingerprint = true })
 		add("disabled", disabled.Name, "Signed by a key that was disabled when its record was downloaded.",
-			failsRevocation, []string{disabled.ARN(), "Disabled"}, func(i *image) { i.Identities = []string{disabled.ARN()} })
+			failsRevocation, []string{disabled.ARN(), "DisabledException"}, func(i *image) { i.Identities = []string{disabled.ARN()} })
 		add("encrypt", encrypt.Name, "Signed by a key that KMS has for ENCRYPT_DECRYPT.",
-			failsIdentity, []string{encrypt.ARN(), "ENCRYPT_DECRYPT"}, func(i *image) { i.Identities = []string{encrypt.ARN()} })
+			failsIdentity, []string{encrypt.ARN(), "InvalidKeyUsageException", "ENCRYPT_DECRYPT"}, func(i *image) { i.Identities = []string{encrypt.ARN()} })
 		add("extra-critical", "p256", "Signed by a good key, with a critical attribute that nobody knows.",
 			failsAlways, []string{`extended critical attribute "com.example.unknown" was not processed`},
 			func(i *image) { i.critical = "com.example.unknown" })
 		add("other-cert", "p256-other", "Signed by another key of the store, whose certificate has the subject of the trusted one's.",
-			failsIdentity, []string{p256, fixture.Lookup("p256-other").ARN()}, nil)
+			failsIdentity, []string{p256, fixture.Lookup("p256-other").ARN()}, func(i *image) { i.fingerprint = true })
 		add("wrong-keyarn", "p256", "Signed by the trusted key, but the signature names another key's ARN.",
 			failsAlways, []string{attributeArn}, func(i *image) { i.KeyArn = fixture.Lookup("p384").ARN() })
 		add("tampered", "p256", "A good signature whose payload was changed to name this image.",
@@ -199,6 +201,10 @@ func writeImages(testdata string, materials map[string]*material) error {
 			return err
 		}
 		l.index = append(l.index, desc)
+		if i.fingerprint {
+			sum := sha256.Sum256(m.spki)
+			i.Reason = append(i.Reason, hex.EncodeToString(sum[:]))
+		}
 		cases = append(cases, i.Case)
 	}
 	if err := l.finish(); err != nil {
