@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -33,8 +34,9 @@ type Record struct {
 	KeyMetadata *KeyMetadata `json:"KeyMetadata,omitempty"`
 	Aliases     []string     `json:"Aliases,omitempty"`
 	Snapshot    Snapshot     `json:"Snapshot,omitzero"`
-	// DistinguishingID is the text form of a DistinguishingID; nil where the default applies. SM2 only.
-	DistinguishingID *string `json:"DistinguishingId,omitempty"`
+	// DistinguishingID is the text form of a DistinguishingID; nil where the default applies. SM2 only. It is written
+	// when it is there: omitempty would leave out the explicitly empty ID, which then would read as none.
+	DistinguishingID *string `json:"DistinguishingId,omitzero"`
 
 	Unknown map[string]jsontext.Value `json:",embed"`
 }
@@ -146,9 +148,9 @@ func (k *Key) reconcile(r Record) (Record, error) {
 			return r, disagree("%s says %s, but PublicKey is a key of spec %s", label.name, label.spec, material)
 		}
 	}
+	r = r.clone()
 	r.KeySpec, r.CustomerMasterKeySpec = material, ""
 	r.PublicKey = k.public.DER
-	r.SigningAlgorithms = slices.Clone(r.SigningAlgorithms)
 
 	if !slices.Contains(material.Usages(), r.KeyUsage) {
 		return r, disagree("KeyUsage says %q, but a key of spec %s is for %s", r.KeyUsage, material, JoinNames(material.Usages()))
@@ -274,17 +276,39 @@ func (k *Key) State() KeyState {
 	return k.record.KeyMetadata.KeyState
 }
 
-// Record returns a copy of the canonical record. Its maps are shared and must not be changed.
-func (k *Key) Record() Record {
-	r := k.record
+// Record returns a copy of the canonical record, which shares nothing with the key.
+func (k *Key) Record() Record { return k.record.clone() }
+
+func (r Record) clone() Record {
 	r.PublicKey = bytes.Clone(r.PublicKey)
 	r.SigningAlgorithms = slices.Clone(r.SigningAlgorithms)
+	r.EncryptionAlgorithms = slices.Clone(r.EncryptionAlgorithms)
+	r.KeyAgreementAlgorithms = slices.Clone(r.KeyAgreementAlgorithms)
 	r.Aliases = slices.Clone(r.Aliases)
-	if r.KeyMetadata != nil {
-		m := *r.KeyMetadata
-		r.KeyMetadata = &m
+	if m := clonePointer(r.KeyMetadata); m != nil {
+		m.Enabled, m.MultiRegion = clonePointer(m.Enabled), clonePointer(m.MultiRegion)
+		m.Unknown = cloneUnknown(m.Unknown)
+		r.KeyMetadata = m
 	}
+	r.DistinguishingID = clonePointer(r.DistinguishingID)
+	r.Unknown = cloneUnknown(r.Unknown)
 	return r
+}
+
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}
+
+func cloneUnknown(members map[string]jsontext.Value) map[string]jsontext.Value {
+	copied := maps.Clone(members)
+	for name, value := range copied {
+		copied[name] = value.Clone()
+	}
+	return copied
 }
 
 // PublicKeyDER returns the canonical DER SubjectPublicKeyInfo.

@@ -247,7 +247,10 @@ func ParseAlias(s string) (string, error) {
 	if !strings.HasPrefix(s, "alias/") {
 		return "", kmserr.New(kmserr.Validation, "the alias %q does not start with alias/", s).WithHint("Write alias/%s.", s)
 	}
-	return s, checkAlias(s)
+	if err := checkAlias(s); err != nil {
+		return "", err
+	}
+	return s, nil
 }
 
 // ARN returns the key ARN, if r is one.
