@@ -1,0 +1,215 @@
+package kmskey
+
+import (
+	"bytes"
+	"crypto"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// specs is kms-facts' table: every spec with its usages and signing algorithms.
+var specs = map[KeySpec]struct {
+	usages     []KeyUsage
+	algorithms []SigningAlgorithm
+}{
+	RSA2048:       {[]KeyUsage{SignVerify, EncryptDecrypt}, rsaSix},
+	RSA3072:       {[]KeyUsage{SignVerify, EncryptDecrypt}, rsaSix},
+	RSA4096:       {[]KeyUsage{SignVerify, EncryptDecrypt}, rsaSix},
+	ECCNISTP256:   {[]KeyUsage{SignVerify, KeyAgreement}, []SigningAlgorithm{"ECDSA_SHA_256"}},
+	ECCNISTP384:   {[]KeyUsage{SignVerify, KeyAgreement}, []SigningAlgorithm{"ECDSA_SHA_384"}},
+	ECCNISTP521:   {[]KeyUsage{SignVerify, KeyAgreement}, []SigningAlgorithm{"ECDSA_SHA_512"}},
+	ECCSECGP256K1: {[]KeyUsage{SignVerify}, []SigningAlgorithm{"ECDSA_SHA_256"}},
+	ECCEd25519:    {[]KeyUsage{SignVerify}, []SigningAlgorithm{"ED25519_SHA_512", "ED25519_PH_SHA_512"}},
+	MLDSA44:       {[]KeyUsage{SignVerify}, []SigningAlgorithm{"ML_DSA_SHAKE_256"}},
+	MLDSA65:       {[]KeyUsage{SignVerify}, []SigningAlgorithm{"ML_DSA_SHAKE_256"}},
+	MLDSA87:       {[]KeyUsage{SignVerify}, []SigningAlgorithm{"ML_DSA_SHAKE_256"}},
+	SM2:           {[]KeyUsage{SignVerify, EncryptDecrypt, KeyAgreement}, []SigningAlgorithm{"SM2DSA"}},
+	MLKEM512:      {[]KeyUsage{EncapsulateDecapsulate}, nil},
+	MLKEM768:      {[]KeyUsage{EncapsulateDecapsulate}, nil},
+	MLKEM1024:     {[]KeyUsage{EncapsulateDecapsulate}, nil},
+}
+
+var rsaSix = []SigningAlgorithm{"RSASSA_PKCS1_V1_5_SHA_256", "RSASSA_PKCS1_V1_5_SHA_384", "RSASSA_PKCS1_V1_5_SHA_512",
+	"RSASSA_PSS_SHA_256", "RSASSA_PSS_SHA_384", "RSASSA_PSS_SHA_512"}
+
+func TestSpecs(t *testing.T) {
+	signing := 0
+	used := make(map[SigningAlgorithm]bool)
+	for spec, want := range specs {
+		if got := spec.Usages(); !slices.Equal(got, want.usages) {
+			t.Errorf("%s: usages %s", spec, JoinNames(got))
+		}
+		got := spec.SigningAlgorithms()
+		if !slices.Equal(got, want.algorithms) {
+			t.Errorf("%s: algorithms %s", spec, JoinNames(got))
+		}
+		if len(got) > 0 {
+			signing++
+			got[0] = "spoilt"
+			if spec.SigningAlgorithms()[0] == "spoilt" {
+				t.Errorf("%s: the list can be changed from outside", spec)
+			}
+		}
+		for _, a := range want.algorithms {
+			used[a] = true
+		}
+	}
+	if signing != 12 || len(used) != 13 || len(SigningAlgorithms) != 13 {
+		t.Errorf("%d signing specs, %d algorithms of specs, %d in the list; expected 12, 13, 13", signing, len(used), len(SigningAlgorithms))
+	}
+	for _, none := range []KeySpec{"", "SYMMETRIC_DEFAULT", "HMAC_256", "rsa_2048", "RSA_1024"} {
+		if none.Usages() != nil || none.SigningAlgorithms() != nil {
+			t.Errorf("%q is a spec", none)
+		}
+	}
+}
+
+func TestAlgorithms(t *testing.T) {
+	digest := map[SigningAlgorithm]int{
+		RSASSAPSSSHA256: 32, RSASSAPSSSHA384: 48, RSASSAPSSSHA512: 64, RSASSAPKCS1SHA256: 32, RSASSAPKCS1SHA384: 48, RSASSAPKCS1SHA512: 64,
+		ECDSASHA256: 32, ECDSASHA384: 48, ECDSASHA512: 64, SM2DSA: 32, ED25519PHSHA512: 64, ED25519SHA512: 0, MLDSASHAKE256: 0,
+	}
+	for _, a := range SigningAlgorithms {
+		size, listed := digest[a]
+		if !listed || !a.Known() || a.DigestSize() != size {
+			t.Errorf("%s: digest of %d bytes, expected %d", a, a.DigestSize(), size)
+		}
+		if a.Takes(Raw) != (a != ED25519PHSHA512) || a.Takes(Digest) != (size > 0) || a.Takes(ExternalMu) != (a == MLDSASHAKE256) {
+			t.Errorf("%s takes RAW %t, DIGEST %t, EXTERNAL_MU %t", a, a.Takes(Raw), a.Takes(Digest), a.Takes(ExternalMu))
+		}
+		if a.Takes(MessageTypeUnset) || a.Takes("raw") {
+			t.Errorf("%s takes message types that are none", a)
+		}
+		if h := a.Hash(); h != 0 && h.Size() != size || h == 0 && size != 0 && a != SM2DSA {
+			t.Errorf("%s: hash %v", a, h)
+		}
+	}
+	for _, a := range []SigningAlgorithm{"", "ecdsa_sha_256", "ECDSA_SHA_1", "ECDSA_SHA_256 "} {
+		if a.Known() || a.Hash() != crypto.Hash(0) || a.DigestSize() != 0 || a.Takes(Raw) || a.Takes(Digest) || a.Takes(ExternalMu) {
+			t.Errorf("%q is an algorithm", a)
+		}
+	}
+}
+
+func TestStates(t *testing.T) {
+	for _, s := range []KeyState{StateUnknown, StateCreating, StateDisabled, StatePendingDeletion, StatePendingImport,
+		StatePendingReplicaDel, StateUnavailable, "enabled", "Frozen"} {
+		if s.Verifies() {
+			t.Errorf("%s verifies", s)
+		}
+	}
+	if !StateEnabled.Verifies() || !StateUpdating.Verifies() {
+		t.Error("Enabled or Updating does not verify")
+	}
+	if StateUnknown.String() != "unknown" || StateDisabled.String() != "Disabled" {
+		t.Error("a state has another name")
+	}
+}
+
+func TestTime(t *testing.T) {
+	for text, want := range map[string]string{
+		`"2026-11-23T11:00:00Z"`:                "2026-11-23T11:00:00Z",
+		`"2026-03-02T09:15:27.416000+00:00"`:    "2026-03-02T09:15:27.416Z",
+		`"2026-03-02T10:15:27.416000+01:00"`:    "2026-03-02T09:15:27.416Z",
+		`"2026-03-02T10:15:27+0100"`:            "2026-03-02T09:15:27Z",
+		`"2026-03-02T09:15:27.123456789-00:00"`: "2026-03-02T09:15:27.123456789Z",
+		`1772442927.416`:                        "2026-03-02T09:15:27.416Z",
+		`1772442927`:                            "2026-03-02T09:15:27Z",
+		`1.772442927416E9`:                      "2026-03-02T09:15:27.416Z",
+		`0`:                                     "1970-01-01T00:00:00Z",
+		`253402300799`:                          "9999-12-31T23:59:59Z",
+	} {
+		var got Time
+		if err := got.UnmarshalJSON([]byte(text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		written, err := got.MarshalJSON()
+		if err != nil || string(written) != `"`+want+`"` || got.Location() != time.UTC {
+			t.Errorf("%s is written %s (%v), expected %s", text, written, err, want)
+		}
+		var again Time
+		if err := again.UnmarshalJSON(written); err != nil || !again.Equal(got.Time) {
+			t.Errorf("%s is read again as %s (%v)", written, again, err)
+		}
+	}
+	for _, text := range []string{`""`, `"2026-11-23"`, `"2026-11-23T11:00:00"`, `"2026-11-23 11:00:00Z"`, `"now"`, `"1772442927"`,
+		`"2026-02-30T11:00:00Z"`, `"1969-12-31T23:59:59Z"`, `"9999-12-31T23:59:59-01:00"`, `"0001-01-01T00:00:00Z"`, `-1`, `253402300799.9999`,
+		`253402300800`, `1e400`, `NaN`, `inf`, `null`, `true`, `{}`, `[]`, ``, `"`, `"\u0032026-11-23T11:00:00Z"`} {
+		var got Time
+		if err := got.UnmarshalJSON([]byte(text)); err == nil || !got.IsZero() {
+			t.Errorf("%s was read as %s (%v)", text, got, err)
+		}
+	}
+	if got, err := ParseTime("2026-11-23T12:00:00+01:00"); err != nil || !got.Equal(time.Date(2026, 11, 23, 11, 0, 0, 0, time.UTC)) {
+		t.Errorf("got %s, %v", got, err)
+	}
+	for _, text := range []string{"", "1772442927", "yesterday", `"`, "2026-11-23T11:00:00Z\x00"} {
+		if got, err := ParseTime(text); err == nil {
+			t.Errorf("%q was read as %s", text, got)
+		}
+	}
+}
+
+func TestDistinguishingID(t *testing.T) {
+	for _, c := range []struct {
+		text, bytes, again string
+	}{
+		{"1234567812345678", "1234567812345678", "1234567812345678"},
+		{"", "", ""},
+		{"hex:", "", ""},
+		{"hex:616263", "abc", "abc"},
+		{"hex:FF00", "\xff\x00", "hex:ff00"},
+		{"hex:6865783a", "hex:", "hex:6865783a"},
+		{"HEX:41", "HEX:41", "HEX:41"},
+		{"schlüssel", "schlüssel", "schlüssel"},
+		{"a\nb", "a\nb", "hex:610a62"},
+		{" a ", " a ", " a "},
+		{strings.Repeat("a", MaxDistinguishingID), strings.Repeat("a", MaxDistinguishingID), strings.Repeat("a", MaxDistinguishingID)},
+	} {
+		id, err := ParseDistinguishingID(c.text)
+		if err != nil || !id.Given() || string(id.Bytes()) != c.bytes || id.String() != c.again {
+			t.Errorf("%.20q: %v %q %q (%v)", c.text, id.Given(), id.Bytes(), id, err)
+		}
+		if again, err := ParseDistinguishingID(id.String()); err != nil || again != id {
+			t.Errorf("%.20q: %q reads as %q (%v)", c.text, id, again, err)
+		}
+	}
+	for _, text := range []string{"hex:4", "hex:4g", "hex: 41", "hex:0x41", strings.Repeat("a", MaxDistinguishingID+1),
+		strings.Repeat("ü", 4096), "hex:" + strings.Repeat("00", MaxDistinguishingID+1)} {
+		if id, err := ParseDistinguishingID(text); err == nil || id.Given() {
+			t.Errorf("%.20q is an ID", text)
+		}
+	}
+	_, err := NewDistinguishingID(make([]byte, 8192))
+	refused(t, err, "8192 bytes long, expected at most 8191")
+
+	var none DistinguishingID
+	empty, err := NewDistinguishingID(nil)
+	if err != nil || none.Given() || !empty.Given() || none == empty || none.Bytes() != nil || empty.Bytes() == nil {
+		t.Error("the empty ID and none are the same")
+	}
+	raw := []byte("abc")
+	id, err := NewDistinguishingID(raw)
+	raw[0] = 'x'
+	id.Bytes()[1] = 'x'
+	if err != nil || !bytes.Equal(id.Bytes(), []byte("abc")) {
+		t.Errorf("an ID can be changed from outside: %q", id)
+	}
+}
+
+func TestENTL(t *testing.T) {
+	if ENTLStandard != 0 {
+		t.Error("the zero value is not the standard")
+	}
+	for name, rule := range ENTLNames {
+		if rule.String() != name {
+			t.Errorf("%s is called %s", name, rule)
+		}
+	}
+	if len(ENTLNames) != 2 || ENTL(7).String() != "standard" {
+		t.Error("there are other rules")
+	}
+}
