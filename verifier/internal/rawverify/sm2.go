@@ -78,7 +78,8 @@ func otherENTL(rule kmskey.ENTL) kmskey.ENTL {
 // newSM2Hash returns an SM3 that has ZA in it already and becomes e with the message.
 //
 // ZA = SM3(ENTL ‖ ID ‖ a ‖ b ‖ xG ‖ yG ‖ xA ‖ yA) (GB/T 32918.2, section 5.5), each number in 32 bytes. It is composed
-// here and not by gmsm because only so the helper's ENTL can be had; and gmsm's hashes take an empty ID for the default.
+// here and not by gmsm because only so the helper's ENTL can be had; and gmsm takes an empty ID for the default, in its
+// CalculateZA too, against what that function's comment says.
 func newSM2Hash(pub *ecdsa.PublicKey, id kmskey.DistinguishingID, rule kmskey.ENTL) hash.Hash {
 	user := []byte(kmskey.DefaultDistinguishingID)
 	if id.Given() {
