@@ -60,7 +60,7 @@ func setUpAndRun(m *testing.M) int {
 
 func (s *suite) setUp(dir string) error {
 	var err error
-	if s.root, err = fixture.Root(); err != nil {
+	if s.root, err = build.Root(); err != nil {
 		return err
 	}
 	s.testdata = filepath.Join(s.root, "testdata")

@@ -66,7 +66,7 @@ func TestDemoWithoutNetwork(t *testing.T) {
 			"and the key store rightly refuses folders of nobody above it")
 	}
 	demo := filepath.Join(t.TempDir(), "demo")
-	if err := build.Package(shared.root, "./demo", demo, os.Stderr); err != nil {
+	if err := build.Package(shared.root, "./demo/show", demo, os.Stderr); err != nil {
 		t.Fatal(err)
 	}
 	self, err := os.Executable()

@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/awskms-offline/awskms-offline/e2e/internal/build"
-	"github.com/awskms-offline/awskms-offline/e2e/internal/fixture"
 )
 
 func main() {
@@ -18,7 +17,7 @@ func main() {
 }
 
 func run() error {
-	root, err := fixture.Root()
+	root, err := build.Root()
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/awskms-offline/awskms-offline/e2e/internal/build"
 	"github.com/awskms-offline/awskms-offline/e2e/internal/fixture"
 )
 
@@ -17,7 +18,7 @@ var generated = []string{"keys", "records", "certs", "oci", "sm2"}
 // TestReproducible: from the private keys the generator makes testdata again, byte for byte. If this fails after a
 // change here, run make generate; if it fails without one, something is not deterministic.
 func TestReproducible(t *testing.T) {
-	root, err := fixture.Root()
+	root, err := build.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

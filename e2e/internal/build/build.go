@@ -1,13 +1,12 @@
 // Package build builds the programs that the end-to-end tests and the demo run: the real clients, from the versions
 // that e2e/go.mod pins, and our own binaries, from the main module.
 //
-// It calls the go command. All is built without cgo, as it is released.
+// It calls the go command. All is built without cgo, as it is released. The package links little on purpose: see command
+// demo.
 package build
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,33 @@ import (
 	"strings"
 	"time"
 )
+
+// Module is the path of the main module; Root looks for it.
+const Module = "github.com/awskms-offline/awskms-offline"
+
+// Root returns the folder of the main module, found from the working directory upwards.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil {
+			first, _, _ := bytes.Cut(mod, []byte("\n"))
+			if string(bytes.TrimSpace(first)) == "module "+Module {
+				return dir, nil
+			}
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return "", err
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("no go.mod of %s in the working directory or above it", Module)
+		}
+		dir = parent
+	}
+}
 
 // Client is a program of others that verifies signatures with our plugins.
 type Client struct {
@@ -79,18 +105,18 @@ func EnsureClients(root string, progress io.Writer) error {
 	return nil
 }
 
-// pins is the hash of what decides a client's binary.
+// pins is what decides a client's binary, as text.
 func pins(root string) (string, error) {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	for _, name := range []string{"go.mod", "go.sum"} {
 		data, err := os.ReadFile(filepath.Join(root, "e2e", name))
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(h, "%s %x\n", name, sha256.Sum256(data))
+		b.Write(data)
 	}
-	return hex.EncodeToString(h.Sum(nil)) + "\n", nil
+	return b.String(), nil
 }
 
 func buildClient(root string, c Client, path string, progress io.Writer) error {
