@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/emmansun/gmsm/sm3"
+
 	"github.com/awskms-offline/awskms-offline/verifier/internal/spki"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -73,13 +75,16 @@ func TestKMS(t *testing.T) {
 
 // TestStandardSM2 is the standard's own example, with its intermediate values.
 func TestStandardSM2(t *testing.T) {
-	var v struct{ MessageUTF8, DistinguishingID, PublicKeyX, PublicKeyY, E, R, S string }
+	var v struct{ MessageUTF8, DistinguishingID, PublicKeyX, PublicKeyY, ZA, E, R, S string }
 	readVectors(t, "gbt-32918-5-sm2.json", &v)
 	unhex := func(s string) []byte { return must(hex.DecodeString(s)) }
 	point := append(append([]byte{4}, unhex(v.PublicKeyX)...), unhex(v.PublicKeyY)...)
 	pub := must(spki.Parse(ecSPKI(asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 301}, point)))
 	s := subject{alg: kmskey.SM2DSA, pub: pub}
 	sig := must(asn1.Marshal(integers{new(big.Int).SetBytes(unhex(v.R)), new(big.Int).SetBytes(unhex(v.S))}))
+	if e := sm3.Sum(append(unhex(v.ZA), v.MessageUTF8...)); !bytes.Equal(e[:], unhex(v.E)) {
+		t.Errorf("the file's e does not follow from its ZA: %x", e)
+	}
 	for _, opts := range []Options{{}, {DistinguishingID: id([]byte(v.DistinguishingID))}} {
 		e := must3(Digest(t.Context(), pub, s.alg, strings.NewReader(v.MessageUTF8), opts))
 		if !bytes.Equal(e, unhex(v.E)) {
