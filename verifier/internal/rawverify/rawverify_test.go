@@ -77,9 +77,9 @@ func TestEveryAlgorithm(t *testing.T) {
 					wantError(t, err, kmserr.InvalidSignature, "over this message with "+string(s.alg))
 				}
 			}
-			other := newSubject(s.spec, s.alg)
+			other := newSubject(s.spec, s.alg, "second")
 			if s.pub.RSA != nil { // these come from files
-				other = newSubject(map[kmskey.KeySpec]kmskey.KeySpec{kmskey.RSA2048: kmskey.RSA3072, kmskey.RSA3072: kmskey.RSA4096, kmskey.RSA4096: kmskey.RSA2048}[s.spec], s.alg)
+				other = newSubject(map[kmskey.KeySpec]kmskey.KeySpec{kmskey.RSA2048: kmskey.RSA3072, kmskey.RSA3072: kmskey.RSA4096, kmskey.RSA4096: kmskey.RSA2048}[s.spec], s.alg, "")
 			}
 			_, err := verify(other, kmskey.MessageTypeUnset, message, sig)
 			wantError(t, err, kmserr.InvalidSignature)

@@ -72,14 +72,14 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// subjects returns all 28 pairs of a signing key spec and an algorithm it takes.
+// subjects returns, with the same keys in every process, which the fuzz targets' workers are, all 28 pairs of a signing key spec and an algorithm it takes.
 var subjects = sync.OnceValue(func() (all []subject) {
 	for _, spec := range []kmskey.KeySpec{
 		kmskey.RSA2048, kmskey.RSA3072, kmskey.RSA4096, kmskey.ECCNISTP256, kmskey.ECCNISTP384, kmskey.ECCNISTP521,
 		kmskey.ECCSECGP256K1, kmskey.ECCEd25519, kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87, kmskey.SM2,
 	} {
 		for _, alg := range spec.SigningAlgorithms() {
-			all = append(all, newSubject(spec, alg))
+			all = append(all, newSubject(spec, alg, "first"))
 		}
 	}
 	return all
@@ -89,8 +89,13 @@ func subjectOf(spec kmskey.KeySpec, alg kmskey.SigningAlgorithm) subject {
 	return subjects()[slices.IndexFunc(subjects(), func(s subject) bool { return s.spec == spec && s.alg == alg })]
 }
 
-func newSubject(spec kmskey.KeySpec, alg kmskey.SigningAlgorithm) subject {
+// newSubject makes a key from seed, save for RSA, which has one of testdata's.
+func newSubject(spec kmskey.KeySpec, alg kmskey.SigningAlgorithm, seed string) subject {
 	s := subject{spec: spec, alg: alg}
+	scalar := func(size int) []byte { // below every order
+		h := sha512.Sum512([]byte(seed))
+		return append(make([]byte, size-31), h[:31]...)
+	}
 	switch spec {
 	case kmskey.RSA2048, kmskey.RSA3072, kmskey.RSA4096:
 		key := rsaKey(map[kmskey.KeySpec]string{kmskey.RSA2048: "rsa2048", kmskey.RSA3072: "rsa3072", kmskey.RSA4096: "rsa4096"}[spec])
@@ -101,16 +106,16 @@ func newSubject(spec kmskey.KeySpec, alg kmskey.SigningAlgorithm) subject {
 		}
 		s.signDigest = func(d []byte) ([]byte, error) { return key.Sign(rand.Reader, d, opts) }
 	case kmskey.ECCNISTP256, kmskey.ECCNISTP384, kmskey.ECCNISTP521:
-		key := must(ecdsa.GenerateKey(curves[spec], rand.Reader))
+		key := must(ecdsa.ParseRawPrivateKey(curves[spec], scalar((curves[spec].Params().BitSize+7)/8)))
 		s.pub = must(spki.Parse(must(x509.MarshalPKIXPublicKey(&key.PublicKey))))
 		s.signDigest = func(d []byte) ([]byte, error) { return ecdsa.SignASN1(rand.Reader, key, d) }
 	case kmskey.ECCSECGP256K1:
-		key := must(secp256k1.GeneratePrivateKey())
+		key := secp256k1.PrivKeyFromBytes(scalar(32))
 		s.pub = must(spki.Parse(ecSPKI(asn1.ObjectIdentifier{1, 3, 132, 0, 10}, key.PubKey().SerializeUncompressed())))
 		s.signDigest = func(d []byte) ([]byte, error) { return secp256k1ecdsa.Sign(key, d).Serialize(), nil }
 	case kmskey.ECCEd25519:
-		public, key, err := ed25519.GenerateKey(rand.Reader)
-		s.pub = must(spki.Parse(must(x509.MarshalPKIXPublicKey(must(public, err)))))
+		key := ed25519.NewKeyFromSeed(scalar(32))
+		s.pub = must(spki.Parse(must(x509.MarshalPKIXPublicKey(key.Public()))))
 		if alg == kmskey.ED25519SHA512 {
 			s.signMessage = func(m []byte) ([]byte, error) { return key.Sign(rand.Reader, m, &ed25519.Options{}) }
 			break
@@ -122,11 +127,11 @@ func newSubject(spec kmskey.KeySpec, alg kmskey.SigningAlgorithm) subject {
 	case kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87:
 		params := map[kmskey.KeySpec]mldsa.Parameters{kmskey.MLDSA44: mldsa.MLDSA44(), kmskey.MLDSA65: mldsa.MLDSA65(), kmskey.MLDSA87: mldsa.MLDSA87()}[spec]
 		last := map[kmskey.KeySpec]int{kmskey.MLDSA44: 17, kmskey.MLDSA65: 18, kmskey.MLDSA87: 19}[spec]
-		key := must(mldsa.GenerateKey(params))
+		key := must(mldsa.NewPrivateKey(params, scalar(32)))
 		s.pub = must(spki.Parse(marshalSPKI(asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, last}, asn1.RawValue{}, key.PublicKey().Bytes())))
 		s.signDigest = func(mu []byte) ([]byte, error) { return key.Sign(nil, mu, mldsacrypto.MLDSAMu) }
 	case kmskey.SM2:
-		key := must(sm2.GenerateKey(rand.Reader))
+		key := must(sm2.NewPrivateKey(scalar(32)))
 		s.pub = sm2Public(&key.PublicKey)
 		s.signDigest = func(e []byte) ([]byte, error) { return sm2.SignASN1(rand.Reader, key, e, nil) }
 	}
