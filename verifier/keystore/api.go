@@ -115,8 +115,9 @@ type Block struct {
 	Time            kmskey.Time `json:"Time,omitzero"`
 	// Since is recorded and shown, never obeyed: a block refuses old signatures too, as no time in a signature is proof.
 	Since kmskey.Time `json:"Since,omitzero"`
-	// Path is the file's absolute path.
-	Path string `json:"-"`
+	// Path is the file's absolute path, SHA256 that of its bytes in lower-case hexadecimal.
+	Path   string `json:"-"`
+	SHA256 string `json:"-"`
 }
 
 // Problem is one finding of Fsck.
@@ -146,7 +147,7 @@ const (
 
 // Outcome is what a write did.
 type Outcome struct {
-	// ARN is the key's, Alias the alias ARN's if Remove was given an alias.
+	// ARN is the key's; zero where Remove was given an alias, which then is Alias, and for a block by material alone.
 	ARN   kmskey.ARN
 	Alias kmskey.AliasARN
 	// Change concerns the record and the aliases given with it.

@@ -66,7 +66,7 @@ func (s *Store) readBlock(rel string, belongs func(Block) bool) (Block, error) {
 		return Block{}, integrity("the block %s %v", s.abs(real), err).
 			WithHint("Nothing it may concern verifies before it is mended: block the key anew, which replaces the file, or unblock it by removing the file.")
 	}
-	b.Path = s.abs(rel)
+	b.Path, b.SHA256 = s.abs(rel), hexSHA256(data)
 	return b, nil
 }
 
@@ -96,7 +96,7 @@ func (s *Store) Blocks(arns []kmskey.ARN, fingerprint string) ([]Block, error) {
 	var blocks []Block
 	for _, b := range all {
 		if !slices.ContainsFunc(blocks, func(other Block) bool {
-			other.Path = b.Path
+			other.Path, other.SHA256 = b.Path, b.SHA256
 			return other == b
 		}) {
 			blocks = append(blocks, b)

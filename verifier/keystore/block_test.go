@@ -49,7 +49,7 @@ func TestBlocks(t *testing.T) {
 		"by ARN, whatever record it has": blocksOf(t, s, "", arnA),
 	} {
 		if len(got) != 1 || got[0].KeyID != arnA.String() || got[0].PublicKeySHA256 != a.Fingerprint() || got[0].Reason != "leaked" ||
-			got[0].By != "me" || !got[0].Time.Equal(at(t, tuesday).Time) || !got[0].Since.Equal(at(t, monday).Time) || got[0].Path == "" {
+			got[0].By != "me" || !got[0].Time.Equal(at(t, tuesday).Time) || !got[0].Since.Equal(at(t, monday).Time) || got[0].Path == "" || !isFingerprint(got[0].SHA256) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

@@ -1,10 +1,12 @@
 package keystore
 
 import (
+	"crypto/rand"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/emmansun/gmsm/sm2"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -193,6 +195,39 @@ func TestMergeRest(t *testing.T) {
 		}
 		_, err := w.Put(record(t, arnA, der, func(r *kmskey.Record) { r.SigningAlgorithms = full }), PutOptions{})
 		refused(t, err, kmserr.KeyMaterialMismatch)
+	})
+	t.Run("distinguishing ID", func(t *testing.T) {
+		k, err := sm2.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		point := k.PublicKey.X.FillBytes(make([]byte, 32))
+		point = append(append([]byte{4}, point...), k.PublicKey.Y.FillBytes(make([]byte, 32))...)
+		// SubjectPublicKeyInfo of id-ecPublicKey on the SM2 curve, up to the point.
+		spki := append([]byte("\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x81\x1c\xcf\x55\x01\x82\x2d\x03\x42\x00"), point...)
+		w := openWriterT(t, newHome(t))
+		with := func(id *string, when string) *kmskey.Key {
+			return record(t, arnA, spki, func(r *kmskey.Record) {
+				r.SigningAlgorithms = []kmskey.SigningAlgorithm{kmskey.SM2DSA}
+				r.DistinguishingID, r.Snapshot.Time = id, at(t, when)
+			})
+		}
+		empty, mine, yours := "", "mine", "yours"
+		for i, c := range []struct {
+			given *string
+			when  string
+			want  *string
+		}{{nil, monday, nil}, {&empty, "", &empty}, {&mine, tuesday, &mine}, {nil, tuesday, &mine}, {&yours, monday, &mine}, {&yours, "", &yours}} {
+			put(t, w, with(c.given, c.when), PutOptions{})
+			r, err := w.Store().Resolve(ref(t, uuidA), ResolveOptions{})
+			if err != nil {
+				t.Fatal(explain(err))
+			}
+			got := r.Entries[0].Key.Record().DistinguishingID
+			if (got == nil) != (c.want == nil) || (got != nil && *got != *c.want) {
+				t.Errorf("%d: got %s, expected %s", i, idText(got), idText(c.want))
+			}
+		}
 	})
 	t.Run("members that AWS added", func(t *testing.T) {
 		w := openWriterT(t, newHome(t))

@@ -111,7 +111,7 @@ func FuzzDecodeBlock(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if b.check() != nil || b.Path != "" {
+		if b.check() != nil || b.Path != "" || b.SHA256 != "" {
 			t.Fatalf("took %+v", b)
 		}
 		again, err := encodeBlock(b)

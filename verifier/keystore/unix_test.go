@@ -602,3 +602,36 @@ func TestShellQuote(t *testing.T) {
 		}
 	}
 }
+
+func TestReadOnlyFolder(t *testing.T) {
+	home := storeOf(t, record(t, arnA, material(t), nil))
+	chmod(t, home.Path, 0o500)
+	defer chmod(t, home.Path, 0o700)
+	if f, err := os.Create(filepath.Join(home.Path, "x")); err == nil {
+		f.Close()
+		os.Remove(f.Name())
+		t.Skip("this user writes everywhere")
+	}
+	s := openT(t, home)
+	if _, err := s.Resolve(ref(t, uuidA), ResolveOptions{}); err != nil {
+		t.Error(explain(err))
+	}
+	sound(t, s)
+	for _, rel := range []string{tmpFolder, lockFile} {
+		if err := os.RemoveAll(filepath.Join(home.Path, rel)); err == nil {
+			t.Fatal("it can be written")
+		}
+	}
+	w, err := OpenWriter(home, Options{}) // lock and tmp are there
+	if err != nil {
+		t.Fatal(explain(err))
+	}
+	defer w.Close()
+	chmod(t, filepath.Join(home.Path, "tmp"), 0o500)
+	defer chmod(t, filepath.Join(home.Path, "tmp"), 0o700)
+	_, err = w.Put(record(t, arnB, material(t), nil), PutOptions{})
+	refused(t, err, kmserr.StoreAccess, "cannot be written", "Run as the user")
+	below := Home{Path: filepath.Join(home.Path, "new"), ChosenBy: "test"}
+	_, err = OpenWriter(below, Options{})
+	refused(t, err, kmserr.StoreAccess, "cannot be made")
+}
