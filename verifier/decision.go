@@ -31,7 +31,7 @@ func (v *Verifier) newDecision(event, keyID string) *decision {
 	d.line = audit.Decision{
 		EventTime: kmskey.Time{Time: d.now.UTC()}, EventName: event, FrontEnd: v.cfg.FrontEnd,
 		Home: home.Path, HomeChosenBy: home.ChosenBy,
-		Asked: keyID, Options: map[string]string{}, Warnings: slices.Clone(v.cfg.Store.Warnings()),
+		Asked: keyID, Options: map[string]string{},
 	}
 	return d
 }
@@ -45,8 +45,8 @@ func (v *Verifier) resolve(d *decision, keyID string) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(d.found.Entries) == 0 {
-		return kmserr.New(kmserr.Internal, "%s was resolved to no record", keyID)
+	if err := checkResolution(d.asked, d.found); err != nil {
+		return err
 	}
 	key := d.key()
 	d.line.KeyARN = d.found.Target.String()
@@ -54,25 +54,67 @@ func (v *Verifier) resolve(d *decision, keyID string) (err error) {
 	if d.found.Alias != nil {
 		d.line.Files = append(d.line.Files, audit.File{Path: d.found.Alias.Path, SHA256: d.found.Alias.SHA256})
 	}
-	for _, e := range d.found.Entries {
-		// What a lookup returned is checked again to be what was asked for.
-		if e.Key.ARN() != d.found.Target && !d.found.Fallback || e.Key.ARN().KeyID != d.found.Target.KeyID ||
-			e.Key.Fingerprint() != key.Fingerprint() {
-			return kmserr.New(kmserr.StoreIntegrity, "the store answered with %s where %s was asked for", e.Key.ARN(), d.found.Target)
-		}
+	var states, sources []string
+	for i, e := range d.found.Entries {
 		d.line.Files = append(d.line.Files, audit.File{Path: e.Path, SHA256: e.SHA256})
 		if d.found.Fallback {
 			d.line.FallbackARNs = append(d.line.FallbackARNs, e.Key.ARN().String())
 		}
+		snapshot := e.Key.Record().Snapshot
+		states, sources = appendNew(states, e.Key.State().String()), appendNew(sources, snapshot.Source)
+		// What is said of the age is said of the oldest part, and no date is older than any.
+		if i == 0 || snapshot.Time.Before(d.line.SnapshotTime.Time) {
+			d.line.SnapshotTime = snapshot.Time
+		}
+		if i == 0 || snapshot.StateTime.Before(d.line.StateTime.Time) {
+			d.line.StateTime = snapshot.StateTime
+		}
 	}
+	d.line.KeyState, d.line.SnapshotSource = kmskey.JoinNames(states), kmskey.JoinNames(sources)
 	if d.line.Fallback = d.found.Fallback; d.line.Fallback {
 		d.warn("%s has no record of its own; the records of its multi-Region replicas answered: %s", d.found.Target, kmskey.JoinNames(d.line.FallbackARNs))
 	}
-	record := key.Record()
-	d.line.SnapshotSource = record.Snapshot.Source
-	d.line.SnapshotTime, d.line.StateTime = record.Snapshot.Time, record.Snapshot.StateTime
-	d.line.KeyState = key.State().String()
 	return nil
+}
+
+// checkResolution checks again that what a lookup returned is what was asked for.
+func checkResolution(asked kmskey.Ref, found *keystore.Resolution) error {
+	wrong := func(format string, args ...any) error {
+		return kmserr.New(kmserr.StoreIntegrity, "the store answered to %s "+format, append([]any{asked}, args...)...)
+	}
+	if found == nil || len(found.Entries) == 0 {
+		return wrong("with no record")
+	}
+	target := found.Target
+	switch alias := found.Alias; {
+	case asked.Alias != "" && (alias == nil || alias.ARN.Alias != asked.Alias || alias.Target() != target ||
+		!asked.Scope.IsZero() && alias.ARN.Scope != asked.Scope):
+		return wrong("with an alias of %s", target)
+	case asked.Alias == "" && (alias != nil || target.KeyID != asked.KeyID || !asked.Scope.IsZero() && target.Scope != asked.Scope):
+		return wrong("with %s", target)
+	case found.Fallback && (alias != nil || asked.Scope.IsZero() || !target.MultiRegion()):
+		return wrong("with records of other Regions, which is for the full ARN of a multi-Region key only")
+	case !found.Fallback && len(found.Entries) != 1:
+		return wrong("with %d records", len(found.Entries))
+	}
+	first := found.Entries[0].Key
+	for _, e := range found.Entries {
+		arn := e.Key.ARN()
+		if found.Fallback {
+			arn.Region = target.Region
+		}
+		if arn != target || e.Key.Fingerprint() != first.Fingerprint() || e.Key.Usage() != first.Usage() {
+			return wrong("with the record of %s", e.Key.ARN())
+		}
+	}
+	return nil
+}
+
+func appendNew(all []string, one string) []string {
+	if slices.Contains(all, one) {
+		return all
+	}
+	return append(all, one)
 }
 
 func (d *decision) key() *kmskey.Key { return d.found.Entries[0].Key }
@@ -108,11 +150,14 @@ func (v *Verifier) permit(d *decision) error {
 		d.line.PolicyRules = append(d.line.PolicyRules, r.Applied...)
 	}
 	for _, r := range d.rules {
-		switch {
-		case r.Excluded != "":
+		if r.Excluded != "" {
 			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithHint("%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure)
-		case r.Sources != nil && !slices.Contains(r.Sources, d.line.SnapshotSource):
-			return kmserr.New(kmserr.KeyNotAllowed, "the record's source is %q, and the policy allows %s", d.line.SnapshotSource, kmskey.JoinNames(r.Sources))
+		}
+		for _, e := range d.found.Entries {
+			if source := e.Key.Record().Snapshot.Source; r.Sources != nil && !slices.Contains(r.Sources, source) {
+				return kmserr.New(kmserr.KeyNotAllowed, "the source of the record of %s is %q, and the policy allows: %s", e.Key.ARN(), source, orNone(r.Sources)).
+					WithHint("Get the key from a source that the policy allows, such as `awskms-offline keys pull`.")
+			}
 		}
 		if !r.NotBefore.IsZero() || !r.NotAfter.IsZero() {
 			if err := d.checkClock(); err != nil {
@@ -140,6 +185,11 @@ func (d *decision) checkState() error {
 				if !end.at.IsZero() && !d.now.Before(end.at.Time) {
 					return kmserr.New(kmserr.KMSInvalidState, "%s is %s with the %s %s, which is past", arn, state, end.name, stamp(end.at.Time)).
 						WithHint("%s", kmserr.Lookup(kmserr.KMSInvalidState).Cure)
+				}
+				if !end.at.IsZero() { // a clock that was set back would prolong it
+					if err := d.checkClock(); err != nil {
+						return err
+					}
 				}
 			}
 		}
@@ -185,7 +235,7 @@ func stateVerifies(arn kmskey.ARN, state kmskey.KeyState, record kmskey.Record, 
 func (d *decision) checkAge() error {
 	var limit time.Duration
 	for _, r := range d.rules {
-		if r.MaxSnapshotAge > 0 && (limit == 0 || r.MaxSnapshotAge < limit) {
+		if r.MaxSnapshotAge != 0 && (limit == 0 || r.MaxSnapshotAge < limit) {
 			limit = r.MaxSnapshotAge
 		}
 	}
@@ -287,9 +337,10 @@ func (d *decision) checkAlgorithm(a kmskey.SigningAlgorithm) error {
 		return kmserr.New(kmserr.Validation, "the signing algorithm %q is none of KMS's: %s", string(a), kmskey.JoinNames(kmskey.SigningAlgorithms))
 	case !slices.Contains(spec.SigningAlgorithms(), a):
 		return kmserr.New(kmserr.InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s", a, spec).
-			WithHint("This key takes %s.", kmskey.JoinNames(d.permitted()))
+			WithHint("This key takes: %s.", orNone(d.permitted()))
 	case !slices.Contains(d.key().SigningAlgorithms(), a):
-		return kmserr.New(kmserr.InvalidKeyUsage, "the record of %s lists %s, not %s", d.key().ARN(), kmskey.JoinNames(d.key().SigningAlgorithms()), a)
+		return kmserr.New(kmserr.InvalidKeyUsage, "the record of %s lists %s, not %s", d.key().ARN(), orNone(d.key().SigningAlgorithms()), a).
+			WithHint("This key takes: %s.", orNone(d.permitted()))
 	case !d.permits(a):
 		return kmserr.New(kmserr.AlgorithmNotAllowed, "%s is not allowed for this key, which leaves: %s", a, orNone(d.permitted())).
 			WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)

@@ -93,12 +93,17 @@ func (v *Verifier) Store() *keystore.Store { return v.cfg.Store }
 
 // decide runs one decision: it guards against panics, lets body decide, and writes the log line before the answer is
 // given. The decision says Verified only here, after body has returned no error.
-func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) (err error) {
-	err = guarded(body)
-	if err == nil && ctx.Err() != nil {
+func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) error {
+	err := ctx.Err()
+	if err == nil {
+		err = guarded(body)
+	}
+	if err == nil {
 		err = ctx.Err()
 	}
 	err = v.typed(err, d)
+	// Only now is known what was met while this decision read the store.
+	d.line.Warnings = append(v.cfg.Store.Warnings(), d.line.Warnings...)
 	d.line.Verified = err == nil
 	if err != nil {
 		refusal := kmserr.As(err)
@@ -107,7 +112,8 @@ func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) (
 	if v.cfg.Log == nil {
 		return err
 	}
-	logErr := v.cfg.Log.Append(ctx, d.line)
+	// A decision whose time is over is a decision too, and gets its line: the log bounds its own waiting.
+	logErr := guarded(func() error { return v.cfg.Log.Append(context.WithoutCancel(ctx), d.line) })
 	if logErr == nil {
 		return err
 	}
@@ -117,7 +123,7 @@ func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) (
 	}
 	d.line.Verified = false
 	return kmserr.New(kmserr.AuditUnavailable, "the log that the policy requires cannot be written: %v", logErr).
-		WithHint("%s", kmserr.Lookup(kmserr.AuditUnavailable).Cure).WithCause(errors.Join(logErr, err))
+		WithHint("%s", kmserr.Lookup(kmserr.AuditUnavailable).Cure).WithCause(errors.Join(logErr, err)).WithKey(d.subject())
 }
 
 // guarded turns a panic into an error.
@@ -143,10 +149,16 @@ func (v *Verifier) typed(err error, d *decision) error {
 	}
 	e := kmserr.As(err)
 	if e.KeyARN == "" {
-		e.KeyARN = d.line.KeyARN
-	}
-	if e.KeyARN == "" {
-		e.KeyARN = d.line.Asked
+		named := *e // it may be a value that its maker returns again and again
+		return named.WithKey(d.subject())
 	}
 	return e
+}
+
+// subject is what an error of the decision is about: the key, as far as it is known.
+func (d *decision) subject() string {
+	if d.line.KeyARN == "" {
+		return d.line.Asked
+	}
+	return d.line.KeyARN
 }

@@ -42,7 +42,7 @@ func (r *Verified) Decision() audit.Decision {
 }
 
 // Verify decides whether the signature is of that key over that message and may be relied on. A nil error is the only
-// yes. The decision that comes with an error is for display and is never Verified.
+// yes, and there is no result beside an error.
 func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 	d := v.newDecision(audit.EventVerify, req.KeyID)
 	sum := sha256.Sum256(req.Signature)
@@ -135,8 +135,15 @@ func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
 		}
 		return opts, nil
 	}
-	// A digest holds its ID already.
+	// A digest holds its ID already, and does not show it: rawverify refuses an ID beside it, and a pinned one cannot be
+	// checked.
 	if req.MessageType == kmskey.Digest {
+		for _, r := range d.rules {
+			if r.DistinguishingID.Given() {
+				return opts, kmserr.New(kmserr.AlgorithmNotAllowed, "a digest does not show its distinguishing ID, and the policy fixes %q for this key", r.DistinguishingID).
+					WithHint("Give the message itself and leave --message-type out.")
+			}
+		}
 		return opts, nil
 	}
 	for _, r := range d.rules {
@@ -151,6 +158,12 @@ func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
 	}
 	if !opts.DistinguishingID.Given() {
 		opts.DistinguishingID = key.DistinguishingID()
+		for _, e := range d.found.Entries {
+			if e.Key.DistinguishingID() != opts.DistinguishingID {
+				return opts, kmserr.New(kmserr.Validation, "the records of %s and %s have different distinguishing IDs", key.ARN(), e.Key.ARN()).
+					WithHint("Give the distinguishing ID: none is tried in turn.")
+			}
+		}
 	}
 	if opts.DistinguishingID.Given() && opts.DistinguishingID.String() != kmskey.DefaultDistinguishingID {
 		d.line.Options["distinguishing-id"] = opts.DistinguishingID.String()
