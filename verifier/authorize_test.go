@@ -1,0 +1,160 @@
+package verifier
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
+)
+
+func TestAuthorizeKey(t *testing.T) {
+	p256, rsa := signerOf(kmskey.ECCNISTP256), signerOf(kmskey.RSA2048)
+	other := newSigner(kmskey.ECCNISTP256)
+	for name, c := range map[string]struct {
+		key   *kmskey.Key
+		rules *policy.Rules
+		req   KeyRequest
+		name  kmserr.Name // empty: authorized
+		says  []string
+	}{
+		"match":                        {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: p256.der}},
+		"match with algorithm":         {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: p256.der, SigningAlgorithm: kmskey.ECDSASHA256}},
+		"nothing to compare":           {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA}},
+		"another key":                  {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: other.der}, name: kmserr.KeyMaterialMismatch, says: []string{hexSHA256(other.der), hexSHA256(p256.der), arnA}},
+		"another spec":                 {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: rsa.der}, name: kmserr.KeyMaterialMismatch, says: []string{"RSA_2048", "ECC_NIST_P256"}},
+		"no public key":                {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: []byte("x")}, name: kmserr.Validation},
+		"a public key and more":        {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: append(bytes.Clone(p256.der), 0)}, name: kmserr.Validation},
+		"identifier":                   {key: record(t, arnA, p256), req: KeyRequest{KeyID: "*"}, name: kmserr.Validation},
+		"absent":                       {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnB, PublicKey: p256.der}, name: kmserr.NotFound},
+		"mismatch comes first":         {key: record(t, arnA, p256, state(kmskey.StateDisabled)), rules: &policy.Rules{Excluded: "is excluded"}, req: KeyRequest{KeyID: arnA, PublicKey: other.der}, name: kmserr.KeyMaterialMismatch},
+		"usage":                        {key: record(t, arnA, rsa, usage(kmskey.EncryptDecrypt)), req: KeyRequest{KeyID: arnA, PublicKey: rsa.der}, name: kmserr.InvalidKeyUsage},
+		"usage, state separate":        {key: record(t, arnA, rsa, usage(kmskey.EncryptDecrypt)), req: KeyRequest{KeyID: arnA, PublicKey: rsa.der, SeparateState: true}, name: kmserr.InvalidKeyUsage},
+		"algorithm unknown":            {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, SigningAlgorithm: "RS256"}, name: kmserr.Validation},
+		"algorithm of another spec":    {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, SigningAlgorithm: kmskey.ECDSASHA384}, name: kmserr.InvalidKeyUsage},
+		"record narrowed":              {key: record(t, arnA, rsa, algorithms(kmskey.RSASSAPKCS1SHA256)), req: KeyRequest{KeyID: arnA, SigningAlgorithm: kmskey.RSASSAPSSSHA256}, name: kmserr.InvalidKeyUsage},
+		"record of the future":         {key: record(t, arnA, p256, algorithms("NEW")), req: KeyRequest{KeyID: arnA}, name: kmserr.AlgorithmNotAllowed},
+		"policy, algorithm":            {key: record(t, arnA, rsa), rules: &policy.Rules{SigningAlgorithms: []kmskey.SigningAlgorithm{kmskey.RSASSAPSSSHA256}}, req: KeyRequest{KeyID: arnA, SigningAlgorithm: kmskey.RSASSAPSSSHA512}, name: kmserr.AlgorithmNotAllowed},
+		"policy, no algorithm left":    {key: record(t, arnA, p256), rules: &policy.Rules{SigningAlgorithms: []kmskey.SigningAlgorithm{kmskey.SM2DSA}}, req: KeyRequest{KeyID: arnA}, name: kmserr.AlgorithmNotAllowed, says: []string{"no signing algorithm is permitted"}},
+		"policy, excluded":             {key: record(t, arnA, p256), rules: &policy.Rules{Excluded: "is excluded"}, req: KeyRequest{KeyID: arnA, SeparateState: true}, name: kmserr.KeyNotAllowed},
+		"policy, not after":            {key: record(t, arnA, p256), rules: &policy.Rules{NotAfter: time.Unix(1, 0)}, req: KeyRequest{KeyID: arnA, SeparateState: true, RevocationSkipped: true}, name: kmserr.OutsideValidity},
+		"policy, not before, skipped":  {key: record(t, arnA, p256), rules: &policy.Rules{NotBefore: at("2030-01-01T00:00:00Z").Time, IgnoreStateWhenRevocationSkipped: true}, req: KeyRequest{KeyID: arnA, RevocationSkipped: true}, name: kmserr.OutsideValidity},
+		"state":                        {key: record(t, arnA, p256, state(kmskey.StateDisabled)), req: KeyRequest{KeyID: arnA, PublicKey: p256.der}, name: kmserr.Disabled},
+		"state, revocation skipped":    {key: record(t, arnA, p256, state(kmskey.StateDisabled)), req: KeyRequest{KeyID: arnA, PublicKey: p256.der, RevocationSkipped: true}, name: kmserr.Disabled},
+		"age, revocation skipped":      {key: record(t, arnA, p256), rules: &policy.Rules{MaxSnapshotAge: time.Hour}, req: KeyRequest{KeyID: arnA, PublicKey: p256.der, RevocationSkipped: true}, name: kmserr.SnapshotExpired},
+		"state, separate, but fatal":   {key: record(t, arnA, p256, state(kmskey.StateDisabled)), rules: &policy.Rules{StateFailsIdentity: true}, req: KeyRequest{KeyID: arnA, SeparateState: true}, name: kmserr.Disabled},
+		"age, separate, but fatal":     {key: record(t, arnA, p256), rules: &policy.Rules{StateFailsIdentity: true, MaxSnapshotAge: time.Hour}, req: KeyRequest{KeyID: arnA, SeparateState: true}, name: kmserr.SnapshotExpired},
+		"skipped, ignored, but fatal":  {key: record(t, arnA, p256, state(kmskey.StateDisabled)), rules: &policy.Rules{StateFailsIdentity: true, IgnoreStateWhenRevocationSkipped: true}, req: KeyRequest{KeyID: arnA, RevocationSkipped: true}, name: kmserr.Disabled},
+		"ignored, but nothing skipped": {key: record(t, arnA, p256, state(kmskey.StateDisabled)), rules: &policy.Rules{IgnoreStateWhenRevocationSkipped: true}, req: KeyRequest{KeyID: arnA}, name: kmserr.Disabled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c.key)
+			if c.rules != nil {
+				w.rules(*c.rules)
+			}
+			a, err := w.authorize(t, c.req)
+			if c.name != "" {
+				refused(t, err, c.name, c.says...)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.ARN().String() != arnA || !bytes.Equal(a.PublicKeyDER(), p256.der) || a.StateError() != nil || a.Decision().KeyARN != arnA {
+				t.Errorf("got %s, %v, %+v", a.ARN(), a.StateError(), a.Decision())
+			}
+		})
+	}
+}
+
+// TestStateApart: two questions are answered from one reading.
+func TestStateApart(t *testing.T) {
+	p256 := signerOf(kmskey.ECCNISTP256)
+	for name, c := range map[string]struct {
+		key   *kmskey.Key
+		rules policy.Rules
+		req   KeyRequest
+		state kmserr.Name
+	}{
+		"sound":                       {key: record(t, arnA, p256, state(kmskey.StateEnabled)), req: KeyRequest{SeparateState: true}},
+		"Disabled":                    {key: record(t, arnA, p256, state(kmskey.StateDisabled)), req: KeyRequest{SeparateState: true}, state: kmserr.Disabled},
+		"to be deleted":               {key: record(t, arnA, p256, state(kmskey.StatePendingDeletion)), req: KeyRequest{SeparateState: true}, state: kmserr.KMSInvalidState},
+		"too old":                     {key: record(t, arnA, p256, seen("2026-01-01T00:00:00Z")), rules: policy.Rules{MaxSnapshotAge: time.Hour}, req: KeyRequest{SeparateState: true}, state: kmserr.SnapshotExpired},
+		"clock back":                  {key: record(t, arnA, p256, seen("2027-01-01T00:00:00Z")), rules: policy.Rules{MaxSnapshotAge: time.Hour}, req: KeyRequest{SeparateState: true}, state: kmserr.Clock},
+		"unknown, demanded":           {key: record(t, arnA, p256), rules: policy.Rules{RequireKnownState: true}, req: KeyRequest{SeparateState: true}, state: kmserr.KMSInvalidState},
+		"skipped and ignored":         {key: record(t, arnA, p256, state(kmskey.StateDisabled)), rules: policy.Rules{IgnoreStateWhenRevocationSkipped: true}, req: KeyRequest{RevocationSkipped: true}, state: kmserr.Disabled},
+		"skipped and ignored, Enable": {key: record(t, arnA, p256, state(kmskey.StateEnabled)), rules: policy.Rules{IgnoreStateWhenRevocationSkipped: true}, req: KeyRequest{RevocationSkipped: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c.key)
+			w.rules(c.rules)
+			c.req.KeyID, c.req.PublicKey = arnA, p256.der
+			a, err := w.authorize(t, c.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.state == "" {
+				if a.StateError() != nil {
+					t.Error(a.StateError())
+				}
+				return
+			}
+			refused(t, a.StateError(), c.state)
+			if kmserr.As(a.StateError()).KeyARN != arnA {
+				t.Errorf("the state's refusal is about %q", kmserr.As(a.StateError()).KeyARN)
+			}
+			if !strings.Contains(strings.Join(a.Decision().Warnings, "\n"), kmserr.As(a.StateError()).Fact) {
+				t.Errorf("the line does not say why: %q", a.Decision().Warnings)
+			}
+		})
+	}
+}
+
+// One of several rules takes the separation back for all.
+func TestStateApartByFallback(t *testing.T) {
+	p256 := signerOf(kmskey.ECCNISTP256)
+	w := newWorld(t, record(t, mrkEast, p256, state(kmskey.StateDisabled)))
+	w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+		return policy.Rules{StateFailsIdentity: s.ARN.String() == mrkEast}, nil
+	}
+	_, err := w.authorize(t, KeyRequest{KeyID: mrkWest, PublicKey: p256.der, SeparateState: true})
+	refused(t, err, kmserr.Disabled, mrkEast)
+	w.rules(policy.Rules{})
+	a, err := w.authorize(t, KeyRequest{KeyID: mrkWest, PublicKey: p256.der, SeparateState: true})
+	if err != nil || a.ARN().String() != mrkWest || !a.Decision().Fallback {
+		t.Fatalf("%v, %+v", err, a.Decision())
+	}
+	refused(t, a.StateError(), kmserr.Disabled)
+}
+
+func TestAuthorizedIsImmutable(t *testing.T) {
+	p256 := signerOf(kmskey.ECCNISTP256)
+	w := newWorld(t, record(t, arnA, p256))
+	a, err := w.authorize(t, KeyRequest{KeyID: arnA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.PublicKeyDER()[0] = 0
+	if !bytes.Equal(a.PublicKeyDER(), p256.der) {
+		t.Error("the public key can be changed from outside")
+	}
+}
+
+// SM2 keys match under either spelling of their algorithm.
+func TestAuthorizeSM2UnderBothIdentifiers(t *testing.T) {
+	s := signerOf(kmskey.SM2)
+	w := newWorld(t, record(t, arnA, s))
+	other := spkiDER([]int{1, 2, 156, 10197, 1, 301}, []byte{5, 0}, s.der[len(s.der)-65:])
+	if bytes.Equal(other, s.der) {
+		t.Fatal("no other spelling")
+	}
+	_, first := w.authorize(t, KeyRequest{KeyID: arnA, PublicKey: s.der})
+	_, second := w.authorize(t, KeyRequest{KeyID: arnA, PublicKey: other})
+	if err := errors.Join(first, second); err != nil {
+		t.Error(err)
+	}
+}
