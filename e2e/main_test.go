@@ -114,6 +114,17 @@ func (s *suite) setUp(dir string) error {
 
 // newHost makes a host with our plugin and all certificates, over the shared key store.
 func (s *suite) newHost(dir string) (*harness.Host, error) {
+	var certificates []string
+	for _, k := range fixture.Keys {
+		if k.Certificate {
+			certificates = append(certificates, k.CertificateFile(s.testdata))
+		}
+	}
+	return s.newHostTrusting(dir, certificates...)
+}
+
+// newHostTrusting makes a host with our plugin and these certificates, over the shared key store.
+func (s *suite) newHostTrusting(dir string, certificates ...string) (*harness.Host, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -124,12 +135,6 @@ func (s *suite) newHost(dir string) (*harness.Host, error) {
 	h.Home = s.records
 	if err := h.InstallPlugin(filepath.Join(s.bin, build.Executable("notation-awskms-offline"))); err != nil {
 		return nil, err
-	}
-	var certificates []string
-	for _, k := range fixture.Keys {
-		if k.Certificate {
-			certificates = append(certificates, k.CertificateFile(s.testdata))
-		}
 	}
 	return h, h.AddCertificates(store, certificates...)
 }

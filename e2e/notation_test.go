@@ -181,6 +181,28 @@ func TestBypass(t *testing.T) {
 	}
 }
 
+// TestSafeSetUp: level strict, ARNs alone, no plugin but ours, no certificates but the trusted key's. The doctor has
+// nothing to report, so that what it reports in the tests above is about the danger.
+func TestSafeSetUp(t *testing.T) {
+	t.Parallel()
+	c := shared.lookup(t, "cose-p256")
+	h, err := shared.newHostTrusting(t.TempDir(), fixture.Lookup(c.SigningKey).CertificateFile(shared.testdata))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.WriteTrustPolicy(shared.statement(c, "strict")); err != nil {
+		t.Fatal(err)
+	}
+	check(t, run(t, h, c), fixture.Passes, nil)
+	r, err := h.Run(h.CLI, "doctor", "--home", h.Home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Code != 0 {
+		t.Errorf("doctor reports a safe set-up:\n%s", r)
+	}
+}
+
 // subjectOf is the trusted identity that matches the certificate of a test key.
 func subjectOf(key string) string {
 	return "x509.subject: C=US, ST=WA, O=awskms-offline testdata, CN=" + key
