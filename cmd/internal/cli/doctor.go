@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// Levels of a finding.
+const (
+	levelOK      = "ok"
+	levelWarning = "warning"
+	levelDanger  = "danger"
+)
+
+// finding is one line of doctor's report.
+type finding struct {
+	Level string `json:"Level"`
+	Part  string `json:"Part"` // "store", "notation"
+	Fact  string `json:"Fact"`
+	Cure  string `json:"Cure,omitempty"`
+}
+
+// report collects findings.
+type report struct{ findings []finding }
+
+func (r *report) add(level, part, cure, format string, args ...any) {
+	r.findings = append(r.findings, finding{level, part, fmt.Sprintf(format, args...), cure})
+}
+
+func (a *app) doctor() *cobra.Command {
+	var notationDir string
+	var repair bool
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check the store, and whether Notation is set up safely",
+		Long: `Checks the store: which one is used and why, its permissions, every record, alias and block. Checks Notation, where it is
+configured: the plugin is installed and of this version, no other plugin can be chosen by a signature, the trust policy
+names only key ARNs at level strict, and its ca: stores hold only certificates of keys that are in the store.
+
+Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's set-up; 3 the store is damaged.`,
+		Example: "  awskms-offline doctor\n  awskms-offline doctor --repair",
+		Args:    exactly(0, "no argument"),
+		RunE: func(*cobra.Command, []string) error {
+			r := new(report)
+			storeErr := a.examineStore(r, repair)
+			store, err := a.quietStore()
+			if err == nil {
+				defer store.Close()
+			}
+			if err := examineNotation(r, notationDir, store); err != nil {
+				return err
+			}
+			if err := a.printReport(r); err != nil {
+				return err
+			}
+			if storeErr != nil {
+				a.printed = true
+				return storeErr
+			}
+			if slices.ContainsFunc(r.findings, func(f finding) bool { return f.Level == levelDanger }) {
+				a.printed = true
+				return kmserr.New(kmserr.KeyNotAllowed, "Notation's set-up is not safe")
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&notationDir, "notation-config", "", "Notation's configuration folder (default: notation in the user's configuration folder)")
+	c.Flags().BoolVar(&repair, "repair", false, "mend what a crash may have left: the index, aliases without a key")
+	return c
+}
+
+// quietStore opens the store for look-ups; what is wrong with it is said elsewhere.
+func (a *app) quietStore() (*keystore.Store, error) {
+	home, err := keystore.Locate(a.homeFlag(), "--home")
+	if err != nil {
+		return nil, err
+	}
+	return keystore.Open(home, a.storeOptions())
+}
+
+// examineStore reports on the store. An error means that it cannot be relied on.
+func (a *app) examineStore(r *report, repair bool) error {
+	const part = "store"
+	fail := func(err error) error {
+		e := kmserr.As(err)
+		r.add(levelDanger, part, e.Hint, "%s", e.Error())
+		return err
+	}
+	if repair {
+		w, err := a.openWriter()
+		if err != nil {
+			return fail(err)
+		}
+		mended, err := w.Repair()
+		if closeErr := w.Close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return fail(err)
+		}
+		for _, m := range mended {
+			r.add(levelOK, part, "", "repaired: %s", m)
+		}
+	}
+	v, err := verifier.Open(verifier.Options{
+		Home: a.homeFlag(), HomeOption: "--home", UnsafeStorePermissions: a.unsafe, FrontEnd: audit.FrontEnd{Name: name},
+	})
+	if err != nil {
+		return fail(err)
+	}
+	defer v.Close()
+	store := v.Store()
+	r.add(levelOK, part, "", "the store is %s, chosen by %s", store.Home().Path, store.Home().ChosenBy)
+
+	var damage error
+	for p := range store.Fsck() {
+		level := levelDanger
+		if p.Harmless {
+			level = levelWarning
+		}
+		cure := p.Remedy
+		if p.Repairable {
+			cure = "Run `awskms-offline doctor --repair`."
+		}
+		r.add(level, part, cure, "%s: %s", p.Path, p.Fact)
+		if !p.Harmless && damage == nil {
+			damage = kmserr.New(kmserr.StoreIntegrity, "%s: %s", p.Path, p.Fact).WithKey(p.KeyARN)
+		}
+	}
+	states := make(map[string]int)
+	total, undated := 0, 0
+	for entry, err := range store.List() {
+		if err != nil {
+			continue // told by Fsck
+		}
+		total++
+		states[entry.Key.State().String()]++
+		if entry.Key.Record().Snapshot.Time.IsZero() {
+			undated++
+		}
+	}
+	var counts []string
+	for _, state := range sortedKeys(states) {
+		counts = append(counts, fmt.Sprintf("%d %s", states[state], state))
+	}
+	switch {
+	case total == 0:
+		r.add(levelWarning, part, "Import one: awskms-offline keys import FILE.", "the store holds no key, so nothing verifies")
+	default:
+		r.add(levelOK, part, "", "%s: %s", describe(total, "key"), strings.Join(counts, ", "))
+	}
+	if n := states[kmskey.StateUnknown.String()]; n > 0 {
+		r.add(levelWarning, part, "Import their describe-key output.", "the state of %s is not known, so a disabled key would not be noticed", describe(n, "key"))
+	}
+	if undated > 0 {
+		r.add(levelWarning, part, "Import them again with --snapshot-time.", "%s have no date, so an age limit would refuse them", describe(undated, "key"))
+	}
+	for _, w := range store.Warnings() {
+		r.add(levelWarning, part, "", "%s", w)
+	}
+	return damage
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (a *app) printReport(r *report) error {
+	if a.output == "json" {
+		return a.json(map[string]any{"Findings": r.findings})
+	}
+	var b strings.Builder
+	for _, f := range r.findings {
+		fmt.Fprintf(&b, "%-8s %s: %s\n", f.Level, f.Part, f.Fact)
+		if f.Cure != "" {
+			fmt.Fprintf(&b, "         hint: %s\n", f.Cure)
+		}
+	}
+	return a.printf("%s", b.String())
+}

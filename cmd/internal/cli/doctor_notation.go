@@ -1,0 +1,306 @@
+package cli
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"debug/buildinfo"
+	"encoding/pem"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	ourbuild "github.com/awskms-offline/awskms-offline/internal/buildinfo"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+const (
+	notationPlugin = "awskms-offline"
+	// maxPolicyFile and maxCertFile limit, in bytes, what is read of Notation's configuration.
+	maxPolicyFile = 1 << 20
+	maxCertFile   = 1 << 20
+)
+
+// examineNotation reports on Notation's configuration: the four things that a safe set-up is made of. Nothing of it is
+// run. store may be nil.
+func examineNotation(r *report, dir string, store *keystore.Store) error {
+	if dir == "" {
+		config, err := os.UserConfigDir()
+		if err != nil {
+			r.add(levelWarning, "notation", "Give --notation-config.", "Notation's configuration cannot be found: %v", err)
+			return nil
+		}
+		dir = filepath.Join(config, "notation")
+	} else if !filepath.IsAbs(dir) {
+		return invalid("--notation-config is %q, expected an absolute path", dir)
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		r.add(levelOK, "notation", "", "%s is not there: Notation is not configured for this user", dir)
+		return nil
+	}
+	examinePlugins(r, filepath.Join(dir, "plugins"))
+	found := false
+	for _, file := range []string{"trustpolicy.oci.json", "trustpolicy.json"} {
+		path := filepath.Join(dir, file)
+		data, err := readLimited(path, maxPolicyFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		found = true
+		if err != nil {
+			r.add(levelDanger, "notation", "Make it readable.", "%s cannot be read: %v", path, reason(err))
+			continue
+		}
+		examineTrustPolicy(r, path, data, filepath.Join(dir, "truststore", "x509", "ca"), store)
+	}
+	if !found {
+		r.add(levelWarning, "notation", "See docs/notation.md.", "there is no trust policy in %s", dir)
+	}
+	return nil
+}
+
+func readLimited(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = errors.New("it is too long")
+	}
+	return data, err
+}
+
+// examinePlugins: the signature chooses its plugin, so any other installed one is a way around this.
+func examinePlugins(r *report, dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.add(levelDanger, "notation", "Make it readable.", "%s cannot be read: %v", dir, reason(err))
+		return
+	}
+	ours := false
+	for _, e := range entries {
+		if e.Name() == notationPlugin {
+			ours = true
+			examineOurPlugin(r, filepath.Join(dir, e.Name()))
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() {
+			r.add(levelDanger, "notation", "Remove it with `notation plugin uninstall "+e.Name()+"`, unless you know that it has no SIGNATURE_VERIFIER capability.",
+				"the plugin %q is installed too: a signature may name it as its verifier, and then it decides instead of this one", e.Name())
+		}
+	}
+	if !ours {
+		r.add(levelWarning, "notation", "Install it: notation plugin install --file awskms-offline.tar.gz.", "the plugin %s is not installed in %s", notationPlugin, dir)
+	}
+}
+
+// examineOurPlugin compares the installed plugin with this program by what the Go linker wrote into it: it is not run.
+func examineOurPlugin(r *report, dir string) {
+	path := filepath.Join(dir, "notation-"+notationPlugin)
+	if runtime.GOOS == "windows" {
+		path += ".exe"
+	}
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		r.add(levelDanger, "notation", "Install it again.", "%s is no program that can be examined: %v", path, reason(err))
+		return
+	}
+	const want = "github.com/awskms-offline/awskms-offline/cmd/notation-awskms-offline"
+	if info.Path != want {
+		r.add(levelDanger, "notation", "Remove it, and install this project's plugin.", "%s was built from %s, expected %s", path, info.Path, want)
+		return
+	}
+	version := ""
+	for _, s := range info.Settings {
+		if s.Key == "-ldflags" {
+			if _, after, ok := strings.Cut(s.Value, "internal/buildinfo.Version="); ok {
+				version, _, _ = strings.Cut(strings.Trim(after, `"' `), " ")
+				version = strings.Trim(version, `"'`)
+			}
+		}
+	}
+	if self, err := os.Executable(); err == nil && version == "" {
+		// Neither was stamped: then the version is the same unless the one beside this program is another file.
+		beside := filepath.Join(filepath.Dir(self), filepath.Base(path))
+		if a, errA := fileSum(path); errA == nil {
+			if b, errB := fileSum(beside); errB == nil && a != b {
+				r.add(levelWarning, "notation", "Install the one beside this program, if that is the newer.", "the installed plugin differs from %s", beside)
+				return
+			}
+		}
+		version = ourbuild.Version
+	}
+	if version != ourbuild.Version {
+		r.add(levelWarning, "notation", "Install the plugin of this release.", "the installed plugin is of version %s, this program of %s", version, ourbuild.Version)
+		return
+	}
+	r.add(levelOK, "notation", "", "the plugin %s is installed, version %s", notationPlugin, version)
+}
+
+func fileSum(path string) (sum [sha256.Size]byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return sum, err
+	}
+	copy(sum[:], h.Sum(nil))
+	return sum, nil
+}
+
+// trustPolicyFile is Notation's trust policy as far as safety depends on it (Notary Project, trust-store-trust-policy.md).
+type trustPolicyFile struct {
+	TrustPolicies []struct {
+		Name                  string   `json:"name"`
+		TrustStores           []string `json:"trustStores"`
+		TrustedIdentities     []string `json:"trustedIdentities"`
+		SignatureVerification struct {
+			Level    string            `json:"level"`
+			Override map[string]string `json:"override"`
+		} `json:"signatureVerification"`
+	} `json:"trustPolicies"`
+}
+
+func examineTrustPolicy(r *report, path string, data []byte, caDir string, store *keystore.Store) {
+	const part = "notation"
+	var file trustPolicyFile
+	if err := json.Unmarshal(data, &file); err != nil {
+		r.add(levelDanger, part, "Correct it.", "%s is no trust policy: %v", path, err)
+		return
+	}
+	concerned := 0
+	for _, p := range file.TrustPolicies {
+		var ours, others []string
+		for _, id := range p.TrustedIdentities {
+			if ref, err := kmskey.ParseRef(id); err == nil && !ref.Scope.IsZero() {
+				ours = append(ours, id)
+			} else {
+				others = append(others, id)
+			}
+		}
+		if len(ours) == 0 {
+			if p.SignatureVerification.Level != "skip" {
+				r.add(levelWarning, part, "", "the policy %q in %s names no KMS key ARN, so this plugin refuses what it asks", p.Name, path)
+			}
+			continue
+		}
+		concerned++
+		before := len(r.findings)
+		for _, id := range others {
+			r.add(levelDanger, part, "Trust key ARNs only: a signature that names no plugin is verified by Notation alone against this identity.",
+				"the policy %q in %s trusts %q beside KMS key ARNs", p.Name, path, id)
+		}
+		examineLevel(r, path, p.Name, p.SignatureVerification.Level, p.SignatureVerification.Override)
+		examineTrustStores(r, path, p.Name, p.TrustStores, caDir, store)
+		if store != nil {
+			for _, id := range ours {
+				ref, _ := kmskey.ParseRef(id)
+				if _, err := store.Resolve(ref, keystore.ResolveOptions{}); err != nil {
+					r.add(levelWarning, part, "Import that key, or remove the identity.", "the policy %q trusts %s: %v", p.Name, id, err)
+				}
+			}
+		}
+		if len(r.findings) == before {
+			r.add(levelOK, part, "", "the policy %q in %s trusts %s at level strict", p.Name, path, describe(len(ours), "KMS ARN"))
+		}
+	}
+	if concerned == 0 {
+		r.add(levelWarning, part, "See docs/notation.md.", "no policy in %s trusts a KMS key ARN", path)
+	}
+}
+
+func examineLevel(r *report, path, policy, level string, override map[string]string) {
+	const part = "notation"
+	switch level {
+	case "strict":
+	case "permissive":
+		r.add(levelWarning, part, "Use level strict.", "the policy %q in %s has level permissive: a disabled key is only a warning", policy, path)
+	default:
+		r.add(levelDanger, part, "Use level strict.", "the policy %q in %s has level %q: a wrong key would pass", policy, path, level)
+	}
+	for _, check := range sortedKeys(override) {
+		action := override[check]
+		switch {
+		case action == "enforce":
+		case check == "revocation":
+			r.add(levelWarning, part, "Leave it out.", "the policy %q in %s overrides revocation with %q", policy, path, action)
+		default:
+			r.add(levelDanger, part, "Leave it out.", "the policy %q in %s overrides %s with %q", policy, path, check, action)
+		}
+	}
+}
+
+// examineTrustStores: each ca: store exists and holds only certificates whose keys are in our store.
+func examineTrustStores(r *report, path, policy string, stores []string, caDir string, store *keystore.Store) {
+	const part = "notation"
+	if !slices.ContainsFunc(stores, func(s string) bool { return strings.HasPrefix(s, "ca:") }) {
+		r.add(levelDanger, part, "Add \"ca:NAME\" and the keys' certificates: notation cert add --type ca --store NAME FILE.", "the policy %q in %s names no trust store of type ca", policy, path)
+	}
+	for _, s := range stores {
+		name, isCA := strings.CutPrefix(s, "ca:")
+		if !isCA {
+			continue
+		}
+		if !filepath.IsLocal(name) {
+			r.add(levelDanger, part, "", "the policy %q in %s names the trust store %q, which is no name of one", policy, path, s)
+			continue
+		}
+		dir := filepath.Join(caDir, name)
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) == 0 {
+			r.add(levelDanger, part, "notation cert add --type ca --store "+name+" FILE.", "the policy %q in %s names the trust store %q, which is missing or empty: %s", policy, path, s, dir)
+			continue
+		}
+		for _, e := range entries {
+			examineCertificate(r, filepath.Join(dir, e.Name()), store)
+		}
+	}
+}
+
+func examineCertificate(r *report, path string, store *keystore.Store) {
+	const part = "notation"
+	data, err := readLimited(path, maxCertFile)
+	if err != nil {
+		r.add(levelDanger, part, "Remove it.", "%s cannot be read: %v", path, reason(err))
+		return
+	}
+	der := data
+	if bytes.Contains(data, []byte("-----BEGIN")) {
+		block, _ := pem.Decode(data)
+		if block == nil {
+			r.add(levelDanger, part, "Remove it.", "%s is no certificate", path)
+			return
+		}
+		der = block.Bytes
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		r.add(levelDanger, part, "Remove it.", "%s is no certificate: %v", path, err)
+		return
+	}
+	if store == nil {
+		return
+	}
+	fingerprint, _, err := kmskey.FingerprintDER(cert.RawSubjectPublicKeyInfo)
+	if err == nil {
+		var arns []kmskey.ARN
+		if arns, err = store.ARNsByFingerprint(fingerprint); err == nil && len(arns) > 0 {
+			return
+		}
+	}
+	r.add(levelWarning, part, "Keep only the certificates of your KMS keys there, or of the CA that issued them and nothing else.",
+		"%s (%s) is not the certificate of a key in the store", path, cert.Subject)
+}

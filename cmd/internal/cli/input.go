@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// Limits of what is read whole, in bytes.
+const (
+	maxSignatureFile = 64 << 10 // base64 of the longest signature with line breaks, and then some
+	maxKeyFile       = 64 << 10
+)
+
+// open opens what a value names: a path, fileb://path or file://path as in the AWS CLI, or - for standard input. what is
+// the flag or argument, for errors. Only ordinary files and pipes can be read.
+func (a *app) open(what, value string) (io.ReadCloser, error) {
+	if value == "" {
+		return nil, invalid("%s is empty, expected a file", what).WithHint("Give a path, fileb://path, or - for standard input.")
+	}
+	if value == "-" {
+		if a.stdinTaken != "" {
+			return nil, invalid("%s and %s both read standard input", a.stdinTaken, what).WithHint("Give one of them as a file.")
+		}
+		a.stdinTaken = what
+		return io.NopCloser(a.stdin), nil
+	}
+	path := filePath(value)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, invalid("%s names %s, which is not there", what, path).WithHint("Check the path; text itself cannot be given, only a file that holds it.")
+	case err != nil:
+		return nil, invalid("%s names %s, which cannot be read: %v", what, path, reason(err))
+	case info.IsDir():
+		return nil, invalid("%s names %s, which is a folder, expected a file", what, path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, invalid("%s names %s, which cannot be read: %v", what, path, reason(err))
+	}
+	return f, nil
+}
+
+func filePath(value string) string {
+	for _, scheme := range []string{"fileb://", "file://"} {
+		if path, ok := strings.CutPrefix(value, scheme); ok {
+			return path
+		}
+	}
+	return value
+}
+
+func reason(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// readAll reads what a value names, at most limit bytes, and not one more than is needed to know.
+func (a *app) readAll(what, value string, limit int) ([]byte, error) {
+	r, err := a.open(what, value)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	if err != nil {
+		return nil, invalid("%s cannot be read: %v", naming(what, value), reason(err))
+	}
+	if len(data) > limit {
+		return nil, invalid("%s is longer than the %d bytes allowed", naming(what, value), limit)
+	}
+	return data, nil
+}
+
+// naming is what an input is called in sentences: "--signature app.sig".
+func naming(what, value string) string {
+	if value == "-" {
+		return what + " (standard input)"
+	}
+	return what + " " + filePath(value)
+}
+
+// inFile puts the file's name before an error's fact.
+func inFile(file string, err error) error {
+	e := kmserr.As(err)
+	out := *e
+	out.Fact = fmt.Sprintf("%s: %s", filePath(file), e.Fact)
+	return &out
+}

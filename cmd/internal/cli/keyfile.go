@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/pem"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// readKeyFile reads one file of keys import and adds what it holds to all.
+func (a *app) readKeyFile(file string, f importFlags, all *batch) error {
+	data, err := a.readAll("the key file", file, maxArchive)
+	if err != nil {
+		return err
+	}
+	if isTar(data) {
+		if err := readArchive(data, f.sha256, all); err != nil {
+			return inFile(file, err)
+		}
+		return nil
+	}
+	if f.sha256 != "" {
+		return inFile(file, invalid("--expect-sha256 is for a tar made by keys export, and this is none"))
+	}
+	if len(data) > maxKeyFile {
+		return inFile(file, invalid("the file is longer than the %d bytes of any record", maxKeyFile).
+			WithHint("Expected is the JSON that `aws kms get-public-key` prints, or a public key."))
+	}
+	if err := parseKeyFile(file, data, f, all); err != nil {
+		return inFile(file, err)
+	}
+	return nil
+}
+
+func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
+	text := bytes.TrimSpace(data)
+	switch {
+	case len(text) == 0:
+		return invalid("the file is empty").WithHint("Expected is the JSON that `aws kms get-public-key` prints, or a public key.")
+	case bytes.Contains(text, []byte("PRIVATE KEY-----")), bytes.Contains(text, []byte(`"PrivateKeyPlaintext"`)):
+		return privateKey()
+	case text[0] == '{':
+		return parseJSON(file, data, all)
+	case bytes.HasPrefix(text, []byte("-----BEGIN ")):
+		der, err := decodePEM(text)
+		if err != nil {
+			return err
+		}
+		return addPublicKey(file, der, f, all)
+	case data[0] == 0x30:
+		if looksPrivate(data) {
+			return privateKey()
+		}
+		return addPublicKey(file, data, f, all)
+	}
+	return invalid("the file is neither JSON nor a public key in PEM or DER").
+		WithHint("Expected is the JSON that `aws kms get-public-key` prints, or a public key.")
+}
+
+func addPublicKey(file string, der []byte, f importFlags, all *batch) error {
+	if _, _, err := kmskey.FingerprintDER(der); err != nil {
+		return err
+	}
+	record, err := publicKeyRecord(der, f)
+	if err != nil {
+		return err
+	}
+	all.records = append(all.records, namedRecord{file, record})
+	return nil
+}
+
+// privateKey is said loudly: such a key has no business here, nor in the place it was read from.
+func privateKey() error {
+	return invalid("THIS IS A PRIVATE KEY. It was not stored").
+		WithHint("Only public keys belong here. A KMS key's private half never leaves KMS: whoever has read this file can sign with that key.")
+}
+
+// looksPrivate recognises DER of PKCS#8 (RFC 5958), PKCS#1 (RFC 8017) and SEC 1 (RFC 5915) private keys: a SEQUENCE that
+// begins with a version, where a SubjectPublicKeyInfo begins with a SEQUENCE.
+func looksPrivate(der []byte) bool {
+	input := cryptobyte.String(der)
+	var inner cryptobyte.String
+	return input.ReadASN1(&inner, cbasn1.SEQUENCE) && inner.PeekASN1Tag(cbasn1.INTEGER)
+}
+
+func decodePEM(text []byte) ([]byte, error) {
+	block, rest := pem.Decode(text)
+	switch {
+	case block == nil:
+		return nil, invalid("the PEM cannot be decoded: it is damaged or cut off")
+	case block.Type == "CERTIFICATE":
+		return nil, invalid("the PEM holds a certificate, expected a PUBLIC KEY").WithHint("`openssl x509 -pubkey -noout -in FILE` prints its public key.")
+	case block.Type != "PUBLIC KEY":
+		return nil, invalid("the PEM holds a %s, expected a PUBLIC KEY", block.Type)
+	case len(bytes.TrimSpace(rest)) > 0:
+		return nil, invalid("the PEM has %d bytes after the public key", len(bytes.TrimSpace(rest))).WithHint("Give one public key a file.")
+	}
+	return block.Bytes, nil
+}
+
+// parseJSON tells the two answers of KMS apart by their members, and decodes strictly.
+func parseJSON(file string, data []byte, all *batch) error {
+	var shape struct {
+		PublicKey   jsontext.Value `json:"PublicKey"`
+		KeyMetadata jsontext.Value `json:"KeyMetadata"`
+	}
+	if json.Unmarshal(data, &shape) == nil && shape.PublicKey == nil && shape.KeyMetadata != nil {
+		metadata, err := kmskey.DecodeDescribeKey(data)
+		if err != nil {
+			return err
+		}
+		if metadata.Arn == "" {
+			return invalid("KeyMetadata has no Arn, so it does not say which key it is of").WithHint("Expected is the whole answer of `aws kms describe-key`.")
+		}
+		all.states = append(all.states, namedState{file: file, metadata: metadata})
+		return nil
+	}
+	record, err := kmskey.DecodeRecord(data)
+	if err != nil {
+		return err
+	}
+	if record.KeyID == "" || !strings.HasPrefix(record.KeyID, "arn:") {
+		if _, err := kmskey.ParseRef(record.KeyID); err != nil && record.KeyID != "" {
+			return invalid("KeyId: %s", kmserr.As(err).Fact)
+		}
+	}
+	all.records = append(all.records, namedRecord{file, record})
+	return nil
+}

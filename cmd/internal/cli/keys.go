@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+func (a *app) keys() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "keys",
+		Short:   "The store of keys: import, list, show, export, remove, block, unblock",
+		Long:    "Commands for the store of downloaded keys. docs/keystore.md says what lies in it and what a write may change.",
+		Example: "  awskms-offline keys import release.json release-state.json\n  awskms-offline keys list",
+		Args:    noSuchCommand,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.keysImport(), a.keysList(), a.keysShow(), a.keysExport(), a.keysRemove(), a.keysBlock(), a.keysUnblock())
+	return c
+}
+
+func (a *app) keysList() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the keys in the store",
+		Long:    "Lists every key with its spec, usage, state, snapshot date and aliases. A record that cannot be read is told, and the exit code is 3.",
+		Example: "  awskms-offline keys list --output json",
+		Args:    exactly(0, "no argument"),
+		RunE: func(*cobra.Command, []string) error {
+			store, err := a.openStore()
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			aliases, problems := aliasesByKey(store)
+			var rows []keyRow
+			for entry, err := range store.List() {
+				if err != nil {
+					problems = append(problems, err)
+					continue
+				}
+				rows = append(rows, rowOf(entry.Key, aliases[entry.Key.ARN()]))
+			}
+			if a.output == "json" {
+				if rows == nil {
+					rows = []keyRow{}
+				}
+				err = a.json(map[string]any{"Keys": rows})
+			} else {
+				err = a.table(rows)
+			}
+			return errors.Join(append(problems, err)...)
+		},
+	}
+}
+
+// keyRow is a key in lists.
+type keyRow struct {
+	KeyID             string   `json:"KeyId"`
+	KeySpec           string   `json:"KeySpec"`
+	KeyUsage          string   `json:"KeyUsage"`
+	SigningAlgorithms []string `json:"SigningAlgorithms,omitempty"`
+	KeyState          string   `json:"KeyState"`
+	SnapshotTime      string   `json:"SnapshotTime,omitempty"`
+	StateTime         string   `json:"StateTime,omitempty"`
+	SnapshotSource    string   `json:"SnapshotSource"`
+	Aliases           []string `json:"Aliases,omitempty"`
+	PublicKeySHA256   string   `json:"PublicKeySHA256"`
+}
+
+func rowOf(k *kmskey.Key, aliases []string) keyRow {
+	r := k.Record()
+	row := keyRow{
+		KeyID: k.ARN().String(), KeySpec: string(k.Spec()), KeyUsage: string(k.Usage()), KeyState: k.State().String(),
+		SnapshotTime: timeText(r.Snapshot.Time), StateTime: timeText(r.Snapshot.StateTime), SnapshotSource: r.Snapshot.Source,
+		Aliases: aliases, PublicKeySHA256: k.Fingerprint(),
+	}
+	for _, alg := range k.SigningAlgorithms() {
+		row.SigningAlgorithms = append(row.SigningAlgorithms, string(alg))
+	}
+	return row
+}
+
+// aliasesByKey returns the aliases of every key, and what of them could not be read.
+func aliasesByKey(store *keystore.Store) (map[kmskey.ARN][]string, []error) {
+	byKey := make(map[kmskey.ARN][]string)
+	var problems []error
+	for alias, err := range store.Aliases(kmskey.Scope{}) {
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		byKey[alias.Target()] = append(byKey[alias.Target()], alias.ARN.Alias)
+	}
+	for _, names := range byKey {
+		slices.Sort(names)
+	}
+	return byKey, problems
+}
+
+func (a *app) table(rows []keyRow) error {
+	if len(rows) == 0 {
+		fmt.Fprintln(a.stderr, "The store holds no key. Import one: awskms-offline keys import FILE")
+		return nil
+	}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KEY\tSPEC\tUSAGE\tSTATE\tAS OF\tALIASES")
+	for _, r := range rows {
+		asOf := r.StateTime
+		if asOf == "" {
+			asOf = r.SnapshotTime
+		}
+		if at, err := time.Parse(time.RFC3339, asOf); err == nil {
+			asOf = at.Format(time.DateOnly)
+		} else {
+			asOf = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.KeyID, r.KeySpec, r.KeyUsage, r.KeyState, asOf, strings.Join(r.Aliases, " "))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return a.printf("%s", b.String())
+}

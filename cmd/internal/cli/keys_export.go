@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/internal/strictjson"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// Limits of an archive.
+const (
+	maxArchive        = 512 << 20
+	maxArchiveEntries = 1_000_000
+	maxArchiveEntry   = 64 << 10
+)
+
+// aliasFile is an alias in an archive.
+type aliasFile struct {
+	Alias string      `json:"Alias" strict:"required"`
+	KeyID string      `json:"KeyId" strict:"required"` // the ARN of the key
+	Time  kmskey.Time `json:"Time,omitzero"`
+}
+
+func (a *app) keysExport() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "export [KEY…] --file FILE",
+		Short: "Write keys into one tar, for keys import on another machine",
+		Long: `Writes the records of the named keys, or of all, with their aliases and all blocks into one tar. The same store gives the same
+bytes. The tar's SHA-256 is printed: hand it over on another way than the tar, for keys import --expect-sha256.`,
+		Example: "  awskms-offline keys export --file keys.tar\n  awskms-offline keys export alias/release --file release.tar",
+		RunE: func(c *cobra.Command, args []string) error {
+			store, err := a.openStore()
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			archive, count, err := exportArchive(store, args)
+			if err != nil {
+				return err
+			}
+			sum := sha256.Sum256(archive)
+			if file == "-" {
+				if err := a.write(archive); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.stderr, "%s, SHA-256 %s\n", describe(count, "key"), hex.EncodeToString(sum[:]))
+				return nil
+			}
+			if err := writeNew(file, archive); err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return a.json(map[string]any{"File": file, "Keys": count, "SHA256": hex.EncodeToString(sum[:])})
+			}
+			return a.printf("%s in %s\nSHA-256 %s\n", describe(count, "key"), file, hex.EncodeToString(sum[:]))
+		},
+	}
+	c.Flags().StringVar(&file, "file", "", "the tar to write, which must not exist; - for standard output")
+	require(c, "file")
+	return c
+}
+
+// writeNew writes a file that must not exist yet; a half-written one is removed.
+func writeNew(file string, data []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		if os.IsExist(err) {
+			return invalid("--file names %s, which is there already", file).WithHint("Name a new file, or remove that one.")
+		}
+		return kmserr.New(kmserr.StoreAccess, "%s cannot be written: %v", file, reason(err)).WithCause(err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = os.Remove(file)
+		return kmserr.New(kmserr.StoreAccess, "%s cannot be written: %v", file, reason(err)).WithCause(err)
+	}
+	return nil
+}
+
+// exportArchive returns a tar of the keys, sorted, without times or owners, so that equal stores give equal bytes.
+func exportArchive(store *keystore.Store, names []string) (archive []byte, count int, err error) {
+	files := make(map[string][]byte)
+	wanted := make(map[kmskey.ARN]bool)
+	add := func(key *kmskey.Key) error {
+		data, err := key.Encode()
+		if err != nil {
+			return err
+		}
+		arn := key.ARN()
+		wanted[arn] = true
+		files[path.Join("keys", arn.Partition, arn.Region, arn.Account, arn.KeyID+".json")] = data
+		return nil
+	}
+	for _, name := range names {
+		ref, err := kmskey.ParseRef(name)
+		if err != nil {
+			return nil, 0, err
+		}
+		found, err := store.Resolve(ref, keystore.ResolveOptions{ExactRegion: true})
+		if err != nil {
+			return nil, 0, err
+		}
+		if err := add(found.Entries[0].Key); err != nil {
+			return nil, 0, err
+		}
+	}
+	if len(names) == 0 {
+		for entry, err := range store.List() {
+			if err != nil {
+				return nil, 0, err
+			}
+			if err := add(entry.Key); err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	for alias, err := range store.Aliases(kmskey.Scope{}) {
+		if err != nil {
+			return nil, 0, err
+		}
+		if !wanted[alias.Target()] {
+			continue
+		}
+		data, err := json.Marshal(aliasFile{alias.ARN.Alias, alias.Target().String(), alias.Time}, json.Deterministic(true))
+		if err != nil {
+			return nil, 0, err
+		}
+		s := alias.ARN.Scope
+		files[path.Join("aliases", s.Partition, s.Region, s.Account, hex.EncodeToString([]byte(alias.ARN.Alias))+".json")] = append(data, '\n')
+	}
+	for block, err := range store.AllBlocks() {
+		if err != nil {
+			return nil, 0, err
+		}
+		data, err := json.Marshal(block, json.Deterministic(true), jsontext.WithIndent("  "))
+		if err != nil {
+			return nil, 0, err
+		}
+		sum := sha256.Sum256(data)
+		files["blocks/"+hex.EncodeToString(sum[:])+".json"] = append(data, '\n')
+	}
+	archive, err = packTar(files)
+	return archive, len(wanted), err
+}
+
+func packTar(files map[string][]byte) ([]byte, error) {
+	names := make([]string, 0, len(files))
+	for n := range files {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, n := range names {
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: n, Size: int64(len(files[n])), Mode: 0o600, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
+		if err := w.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(files[n]); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// isTar reports whether data begins with a tar header (POSIX.1, ustar magic), which no JSON, PEM or key does.
+func isTar(data []byte) bool { return len(data) >= 512 && string(data[257:262]) == "ustar" }
+
+// readArchive reads a tar made by keys export: files in three folders, each decoded as strictly as one given alone.
+func readArchive(data []byte, expectSHA256 string, all *batch) error {
+	sum := sha256.Sum256(data)
+	if got := hex.EncodeToString(sum[:]); expectSHA256 != "" && !strings.EqualFold(got, expectSHA256) {
+		return invalid("the tar's SHA-256 is %s, but --expect-sha256 says %s", got, expectSHA256).
+			WithHint("This is not the tar that was exported: do not use it.")
+	}
+	r := tar.NewReader(bytes.NewReader(data))
+	for n := 0; ; n++ {
+		header, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return invalid("the tar is damaged or cut off: %v", err)
+		}
+		if n >= maxArchiveEntries {
+			return invalid("the tar has more than %d files", maxArchiveEntries)
+		}
+		name := header.Name
+		if header.Typeflag != tar.TypeReg || !filepath.IsLocal(filepath.FromSlash(name)) || path.Clean(name) != name || header.Size > maxArchiveEntry {
+			return invalid("the tar has the entry %q, which keys export does not make", name)
+		}
+		content, err := io.ReadAll(io.LimitReader(r, maxArchiveEntry+1))
+		if err != nil {
+			return invalid("the tar is damaged at %q: %v", name, err)
+		}
+		if err := readArchived(name, content, all); err != nil {
+			e := kmserr.As(err)
+			return invalid("in the tar, %s: %s", name, e.Fact).WithHint("%s", e.Hint)
+		}
+	}
+}
+
+func readArchived(name string, content []byte, all *batch) error {
+	folder, _, _ := strings.Cut(name, "/")
+	switch folder {
+	case "keys":
+		record, err := kmskey.DecodeRecord(content)
+		if err != nil {
+			return err
+		}
+		all.records = append(all.records, namedRecord{name, record})
+		return nil
+	case "aliases":
+		var alias aliasFile
+		if err := strictjson.Decode(content, maxArchiveEntry, strictjson.Refuse, &alias); err != nil {
+			return invalid("the alias %v", err)
+		}
+		if _, err := kmskey.ParseAlias(alias.Alias); err != nil {
+			return err
+		}
+		arn, err := kmskey.ParseARN(alias.KeyID)
+		if err != nil {
+			return err
+		}
+		all.aliases[arn] = append(all.aliases[arn], alias)
+		return nil
+	case "blocks":
+		var block keystore.Block
+		if err := strictjson.Decode(content, maxArchiveEntry, strictjson.Refuse, &block); err != nil {
+			return invalid("the block %v", err)
+		}
+		block.Path = name
+		all.blocks = append(all.blocks, block)
+		return nil
+	}
+	return invalid("this is no part of an export")
+}

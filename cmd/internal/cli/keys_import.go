@@ -1,0 +1,287 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// importFlags are the flags of keys import.
+type importFlags struct {
+	keyID, usage, snapshotTime, sha256 string
+	algorithms, aliases                []string
+	moveAlias                          bool
+}
+
+func (a *app) keysImport() *cobra.Command {
+	var f importFlags
+	c := &cobra.Command{
+		Use:   "import FILE…",
+		Short: "Import what `aws kms get-public-key` printed, or a public key",
+		Long: `Imports keys into the store. Each FILE is one of: the JSON of ` + "`aws kms get-public-key`" + ` (AWS CLI v1 or v2); that of
+` + "`aws kms describe-key`" + `, beside the former or for a key that is in the store; a record or a tar of them made by keys export; a public key as
+PEM or DER, with --key-id and --key-usage.
+
+Everything is read and checked before anything is written. What is known is never lost: a key state gives way only to one
+with a newer time, which --snapshot-time states for files that carry none.`,
+		Example: "  awskms-offline keys import release.json release-state.json --snapshot-time 2026-11-23T11:00:00Z\n" +
+			"  awskms-offline keys import release.pem --key-usage SIGN_VERIFY --alias alias/release \\\n" +
+			"    --key-id arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+		Args: atLeastOne("at least one file"),
+		RunE: func(c *cobra.Command, args []string) error { return a.runImport(f, args) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.keyID, "key-id", "", "the key's ARN, for PEM, DER and JSON with a bare key ID")
+	fl.StringVar(&f.usage, "key-usage", "", "for PEM and DER: SIGN_VERIFY, ENCRYPT_DECRYPT, KEY_AGREEMENT or ENCAPSULATE_DECAPSULATE")
+	fl.StringSliceVar(&f.algorithms, "signing-algorithms", nil, "for PEM and DER: the allowed algorithms (default: all that KMS has for the key spec)")
+	fl.StringSliceVar(&f.aliases, "alias", nil, "an alias of the key, alias/NAME; for one key a call")
+	fl.BoolVar(&f.moveAlias, "move-alias", false, "let an alias that means another key move to this one")
+	fl.StringVar(&f.snapshotTime, "snapshot-time", "", "when KMS gave these answers, RFC 3339, for files that do not say")
+	fl.StringVar(&f.sha256, "expect-sha256", "", "refuse a tar whose SHA-256 is another, in hexadecimal")
+	return c
+}
+
+// batch is everything that one import was given, parsed.
+type batch struct {
+	records []namedRecord
+	states  []namedState
+	blocks  []keystore.Block
+	aliases map[kmskey.ARN][]aliasFile
+}
+
+type namedRecord struct {
+	file   string
+	record kmskey.Record
+}
+
+type namedState struct {
+	file     string
+	metadata kmskey.KeyMetadata
+	used     bool
+}
+
+// pending is a key that is ready to be written.
+type pending struct {
+	file string
+	key  *kmskey.Key
+	opts keystore.PutOptions
+}
+
+func (a *app) runImport(f importFlags, files []string) error {
+	var at kmskey.Time
+	if f.snapshotTime != "" {
+		var err error
+		if at, err = kmskey.ParseTime(f.snapshotTime); err != nil {
+			return invalid("--snapshot-time: %v", err)
+		}
+	}
+	for _, alias := range f.aliases {
+		if _, err := kmskey.ParseAlias(alias); err != nil {
+			return err
+		}
+	}
+	if f.keyID != "" {
+		if _, err := kmskey.ParseARN(f.keyID); err != nil {
+			e := kmserr.As(err)
+			return invalid("--key-id: %s", e.Fact).WithHint("%s", e.Hint)
+		}
+	}
+	all := &batch{aliases: make(map[kmskey.ARN][]aliasFile)}
+	var failed []error
+	for _, file := range files {
+		if err := a.readKeyFile(file, f, all); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) > 0 {
+		return errors.Join(failed...)
+	}
+	keys, err := a.complete(all, f, at)
+	if err != nil {
+		return err
+	}
+	return a.changeStore(func(w *keystore.Writer) (results []result) {
+		for _, p := range keys {
+			outcome, err := w.Put(p.key, p.opts)
+			if err != nil {
+				err = inFile(p.file, err)
+			}
+			results = append(results, result{name: p.file, outcome: outcome, err: err})
+		}
+		for _, b := range all.blocks {
+			outcome, err := w.Block(b)
+			results = append(results, result{name: b.Path, outcome: outcome, err: err, verb: "blocked"})
+		}
+		return results
+	})
+}
+
+// complete joins states to records, fills in what flags say, and checks every key. Nothing is written before it is done.
+func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, error) {
+	if (f.keyID != "" || len(f.aliases) > 0) && len(all.records) > 1 {
+		return nil, invalid("--key-id and --alias are for one key, and %d are given", len(all.records)).WithHint("Import them one by one.")
+	}
+	var failed []error
+	var keys []pending
+	for _, r := range all.records {
+		key, err := r.complete(all, f, at)
+		if err != nil {
+			failed = append(failed, inFile(r.file, err))
+			continue
+		}
+		if i := slices.IndexFunc(keys, func(p pending) bool { return p.key.ARN() == key.ARN() }); i >= 0 {
+			failed = append(failed, inFile(r.file, invalid("%s is given twice, also in %s", key.ARN(), keys[i].file).WithHint("Give each key once.")))
+			continue
+		}
+		opts := keystore.PutOptions{MoveAlias: f.moveAlias, Aliases: f.aliases, AliasTime: key.Record().Snapshot.Time}
+		keys = append(keys, pending{file: r.file, key: key, opts: opts})
+	}
+	for i := range all.states {
+		if s := &all.states[i]; !s.used {
+			key, err := a.stateForStored(s, f, at)
+			if err != nil {
+				failed = append(failed, inFile(s.file, err))
+				continue
+			}
+			keys = append(keys, pending{file: s.file, key: key, opts: keystore.PutOptions{MoveAlias: f.moveAlias, Aliases: f.aliases, AliasTime: at}})
+		}
+	}
+	for arn, aliases := range all.aliases {
+		i := slices.IndexFunc(keys, func(p pending) bool { return p.key.ARN() == arn })
+		if i < 0 {
+			failed = append(failed, invalid("the archive has the alias %s of %s, but not that key", aliases[0].Alias, arn))
+			continue
+		}
+		for _, alias := range aliases {
+			keys[i].opts.Aliases = append(keys[i].opts.Aliases, alias.Alias)
+			// The oldest time of several is claimed for all: an answer is as old as its oldest part.
+			if t := keys[i].opts.AliasTime; alias.Time.Before(t.Time) {
+				keys[i].opts.AliasTime = alias.Time
+			}
+		}
+	}
+	return keys, errors.Join(failed...)
+}
+
+func (r namedRecord) complete(all *batch, f importFlags, at kmskey.Time) (*kmskey.Key, error) {
+	record := r.record
+	if f.keyID != "" {
+		switch {
+		case strings.HasPrefix(record.KeyID, "arn:") && record.KeyID != f.keyID:
+			return nil, invalid("KeyId says %s, but --key-id says %s", record.KeyID, f.keyID)
+		case record.KeyID != "" && !strings.HasPrefix(record.KeyID, "arn:") && !strings.HasSuffix(f.keyID, ":key/"+record.KeyID):
+			return nil, invalid("KeyId says %s, but --key-id says %s", record.KeyID, f.keyID)
+		}
+		record.KeyID = f.keyID
+	}
+	for i := range all.states {
+		s := &all.states[i]
+		same := s.metadata.Arn != "" && (s.metadata.Arn == record.KeyID || strings.HasSuffix(s.metadata.Arn, ":key/"+record.KeyID))
+		if !same {
+			continue
+		}
+		if record.KeyMetadata != nil {
+			return nil, invalid("the state of %s is given more than once", s.metadata.Arn).WithHint("Give one describe-key answer a key.")
+		}
+		s.used = true
+		record.KeyID = s.metadata.Arn
+		record.KeyMetadata = &s.metadata
+	}
+	stamp(&record, at)
+	return kmskey.NewKey(record)
+}
+
+// stamp says where the record's knowledge is from. A time that the file carries is kept; one stated by hand is marked so.
+func stamp(record *kmskey.Record, at kmskey.Time) {
+	if record.Snapshot.Source == "" {
+		record.Snapshot.Source = kmskey.SourceFile
+	}
+	if at.IsZero() {
+		return
+	}
+	if record.Snapshot.Time.IsZero() {
+		record.Snapshot.Time, record.Snapshot.Source = at, kmskey.SourceOperator
+	}
+	if record.KeyMetadata != nil && record.Snapshot.StateTime.IsZero() {
+		record.Snapshot.StateTime, record.Snapshot.Source = at, kmskey.SourceOperator
+	}
+}
+
+// stateForStored returns the stored key with the state given for it alone.
+func (a *app) stateForStored(s *namedState, f importFlags, at kmskey.Time) (*kmskey.Key, error) {
+	both := func() error {
+		return invalid("this is describe-key's answer, which holds no public key, and no record of %s is in the store", s.metadata.Arn).
+			WithHint("Both are needed: import the output of `aws kms get-public-key` together with it.").WithKey(s.metadata.Arn)
+	}
+	arn, err := kmskey.ParseARN(s.metadata.Arn)
+	if err != nil {
+		return nil, invalid("KeyMetadata.Arn is %q, which is no key ARN", s.metadata.Arn)
+	}
+	store, err := a.openStore()
+	if kmserr.Is(err, kmserr.StoreAccess) {
+		return nil, both()
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	found, err := store.Resolve(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}, keystore.ResolveOptions{ExactRegion: true})
+	if kmserr.Is(err, kmserr.NotFound) {
+		return nil, both()
+	}
+	if err != nil {
+		return nil, err
+	}
+	record := found.Entries[0].Key.Record()
+	record.KeyMetadata, record.Snapshot.StateTime = &s.metadata, at
+	if !at.IsZero() {
+		record.Snapshot.Source = kmskey.SourceOperator
+	}
+	return kmskey.NewKey(record)
+}
+
+// publicKeyRecord makes a record of a bare public key.
+func publicKeyRecord(der []byte, f importFlags) (kmskey.Record, error) {
+	if f.keyID == "" || f.usage == "" {
+		return kmskey.Record{}, invalid("this is a bare public key, which does not say what KMS key it is").
+			WithHint("Give --key-id with the key's ARN and --key-usage.")
+	}
+	_, spec, err := kmskey.FingerprintDER(der)
+	if err != nil {
+		return kmskey.Record{}, err
+	}
+	usage := kmskey.KeyUsage(f.usage)
+	if !slices.Contains([]kmskey.KeyUsage{kmskey.SignVerify, kmskey.EncryptDecrypt, kmskey.KeyAgreement, kmskey.EncapsulateDecapsulate}, usage) {
+		return kmskey.Record{}, invalid("--key-usage is %q, expected SIGN_VERIFY, ENCRYPT_DECRYPT, KEY_AGREEMENT or ENCAPSULATE_DECAPSULATE", f.usage)
+	}
+	record := kmskey.Record{KeyID: f.keyID, PublicKey: bytes.Clone(der), KeySpec: spec, KeyUsage: usage}
+	if usage == kmskey.SignVerify {
+		record.SigningAlgorithms = spec.SigningAlgorithms()
+		if len(f.algorithms) > 0 {
+			record.SigningAlgorithms = nil
+			for _, text := range f.algorithms {
+				alg, err := algorithmFlag(text)
+				if err != nil {
+					return kmskey.Record{}, err
+				}
+				record.SigningAlgorithms = append(record.SigningAlgorithms, alg)
+			}
+		}
+	}
+	return record, nil
+}
+
+func describe(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

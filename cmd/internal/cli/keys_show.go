@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"encoding/pem"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+func (a *app) keysShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show KEY",
+		Short: "Show one key: text, json, pem or der",
+		Long: `Shows what the store knows of a key: the record, its aliases, blocks in force. --output json prints the record as it is
+stored, pem and der the public key as a SubjectPublicKeyInfo.`,
+		Example: "  awskms-offline keys show alias/release\n  awskms-offline keys show alias/release --output pem > release.pem",
+		Args:    exactly(1, "one key: an ARN, a key ID or alias/NAME"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			ref, err := kmskey.ParseRef(args[0])
+			if err != nil {
+				return err
+			}
+			store, err := a.openStore()
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			found, err := store.Resolve(ref, keystore.ResolveOptions{})
+			if err != nil {
+				return err
+			}
+			key := found.Entries[0].Key
+			switch a.output {
+			case "der":
+				return a.write(key.PublicKeyDER())
+			case "pem":
+				return a.write(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: key.PublicKeyDER()}))
+			case "json":
+				record, err := key.Encode()
+				if err != nil {
+					return err
+				}
+				return a.write(record)
+			}
+			return a.showText(store, found)
+		},
+	}
+}
+
+func (a *app) showText(store *keystore.Store, found *keystore.Resolution) error {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-20s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	aliases, problems := aliasesByKey(store)
+	if len(problems) > 0 {
+		return problems[0]
+	}
+	for _, entry := range found.Entries {
+		k, r := entry.Key, entry.Key.Record()
+		line("Key", "%s", k.ARN())
+		line("Spec", "%s", k.Spec())
+		line("Usage", "%s", k.Usage())
+		line("Signing algorithms", "%s", orDash(kmskey.JoinNames(k.SigningAlgorithms())))
+		line("State", "%s", k.State())
+		line("State as of", "%s", orDash(timeText(r.Snapshot.StateTime)))
+		line("Public key as of", "%s", orDash(timeText(r.Snapshot.Time)))
+		line("Source", "%s", orDash(r.Snapshot.Source))
+		if m := r.KeyMetadata; m != nil && !m.DeletionDate.IsZero() {
+			line("Deletion date", "%s", timeText(m.DeletionDate))
+		}
+		if id := k.DistinguishingID(); id.Given() {
+			line("Distinguishing ID", "%q", id.String())
+		}
+		line("Aliases", "%s", orDash(strings.Join(aliases[k.ARN()], ", ")))
+		line("Public key SHA-256", "%s", k.Fingerprint())
+		line("Record", "%s", entry.Path)
+		blocks, err := store.Blocks([]kmskey.ARN{k.ARN()}, k.Fingerprint())
+		if err != nil {
+			return err
+		}
+		for _, block := range blocks {
+			line("BLOCKED", "by %s on %s: %s", orDash(block.By), orDash(timeText(block.Time)), orDash(block.Reason))
+		}
+	}
+	if found.Fallback {
+		line("Note", "%s has no record of its own; these are its multi-Region replicas", found.Target)
+	}
+	if found.Alias != nil {
+		for _, was := range found.Alias.History {
+			line("Alias before", "%s was %s from %s to %s", found.Alias.ARN.Alias, was.KeyID, orDash(timeText(was.From)), orDash(timeText(was.To)))
+		}
+	}
+	return a.printf("%s", b.String())
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

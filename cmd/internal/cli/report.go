@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// resultJSON is a result in JSON output.
+type resultJSON struct {
+	Name   string        `json:"Name"`
+	KeyID  string        `json:"KeyId,omitempty"`
+	Change string        `json:"Change"`
+	What   []string      `json:"What,omitempty"`
+	Kept   []string      `json:"Kept,omitempty"`
+	Error  *machineError `json:"Error,omitempty"`
+}
+
+// report prints every result, and returns the errors in them joined: the exit code is that of the gravest.
+func (a *app) report(results []result) error {
+	var failed []error
+	all := make([]resultJSON, 0, len(results))
+	for _, r := range results {
+		change := string(r.outcome.Change)
+		if r.verb != "" {
+			change = r.verb
+		}
+		row := resultJSON{Name: r.name, KeyID: r.outcome.ARN.String(), Change: change, What: r.outcome.What, Kept: r.outcome.Kept}
+		if r.outcome.ARN == (kmskey.ARN{}) {
+			row.KeyID = r.outcome.Alias.String()
+		}
+		if r.err != nil {
+			failed = append(failed, r.err)
+			problem := errorJSON(r.err)
+			row.Change, row.Error, row.KeyID = "refused", &problem, problem.KeyID
+		}
+		all = append(all, row)
+	}
+	if a.output == "json" {
+		for _, err := range failed {
+			a.say(err)
+		}
+		a.printed = len(failed) > 0
+		if err := a.json(map[string]any{"Results": all}); err != nil {
+			return err
+		}
+		return errors.Join(failed...)
+	}
+	for _, row := range all {
+		if row.Error != nil {
+			continue
+		}
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s: %s\n", row.Change, row.KeyID)
+		for _, what := range row.What {
+			fmt.Fprintf(&b, "  %s\n", what)
+		}
+		for _, kept := range row.Kept {
+			fmt.Fprintf(&b, "  kept %s\n", kept)
+		}
+		if err := a.printf("%s", b.String()); err != nil {
+			return err
+		}
+	}
+	return errors.Join(failed...)
+}
