@@ -143,9 +143,7 @@ var curves = map[kmskey.KeySpec]elliptic.Curve{
 }
 
 func sm2Public(pub *ecdsa.PublicKey) *spki.PublicKey {
-	point := append([]byte{4}, pub.X.FillBytes(make([]byte, 32))...)
-	point = append(point, pub.Y.FillBytes(make([]byte, 32))...)
-	return must(spki.Parse(ecSPKI(asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 301}, point)))
+	return must(spki.Parse(ecSPKI(asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 301}, must(sm2.PublicKeyToECDH(pub)).Bytes())))
 }
 
 func ecSPKI(curve asn1.ObjectIdentifier, point []byte) []byte {

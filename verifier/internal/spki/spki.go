@@ -15,9 +15,11 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/asn1"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"filippo.io/mldsa"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
@@ -138,10 +140,7 @@ func decode(oid asn1.ObjectIdentifier, params, bits cryptobyte.String) (*PublicK
 	}
 	switch {
 	case oid.Equal(oidEd25519):
-		if len(bits) != ed25519.PublicKeySize {
-			return nil, wrongLength("Ed25519", len(bits), ed25519.PublicKeySize)
-		}
-		return &PublicKey{Spec: "ECC_NIST_EDWARDS25519", Ed25519: bytes.Clone(bits)}, nil
+		return decodeEd25519(bits)
 	case oid.Equal(oidMLDSA44):
 		return decodeMLDSA("ML_DSA_44", mldsa.MLDSA44(), bits)
 	case oid.Equal(oidMLDSA65):
@@ -241,10 +240,61 @@ func decodeNIST(spec string, curve elliptic.Curve, point []byte) (*PublicKey, er
 	return &PublicKey{Spec: spec, ECDSA: k}, nil
 }
 
+func decodeEd25519(raw []byte) (*PublicKey, error) {
+	if len(raw) != ed25519.PublicKeySize {
+		return nil, wrongLength("Ed25519", len(raw), ed25519.PublicKeySize)
+	}
+	if !onEdwards25519(raw) {
+		return nil, errors.New("has a point that is not on the curve edwards25519")
+	}
+	// The number is little-endian, its highest bit the sign of the other coordinate.
+	y := bytes.Clone(raw)
+	y[31] &= 0x7f
+	slices.Reverse(y)
+	switch text := hex.EncodeToString(y); {
+	case text >= edwards25519Prime:
+		return nil, errors.New("has an Ed25519 point that is not in its shortest form: the number is not below the field's prime")
+	case slices.Contains(edwards25519SmallOrder, text):
+		return nil, errors.New("has one of the eight Ed25519 points of small order, under which anyone can sign")
+	}
+	return &PublicKey{Spec: "ECC_NIST_EDWARDS25519", Ed25519: bytes.Clone(raw)}, nil
+}
+
+// edwards25519Prime is 2^255-19, and edwards25519SmallOrder the y of the points whose order divides the cofactor 8
+// (RFC 8032, section 5.1; a sign of x makes eight of them), all big-endian.
+const edwards25519Prime = "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffed"
+
+var edwards25519SmallOrder = []string{
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0000000000000000000000000000000000000000000000000000000000000001",
+	"7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffec",
+	"05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826",
+	"7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7",
+}
+
+// onEdwards25519 reports whether raw decodes to a point. crypto/ed25519 decodes only where it verifies, and says of a key
+// that is no point something else than of a signature that is none; the point with y = 2, which is none, tells what.
+func onEdwards25519(raw []byte) bool {
+	say := func(key []byte) string {
+		noSignature := bytes.Repeat([]byte{0xff}, ed25519.SignatureSize) // refused before anything is computed
+		if err := ed25519.VerifyWithOptions(key, nil, noSignature, &ed25519.Options{}); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	noPoint := make([]byte, ed25519.PublicKeySize)
+	noPoint[0] = 2
+	return say(raw) != say(noPoint)
+}
+
 // checkPoint demands the uncompressed form: the libraries below take compressed and hybrid ones too, which would give
 // one key several encodings.
 func checkPoint(curve string, point []byte, coordinate int) error {
-	if want := 1 + 2*coordinate; len(point) != want || point[0] != 4 {
+	want := 1 + 2*coordinate
+	if len(point) != 0 && point[0] != 4 {
+		return fmt.Errorf("has a point on %s that starts with %02x, expected the uncompressed form: 04 and two coordinates", curve, point[0])
+	}
+	if len(point) != want {
 		return fmt.Errorf("has a point of %d bytes on %s, expected 04 and two coordinates, %d bytes", len(point), curve, want)
 	}
 	return nil
