@@ -764,6 +764,15 @@ func TestContext(t *testing.T) {
 	if a, err := w.v.AuthorizeKey(over, KeyRequest{KeyID: arnA}); a != nil || !kmserr.Is(err, kmserr.DeadlineExceeded) {
 		t.Errorf("%v, %v", a, err)
 	}
+	// A yes that comes too late is none.
+	ctx, cancel = context.WithCancel(context.Background())
+	w.policy.rules = func(policy.Subject) (policy.Rules, error) {
+		cancel()
+		return policy.Rules{}, nil
+	}
+	if a, err := w.v.AuthorizeKey(ctx, KeyRequest{KeyID: arnA}); a != nil || !kmserr.Is(err, kmserr.DeadlineExceeded) {
+		t.Errorf("%v, %v", a, err)
+	}
 }
 
 func TestZeroValuesSayNo(t *testing.T) {
