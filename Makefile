@@ -12,15 +12,17 @@ build:
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
 demo:
-	cd e2e && $(GO) run ./demo
+	@echo "compiling the demo's launcher (the first time about ten seconds) …"
+	@cd e2e && $(GO) run -trimpath ./demo
 
 test: vet unit cross e2e fuzz-brief
 
 unit:
 	$(GO) test ./...
 
+# -count=1: the test cache does not see changes in the binaries that the tests build.
 e2e:
-	cd e2e && $(GO) test ./...
+	cd e2e && $(GO) test -count=1 ./...
 
 vet:
 	@unformatted="$$(gofmt -l cmd internal plugin verifier e2e)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
@@ -33,12 +35,12 @@ lint:
 cross:
 	@for system in $(SYSTEMS); do \
 	  echo "cross-compile $$system"; \
-	  GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) build -trimpath -o /dev/null ./... || exit 1; \
+	  GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) build -trimpath -o /dev/null ./cmd/... || exit 1; \
 	done
 	GOOS=windows $(GO) vet ./...
 
 clients:
-	cd e2e && $(GO) run ./clients
+	cd e2e && $(GO) run -trimpath ./clients
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...

@@ -44,7 +44,11 @@ func verifySignature(ctx context.Context, req *request) (*plugin.VerifySignature
 		return nil, err
 	}
 	defer v.Close()
+	return respond(ctx, v, req, algorithm)
+}
 
+// respond answers every capability from one evaluation of the identities.
+func respond(ctx context.Context, v *verifier.Verifier, req *request, algorithm kmskey.SigningAlgorithm) (*plugin.VerifySignatureResponse, error) {
 	found, err := evaluate(ctx, v, req, algorithm)
 	if err != nil {
 		return nil, err
@@ -83,7 +87,7 @@ func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm
 	for _, identity := range req.TrustPolicy.TrustedIdentities {
 		ref, err := kmskey.ParseRef(identity)
 		if err != nil || ref.Scope.IsZero() {
-			found.ignored = append(found.ignored, fmt.Sprintf("%q", identity))
+			found.ignored = append(found.ignored, fmt.Sprintf("%.200q", identity))
 			continue
 		}
 		authorized, err := v.AuthorizeKey(ctx, verifier.KeyRequest{
@@ -96,14 +100,25 @@ func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm
 		case kmserr.Is(err, kmserr.NotFound):
 			found.elsewhere = append(found.elsewhere, identity+" is not in the store")
 		case kmserr.Is(err, kmserr.KeyMaterialMismatch):
-			found.elsewhere = append(found.elsewhere, fmt.Sprintf("%s resolved to %s, another key", identity, kmserr.As(err).KeyARN))
+			found.elsewhere = append(found.elsewhere, anotherKey(identity, kmserr.As(err).KeyARN))
 		case kmserr.Is(err, kmserr.Ambiguous), kmserr.ExitCode(err) != kmserr.ExitRefused:
 			return nil, err
 		default:
-			found.refused = append(found.refused, wire.Text(err))
+			text := wire.Text(err)
+			if !strings.Contains(text, identity) {
+				text += " (" + identity + ")"
+			}
+			found.refused = append(found.refused, text)
 		}
 	}
 	return found, nil
+}
+
+func anotherKey(identity, arn string) string {
+	if identity == arn {
+		return identity + " is another key"
+	}
+	return identity + " resolved to " + arn + ", another key"
 }
 
 // refusal says why there is no trusted identity, or "" if there is one. All that match must pass.
@@ -192,6 +207,9 @@ func (f *verdict) success() string {
 			reason += ", as of " + d.SnapshotTime.Format("2006-01-02")
 		}
 		reason += ", key state " + d.KeyState
+		if d.Fallback {
+			reason += ", by the records of its multi-Region replicas " + strings.Join(d.FallbackARNs, ", ")
+		}
 		reasons[i] = reason
 	}
 	return strings.Join(reasons, "; ") + f.notes()
