@@ -99,7 +99,7 @@ var samples = sync.OnceValue(func() (all []sample) {
 			func(k *PublicKey) bool { return k.MLDSA != nil && k.MLDSA.Equal(key) })
 	}
 	add("SM2", ec(oidSM2, sm2Point()), func(k *PublicKey) bool {
-		return k.SM2 != nil && k.SM2.Curve == sm2.P256() && bytes.Equal(slices.Concat([]byte{4}, k.SM2.X.FillBytes(make([]byte, 32)), k.SM2.Y.FillBytes(make([]byte, 32))), sm2Point())
+		return k.SM2 != nil && k.SM2.Curve == sm2.P256() && bytes.Equal(must(sm2.PublicKeyToECDH(k.SM2)).Bytes(), sm2Point())
 	})
 	none := func(k *PublicKey) bool {
 		return k.RSA == nil && k.ECDSA == nil && k.Secp256k1 == nil && k.SM2 == nil && k.Ed25519 == nil && k.MLDSA == nil
