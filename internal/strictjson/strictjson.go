@@ -190,13 +190,13 @@ func explain(err error) error {
 			return fmt.Errorf("has the unknown member %s", where)
 		}
 		if sem.Err != nil {
-			return fmt.Errorf("has a bad value at %s: %v", where, sem.Err)
+			return fmt.Errorf("has a bad value at %s: %w", where, sem.Err)
 		}
 		return fmt.Errorf("has a bad value at %s: a JSON %s where %s is expected", where, kindName(sem.JSONKind), goKind(sem.GoType))
 	}
 	var syn *jsontext.SyntacticError
 	if errors.As(err, &syn) {
-		return fmt.Errorf("is not valid JSON at byte %d: %v", syn.ByteOffset, syn.Err)
+		return fmt.Errorf("is not valid JSON at byte %d: %w", syn.ByteOffset, syn.Err)
 	}
 	return fmt.Errorf("is not valid JSON: %v", strings.TrimPrefix(err.Error(), "jsontext: "))
 }

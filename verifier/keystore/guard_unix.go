@@ -81,7 +81,7 @@ func (g systemGuard) checkMode(path string, info fs.FileInfo) *unixFinding {
 		return &unixFinding{owner: true, finding: finding{
 			fact: fmt.Sprintf("the owner of %s cannot be told on this system", path), hint: "use another file system, or accept the risk with --unsafe-store-permissions"}}
 	}
-	if uid := uint32(stat.Uid); uid != g.euid && uid != 0 {
+	if uid := stat.Uid; uid != g.euid && uid != 0 {
 		return &unixFinding{owner: true, finding: finding{
 			fact: fmt.Sprintf("%s belongs to the user with ID %d, expected the current user (%d) or root", path, uid, g.euid),
 			hint: fmt.Sprintf("if its content is yours, run: chown -h %d %s", g.euid, shellQuote(path))}}

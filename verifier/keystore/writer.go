@@ -59,7 +59,7 @@ func openWriter(home Home, opts Options, wait time.Duration) (*Writer, error) {
 	}
 	w := &Writer{store: store, lock: lock}
 	if err := w.sweep(); err != nil {
-		w.Close()
+		_ = w.Close()
 		return nil, err
 	}
 	return w, nil
@@ -105,7 +105,7 @@ func (s *Store) acquire(wait time.Duration) (*lockedfile.File, error) {
 		case answers <- answer{f, err}:
 		case <-givenUp:
 			if err == nil {
-				f.Close()
+				_ = f.Close()
 			}
 		}
 	}()

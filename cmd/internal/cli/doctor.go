@@ -152,10 +152,9 @@ func (a *app) examineStore(r *report, repair bool) error {
 	for _, state := range sortedKeys(states) {
 		counts = append(counts, fmt.Sprintf("%d %s", states[state], state))
 	}
-	switch {
-	case total == 0:
+	if total == 0 {
 		r.add(levelWarning, part, "Import one: awskms-offline keys import FILE.", "the store holds no key, so nothing verifies")
-	default:
+	} else {
 		r.add(levelOK, part, "", "%s: %s", describe(total, "key"), strings.Join(counts, ", "))
 	}
 	if n := states[kmskey.StateUnknown.String()]; n > 0 {

@@ -146,7 +146,7 @@ func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, er
 	}
 	for i := range all.states {
 		if s := &all.states[i]; !s.used {
-			key, err := a.stateForStored(s, f, at)
+			key, err := a.stateForStored(s, at)
 			if err != nil {
 				failed = append(failed, inFile(s.file, err))
 				continue
@@ -216,7 +216,7 @@ func stamp(record *kmskey.Record, at kmskey.Time) {
 }
 
 // stateForStored returns the stored key with the state given for it alone.
-func (a *app) stateForStored(s *namedState, f importFlags, at kmskey.Time) (*kmskey.Key, error) {
+func (a *app) stateForStored(s *namedState, at kmskey.Time) (*kmskey.Key, error) {
 	both := func() error {
 		return invalid("this is describe-key's answer, which holds no public key, and no record of %s is in the store", s.metadata.Arn).
 			WithHint("Both are needed: import the output of `aws kms get-public-key` together with it.").WithKey(s.metadata.Arn)

@@ -213,7 +213,7 @@ func (a *app) refuse(err error) {
 
 // parts returns the errors that were joined, or err alone.
 func parts(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only what is joined at the top
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}
 	return []error{err}
