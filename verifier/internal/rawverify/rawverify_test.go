@@ -564,7 +564,7 @@ func TestSM2OptionsElsewhere(t *testing.T) {
 // TestPointsOffTheCurve: spki.Parse makes no such keys; a library that was handed one must not say yes either.
 func TestPointsOffTheCurve(t *testing.T) {
 	for _, curve := range []elliptic.Curve{elliptic.P256(), sm2.P256()} {
-		off := &ecdsa.PublicKey{Curve: curve, X: big.NewInt(1), Y: big.NewInt(1)} //nolint:staticcheck // the functions to use instead make no such key
+		off := &ecdsa.PublicKey{Curve: curve, X: big.NewInt(1), Y: big.NewInt(1)}
 		s := subjectOf(kmskey.ECCNISTP256, kmskey.ECDSASHA256)
 		pub := &spki.PublicKey{Spec: "ECC_NIST_P256", ECDSA: off}
 		if curve == sm2.P256() {
