@@ -90,7 +90,10 @@ func decodeRequest(data []byte) (*request, error) {
 	if err := req.checkTrustPolicy(); err != nil {
 		return nil, err
 	}
-	return req, req.checkSignature()
+	if err := req.checkSignature(); err != nil {
+		return nil, err
+	}
+	return req, nil
 }
 
 // otherVersion returns the contract version of a request that cannot be read, if it is one that this plugin does not

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -79,8 +80,9 @@ func Text(err error) string {
 	if e == nil {
 		return "InternalException: refused without a reason"
 	}
-	if e.Hint == "" {
-		return e.Error()
+	text := e.Error()
+	if e.Hint != "" {
+		text += ". " + e.Hint
 	}
-	return e.Error() + ". " + e.Hint
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
