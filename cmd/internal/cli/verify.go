@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,6 +57,42 @@ func (a *app) verify() *cobra.Command {
 	var keyID, signature, algorithm, messageType, message string
 	var maxMessage int64
 	var sm2 sm2Flags
+	ask := func(c *cobra.Command, args []string) (encoding string, err error) {
+		file, err := messageArgument(c, message, args)
+		if err != nil {
+			return "", err
+		}
+		req := verifier.Request{KeyID: keyID, MessageType: kmskey.MessageType(messageType)}
+		if req.SigningAlgorithm, err = algorithmFlag(algorithm); err != nil {
+			return "", err
+		}
+		if c.Flags().Changed("message-type") && !slices.Contains(kmskey.MessageTypes, req.MessageType) {
+			return "", invalid("--message-type is %q, expected %s", messageType, kmskey.JoinNames(kmskey.MessageTypes))
+		}
+		if req.DistinguishingID, req.ENTL, err = sm2.read(); err != nil {
+			return "", err
+		}
+		if maxMessage <= 0 {
+			return "", invalid("--max-message is %d, expected a number of bytes above 0", maxMessage)
+		}
+		raw, err := a.readAll("--signature", signature, maxSignatureFile)
+		if err != nil {
+			return "", err
+		}
+		if req.Signature, encoding, err = decodeSignature(raw); err != nil {
+			return "", inFile(signature, err)
+		}
+		if encoding == "base64" {
+			fmt.Fprintln(a.stderr, "note: the signature is base64 text and was decoded")
+		}
+		r, err := a.open("the message", file)
+		if err != nil {
+			return encoding, err
+		}
+		defer r.Close()
+		req.Message = r
+		return encoding, a.runVerify(c.Context(), req, maxMessage, encoding)
+	}
 	c := &cobra.Command{
 		Use:   "verify --key-id KEY --signature FILE [flags] [--message] FILE",
 		Short: "Verify a signature of a KMS key over a file",
@@ -71,38 +108,16 @@ Exit codes: 0 verified; 1 not verified; 2 the call or its files were wrong; 3 th
 			"  awskms-offline verify --key-id arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab \\\n" +
 			"    --signing-algorithm RSASSA_PSS_SHA_256 --signature fileb://app.sig --output json app.tar.gz",
 		RunE: func(c *cobra.Command, args []string) error {
-			file, err := messageArgument(c, message, args)
-			if err != nil {
+			encoding, err := ask(c, args)
+			if err == nil || a.output != "json" {
 				return err
 			}
-			req := verifier.Request{KeyID: keyID, MessageType: kmskey.MessageType(messageType)}
-			if req.SigningAlgorithm, err = algorithmFlag(algorithm); err != nil {
-				return err
+			for _, one := range parts(err) {
+				a.say(one)
 			}
-			if c.Flags().Changed("message-type") && !slices.Contains(kmskey.MessageTypes, req.MessageType) {
-				return invalid("--message-type is %q, expected %s", messageType, kmskey.JoinNames(kmskey.MessageTypes))
-			}
-			if req.DistinguishingID, req.ENTL, err = sm2.read(); err != nil {
-				return err
-			}
-			if maxMessage <= 0 {
-				return invalid("--max-message is %d, expected a number of bytes above 0", maxMessage)
-			}
-			raw, err := a.readAll("--signature", signature, maxSignatureFile)
-			if err != nil {
-				return err
-			}
-			encoding := ""
-			if req.Signature, encoding, err = decodeSignature(raw); err != nil {
-				return inFile(signature, err)
-			}
-			r, err := a.open("the message", file)
-			if err != nil {
-				return err
-			}
-			defer r.Close()
-			req.Message = r
-			return a.runVerify(c.Context(), req, maxMessage, encoding)
+			a.printed = true
+			problem := errorJSON(err)
+			return errors.Join(err, a.json(verifyAnswer{KeyID: problem.KeyID, SigningAlgorithm: algorithm, SignatureEncoding: encoding, Error: &problem}))
 		},
 	}
 	f := c.Flags()
@@ -190,21 +205,7 @@ func (a *app) runVerify(ctx context.Context, req verifier.Request, maxMessage in
 	}
 	defer v.Close()
 	verified, err := v.Verify(ctx, req)
-	if encoding == "base64" {
-		fmt.Fprintln(a.stderr, "note: the signature is base64 text and was decoded")
-	}
 	if err != nil {
-		if a.output != "json" {
-			return err
-		}
-		for _, one := range parts(err) {
-			a.say(one)
-		}
-		problem := errorJSON(err)
-		a.printed = true
-		if writeErr := a.json(verifyAnswer{KeyID: problem.KeyID, SigningAlgorithm: string(req.SigningAlgorithm), SignatureEncoding: encoding, Error: &problem}); writeErr != nil {
-			return writeErr
-		}
 		return err
 	}
 	d := verified.Decision()
