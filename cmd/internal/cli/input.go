@@ -24,10 +24,6 @@ func (a *app) open(what, value string) (io.ReadCloser, error) {
 		return nil, invalid("%s is empty, expected a file", what).WithHint("Give a path, fileb://path, or - for standard input.")
 	}
 	if value == "-" {
-		if a.stdinTaken != "" {
-			return nil, invalid("%s and %s both read standard input", a.stdinTaken, what).WithHint("Give one of them as a file.")
-		}
-		a.stdinTaken = what
 		return io.NopCloser(a.stdin), nil
 	}
 	path := filePath(value)

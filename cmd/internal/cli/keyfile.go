@@ -48,7 +48,7 @@ func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
 		return privateKey()
 	case text[0] == '{':
 		return parseJSON(file, data, all)
-	case bytes.HasPrefix(text, []byte("-----BEGIN ")):
+	case data[0] != 0x30 && bytes.Contains(text, []byte("-----BEGIN ")): // explanatory text may stand before it (RFC 7468)
 		der, err := decodePEM(text)
 		if err != nil {
 			return err

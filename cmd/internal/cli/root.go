@@ -30,7 +30,6 @@ const name = "awskms-offline"
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	stdinTaken     string // the flag or argument that reads standard input
 
 	home   string
 	output string

@@ -72,6 +72,9 @@ func (a *app) verify() *cobra.Command {
 		if req.DistinguishingID, req.ENTL, err = sm2.read(); err != nil {
 			return "", err
 		}
+		if signature == "-" && file == "-" {
+			return "", invalid("the signature and the message are both to be read from standard input").WithHint("Give one of them as a file.")
+		}
 		if maxMessage <= 0 {
 			return "", invalid("--max-message is %d, expected a number of bytes above 0", maxMessage)
 		}

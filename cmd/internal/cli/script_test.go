@@ -1,0 +1,220 @@
+package cli
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		name: func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScripts runs every script in testdata/script. Beside testscript's own commands a script has:
+//
+//	exits N COMMAND…       runs COMMAND, which must exit with N
+//	sign KEY ALG FILE OUT  signs FILE with a test key; OUT.b64 gets the signature in base64
+//	same DIR FILE          writes DIR's content as one hash to FILE, or compares with it if FILE is there
+//	big FILE BYTES         makes a sparse file
+//	badalias IN OUT        copies a record with an alias that holds a NUL
+func TestScripts(t *testing.T) {
+	testdata, err := filepath.Abs("../../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TESTDATA", testdata)
+			env.Setenv("R", filepath.Join(testdata, "records"))
+			for _, variable := range []string{"HOME", "XDG_CONFIG_HOME", "AppData", "home"} {
+				env.Setenv(variable, filepath.Join(env.WorkDir, "config"))
+			}
+			for variable, record := range map[string]string{
+				"P256": "p256", "P384": "p384", "P521": "p521", "RSA": "rsa2048", "ED": "ed25519", "SM2": "sm2", "DISABLED": "p256-disabled",
+				"ENCRYPT": "rsa2048-encrypt", "MLDSA": "mldsa44",
+			} {
+				data, err := os.ReadFile(filepath.Join(testdata, "records", record+".get-public-key.json"))
+				if err != nil {
+					return err
+				}
+				r, err := kmskey.DecodeRecord(data)
+				if err != nil {
+					return err
+				}
+				env.Setenv(variable, r.KeyID)
+				env.Setenv(variable+"_ID", r.KeyID[strings.LastIndex(r.KeyID, "/")+1:])
+			}
+			return os.MkdirAll(filepath.Join(env.WorkDir, "config"), 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "sign": sign, "same": same, "big": big, "badalias": badAlias,
+		},
+	})
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits N COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if err != nil {
+		// testscript tells the exit code in the error's text only.
+		text, ok := strings.CutPrefix(err.Error(), "exit status ")
+		if !ok {
+			ts.Fatalf("%v: %v", args[1:], err)
+		}
+		got, err = strconv.Atoi(text)
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func sign(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: sign KEY ALG FILE OUT")
+	}
+	text, err := os.ReadFile(filepath.Join(ts.Getenv("TESTDATA"), "keys", args[0]+".key.pem"))
+	ts.Check(err)
+	block, _ := pem.Decode(text)
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	ts.Check(err)
+	message := []byte(ts.ReadFile(args[2]))
+	alg := kmskey.SigningAlgorithm(args[1])
+	digest := func() []byte {
+		h := alg.Hash().New()
+		h.Write(message)
+		return h.Sum(nil)
+	}
+	var sig []byte
+	switch key := parsed.(type) {
+	case *ecdsa.PrivateKey:
+		sig, err = ecdsa.SignASN1(rand.Reader, key, digest())
+	case *rsa.PrivateKey:
+		if strings.Contains(args[1], "PSS") {
+			sig, err = rsa.SignPSS(rand.Reader, key, alg.Hash(), digest(), &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		} else {
+			sig, err = rsa.SignPKCS1v15(rand.Reader, key, alg.Hash(), digest())
+		}
+	case ed25519.PrivateKey:
+		if alg == kmskey.ED25519PHSHA512 {
+			h := crypto.SHA512.New()
+			h.Write(digest())
+			sig, err = key.Sign(nil, h.Sum(nil), &ed25519.Options{Hash: crypto.SHA512})
+		} else {
+			sig = ed25519.Sign(key, message)
+		}
+	}
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]), sig, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]+".b64"), []byte(base64.StdEncoding.EncodeToString(sig)+"\n"), 0o600))
+	if alg.Hash() != 0 {
+		ts.Check(os.WriteFile(ts.MkAbs(args[3]+".digest"), digest(), 0o600))
+	}
+}
+
+func same(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: same DIR FILE")
+	}
+	h := sha256.New()
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		h.Write([]byte(path + "\n"))
+		if d.IsDir() {
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		h.Write(data)
+		return err
+	}))
+	sum := hex.EncodeToString(h.Sum(nil))
+	file := ts.MkAbs(args[1])
+	before, err := os.ReadFile(file)
+	if err != nil {
+		ts.Check(os.WriteFile(file, []byte(sum), 0o600))
+		return
+	}
+	if string(before) != sum {
+		ts.Fatalf("%s changed", args[0])
+	}
+}
+
+func big(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = f.WriteString("{")
+	ts.Check(err)
+	ts.Check(f.Truncate(size))
+	ts.Check(f.Close())
+}
+
+func badAlias(ts *testscript.TestScript, _ bool, args []string) {
+	text := ts.ReadFile(args[0])
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Replace(text, "{", `{"Aliases":["alias/a\u0000b"],`, 1)), 0o600))
+}
+
+// TestEveryCommandIsExplained walks the tree: each command has a text, an example that names it, and told flags.
+func TestEveryCommandIsExplained(t *testing.T) {
+	count := 0
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		count++
+		if c.Short == "" || c.Long == "" || !strings.Contains(c.Example, c.CommandPath()) && c.HasParent() && !c.HasSubCommands() {
+			t.Errorf("%s lacks a text or an example", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk((&app{}).command())
+	if count < 13 {
+		t.Errorf("%d commands walked, expected 13 or more", count)
+	}
+}
+
+// TestPanicsAreAnswered: a panic in a command is exit code 3 and a sentence.
+func TestPanicsAreAnswered(t *testing.T) {
+	var stderr strings.Builder
+	if code := Main([]string{"verify", "--key-id", "alias/a", "--signature", "-", "script_test.go"}, panicReader{}, &strings.Builder{}, &stderr); code != kmserr.ExitOurSide {
+		t.Errorf("exit code %d", code)
+	}
+	if !strings.Contains(stderr.String(), "InternalException: the command stopped: boom") {
+		t.Errorf("said %q", stderr.String())
+	}
+}
+
+type panicReader struct{}
+
+func (panicReader) Read([]byte) (int, error) { panic("boom") }
