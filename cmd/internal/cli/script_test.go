@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -101,43 +102,53 @@ func sign(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 4 {
 		ts.Fatalf("usage: sign KEY ALG FILE OUT")
 	}
-	text, err := os.ReadFile(filepath.Join(ts.Getenv("TESTDATA"), "keys", args[0]+".key.pem"))
+	sig, digest, err := signTest(ts.Getenv("TESTDATA"), args[0], kmskey.SigningAlgorithm(args[1]), []byte(ts.ReadFile(args[2])))
 	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]), sig, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]+".b64"), []byte(base64.StdEncoding.EncodeToString(sig)+"\n"), 0o600))
+	if digest != nil {
+		ts.Check(os.WriteFile(ts.MkAbs(args[3]+".digest"), digest, 0o600))
+	}
+}
+
+// signTest signs with a key of testdata/keys as KMS would. digest is what DIGEST takes, nil where the algorithm has none.
+func signTest(testdata, name string, alg kmskey.SigningAlgorithm, message []byte) (sig, digest []byte, err error) {
+	text, err := os.ReadFile(filepath.Join(testdata, "keys", name+".key.pem"))
+	if err != nil {
+		return nil, nil, err
+	}
 	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, nil, errors.New("no PEM")
+	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	ts.Check(err)
-	message := []byte(ts.ReadFile(args[2]))
-	alg := kmskey.SigningAlgorithm(args[1])
-	digest := func() []byte {
+	if err != nil {
+		return nil, nil, err
+	}
+	if alg.Hash() != 0 {
 		h := alg.Hash().New()
 		h.Write(message)
-		return h.Sum(nil)
+		digest = h.Sum(nil)
 	}
-	var sig []byte
 	switch key := parsed.(type) {
 	case *ecdsa.PrivateKey:
-		sig, err = ecdsa.SignASN1(rand.Reader, key, digest())
+		sig, err = ecdsa.SignASN1(rand.Reader, key, digest)
 	case *rsa.PrivateKey:
-		if strings.Contains(args[1], "PSS") {
-			sig, err = rsa.SignPSS(rand.Reader, key, alg.Hash(), digest(), &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		if strings.Contains(string(alg), "PSS") {
+			sig, err = rsa.SignPSS(rand.Reader, key, alg.Hash(), digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
 		} else {
-			sig, err = rsa.SignPKCS1v15(rand.Reader, key, alg.Hash(), digest())
+			sig, err = rsa.SignPKCS1v15(rand.Reader, key, alg.Hash(), digest)
 		}
 	case ed25519.PrivateKey:
 		if alg == kmskey.ED25519PHSHA512 {
 			h := crypto.SHA512.New()
-			h.Write(digest())
+			h.Write(digest)
 			sig, err = key.Sign(nil, h.Sum(nil), &ed25519.Options{Hash: crypto.SHA512})
 		} else {
 			sig = ed25519.Sign(key, message)
 		}
 	}
-	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs(args[3]), sig, 0o600))
-	ts.Check(os.WriteFile(ts.MkAbs(args[3]+".b64"), []byte(base64.StdEncoding.EncodeToString(sig)+"\n"), 0o600))
-	if alg.Hash() != 0 {
-		ts.Check(os.WriteFile(ts.MkAbs(args[3]+".digest"), digest(), 0o600))
-	}
+	return sig, digest, err
 }
 
 func same(ts *testscript.TestScript, neg bool, args []string) {
