@@ -156,7 +156,7 @@ func (v *Verifier) permit(d *decision) error {
 		for _, e := range d.found.Entries {
 			if source := e.Key.Record().Snapshot.Source; r.Sources != nil && !slices.Contains(r.Sources, source) {
 				return kmserr.New(kmserr.KeyNotAllowed, "the source of the record of %s is %q, and the policy allows: %s", e.Key.ARN(), source, orNone(r.Sources)).
-					WithHint("Get the key from a source that the policy allows, such as `awskms-offline keys pull`.")
+					WithHint("Get the key from a source that the policy allows.")
 			}
 		}
 		if !r.NotBefore.IsZero() || !r.NotAfter.IsZero() {

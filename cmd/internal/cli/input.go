@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +25,7 @@ func (a *app) open(what, value string) (io.ReadCloser, error) {
 		return nil, invalid("%s is empty, expected a file", what).WithHint("Give a path, fileb://path, or - for standard input.")
 	}
 	if value == "-" {
-		return io.NopCloser(a.stdin), nil
+		return io.NopCloser(&interruptible{ctx: a.ctx, r: a.stdin}), nil
 	}
 	path := filePath(value)
 	info, err := os.Stat(path)
@@ -40,7 +41,53 @@ func (a *app) open(what, value string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, invalid("%s names %s, which cannot be read: %v", what, path, reason(err))
 	}
+	if !info.Mode().IsRegular() {
+		return struct {
+			io.Reader
+			io.Closer
+		}{&interruptible{ctx: a.ctx, r: f}, f}, nil
+	}
 	return f, nil
+}
+
+// interruptible is a reader that waits for its source no longer than until ctx ends: a pipe or terminal may stay silent
+// for ever.
+type interruptible struct {
+	ctx context.Context
+	r   io.Reader
+	buf []byte
+}
+
+func (i *interruptible) Read(p []byte) (int, error) {
+	type answer struct {
+		n   int
+		err error
+		bad any
+	}
+	// The source reads into a buffer of its own: after the end of ctx it may still write there.
+	if len(i.buf) < len(p) {
+		i.buf = make([]byte, len(p))
+	}
+	buf := i.buf[:len(p)]
+	done := make(chan answer, 1)
+	go func() {
+		a := answer{}
+		defer func() {
+			a.bad = recover()
+			done <- a
+		}()
+		a.n, a.err = i.r.Read(buf)
+	}()
+	select {
+	case a := <-done:
+		if a.bad != nil {
+			panic(a.bad) // on the caller's side, where it is answered
+		}
+		return copy(p, buf[:a.n]), a.err
+	case <-i.ctx.Done():
+		i.buf = nil
+		return 0, kmserr.New(kmserr.DeadlineExceeded, "interrupted").WithCause(i.ctx.Err())
+	}
 }
 
 func filePath(value string) string {
@@ -68,6 +115,9 @@ func (a *app) readAll(what, value string, limit int) ([]byte, error) {
 	}
 	defer r.Close()
 	data, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	if kmserr.Is(err, kmserr.DeadlineExceeded) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, invalid("%s cannot be read: %v", naming(what, value), reason(err))
 	}

@@ -28,6 +28,7 @@ const name = "awskms-offline"
 
 // app is one run of the command line.
 type app struct {
+	ctx            context.Context // ends with Ctrl-C
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
@@ -50,6 +51,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	a.ctx = ctx
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process
 
 	root := a.command()
 	root.SetArgs(args)
