@@ -33,6 +33,7 @@ type target struct {
 	Key     []byte                    `json:"Key,omitempty"`
 	Names   []string                  `json:"names,omitempty" strict:"nullable"`
 	Items   []item                    `json:"items,omitempty"`
+	Pair    [2]item                   `json:"pair,omitzero"`
 	Ptrs    []*item                   `json:"ptrs,omitempty"`
 	ByName  map[string]item           `json:"byName,omitempty"`
 	Config  map[string]string         `json:"config,omitempty"`
@@ -102,6 +103,7 @@ func TestRefused(t *testing.T) {
 		"case, in a member":             {`{"mode":"m","sub":{"kind":"k","KIND":"l"}}`, `differs from "kind"`},
 		"case, in an array":             {`{"mode":"m","items":[{"kind":"k"},{"kind":"k","Name":"l"}]}`, `differs from "name"`},
 		"case, in an array of pointers": {`{"mode":"m","ptrs":[{"kind":"k","Name":"l"}]}`, `differs from "name"`},
+		"case, in a fixed array":        {`{"mode":"m","pair":[{"kind":"k"},{"kind":"k","Name":"l"}]}`, `differs from "name"`},
 		"case, in a map":                {`{"mode":"m","byName":{"a":{"kind":"k","Name":"l"}}}`, `differs from "name"`},
 		"case, where nothing may grow":  {`{"mode":"m","closed":{"time":"2026-01-02T03:04:05Z"}}`, `differs from "Time"`},
 		"unknown, where no place is":    {`{"mode":"m","closed":{"Tyme":1}}`, "unknown member /closed/Tyme"},

@@ -666,6 +666,8 @@ func FuzzRequest(f *testing.F) {
 	good.extended = object{keyARNAttribute: "x", "other": []int{1}}
 	f.Add(good.json())
 	f.Add([]byte(`{"contractVersion":"2.0"}`))
+	good.home = "relative"
+	f.Add(good.json())
 	f.Add([]byte(`{"contractVersion":"1.0","signature":{"criticalAttributes":{"contentType":"","signingScheme":"notary.x509"},"certificateChain":[""]},"trustPolicy":{"trustedIdentities":["*"],"signatureVerification":["SIGNATURE_VERIFIER.TRUSTED_IDENTITY"]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		req, err := decodeRequest(data)

@@ -64,6 +64,7 @@ func TestParseRef(t *testing.T) {
 		{"arn:aws-iso-b:kms:us-isob-east-1:111122223333:key/" + uuid, Ref{Scope: in("aws-iso-b", "us-isob-east-1"), KeyID: uuid}},
 		{"arn:aws-iso:kms:us-iso-east-1:111122223333:alias/x", Ref{Scope: in("aws-iso", "us-iso-east-1"), Alias: "alias/x"}},
 		{"arn:aws-eusc:kms:eusc-de-east-1:111122223333:key/" + mrk, Ref{Scope: in("aws-eusc", "eusc-de-east-1"), KeyID: mrk}},
+		{"arn:aws:kms:abcdefghijkl-1:111122223333:key/" + uuid, Ref{Scope: in("aws", "abcdefghijkl-1"), KeyID: uuid}},
 		{"arn:aws-a-b-c:kms:xy-1-2-3-4:111122223333:key/" + uuid, Ref{Scope: in("aws-a-b-c", "xy-1-2-3-4"), KeyID: uuid}},
 	} {
 		t.Run(c.text, func(t *testing.T) {
@@ -154,6 +155,8 @@ func TestParseRefRefuses(t *testing.T) {
 		"ARN, no partition":          {"arn::kms:us-east-1:111122223333:key/" + uuid, `the partition ""`},
 		"ARN, no Region":             {"arn:aws:kms::111122223333:key/" + uuid, `the Region ""`},
 		"ARN, Region of one part":    {"arn:aws:kms:useast1:111122223333:key/" + uuid, `the Region "useast1"`},
+		"ARN, Region without number": {"arn:aws:kms:us:111122223333:key/" + uuid, "the Region"},
+		"ARN, Region of 13 letters":  {"arn:aws:kms:abcdefghijklm-1:111122223333:key/" + uuid, "the Region"},
 		"ARN, Region u-1":            {"arn:aws:kms:u-1:111122223333:key/" + uuid, "the Region"},
 		"ARN, Region US-EAST-1":      {"arn:aws:kms:US-EAST-1:111122223333:key/" + uuid, "the Region"},
 		"ARN, Region ..":             {"arn:aws:kms:..:111122223333:key/" + uuid, "the Region"},
