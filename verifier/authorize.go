@@ -76,6 +76,9 @@ func (a *Authorized) StateError() error {
 // Whether the public key is that KMS key comes right after the resolution: KeyMaterialMismatchException then means
 // "another key", and every other refusal is about the matching key.
 func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorized, error) {
+	if err := v.ready(); err != nil {
+		return nil, err
+	}
 	d := v.newDecision(audit.EventAuthorizeKey, req.KeyID)
 	var stateErr error
 	err := v.decide(ctx, d, func() error {
@@ -96,6 +99,7 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 			if !d.mayWait(req) {
 				return stateErr
 			}
+			d.line.StateError = kmserr.As(stateErr).Error()
 			d.warn("%s", kmserr.As(stateErr).Fact)
 		}
 		if err := d.checkUsage(); err != nil {

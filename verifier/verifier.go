@@ -85,6 +85,14 @@ func Open(o Options) (*Verifier, error) {
 	return New(Config{Store: store, Policy: rules, FrontEnd: o.FrontEnd, MaxMessage: o.MaxMessage})
 }
 
+// ready refuses a Verifier that neither New nor Open made.
+func (v *Verifier) ready() error {
+	if v == nil || v.cfg.Store == nil || v.cfg.Policy == nil || v.cfg.Now == nil {
+		return kmserr.New(kmserr.Internal, "the verifier was not made by New or Open, so it has no store")
+	}
+	return nil
+}
+
 // Close releases the store.
 func (v *Verifier) Close() error { return v.cfg.Store.Close() }
 

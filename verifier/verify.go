@@ -44,6 +44,9 @@ func (r *Verified) Decision() audit.Decision {
 // Verify decides whether the signature is of that key over that message and may be relied on. A nil error is the only
 // yes, and there is no result beside an error.
 func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
+	if err := v.ready(); err != nil {
+		return nil, err
+	}
 	d := v.newDecision(audit.EventVerify, req.KeyID)
 	sum := sha256.Sum256(req.Signature)
 	d.line.SignatureSHA256 = hex.EncodeToString(sum[:])
@@ -201,6 +204,9 @@ type Digested struct {
 // it, ML-DSA's μ. It decides nothing about a signature and asks for a usable key all the same, so that nobody signs with
 // one that will not verify.
 func (v *Verifier) Digest(ctx context.Context, req DigestRequest) (*Digested, error) {
+	if err := v.ready(); err != nil {
+		return nil, err
+	}
 	d := v.newDecision("Digest", req.KeyID)
 	var out *Digested
 	err := guarded(func() error {

@@ -38,7 +38,8 @@ func run(each time.Duration) error {
 			}
 			targets++
 			fmt.Printf("fuzz %s %s for %s\n", pkg, name, each)
-			cmd := exec.Command("go", "test", "-run", "^$", "-fuzz", "^"+name+"$", "-fuzztime", each.String(), pkg)
+			cmd := exec.Command("go", "test", "-run", "^$", "-fuzz", "^"+name+"$", "-fuzztime", each.String(),
+				"-fuzzminimizetime", "10x", pkg) // else a slow target spends all its time on making inputs shorter
 			if out, err := cmd.CombinedOutput(); err != nil {
 				return fmt.Errorf("%s %s: %w\n%s", pkg, name, err, out)
 			}

@@ -98,7 +98,7 @@ func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm
 		case err == nil:
 			found.matched = append(found.matched, authorized)
 		case kmserr.Is(err, kmserr.NotFound):
-			found.elsewhere = append(found.elsewhere, identity+" is not in the store")
+			found.elsewhere = append(found.elsewhere, absent(ref, kmserr.As(err)))
 		case kmserr.Is(err, kmserr.KeyMaterialMismatch):
 			found.elsewhere = append(found.elsewhere, anotherKey(identity, kmserr.As(err).KeyARN))
 		case kmserr.Is(err, kmserr.Ambiguous), kmserr.ExitCode(err) != kmserr.ExitRefused:
@@ -112,6 +112,14 @@ func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm
 		}
 	}
 	return found, nil
+}
+
+// absent says what is missing: for an alias it may be the alias, or the key that it means.
+func absent(ref kmskey.Ref, err *kmserr.Error) string {
+	if ref.Alias != "" && err.KeyARN != ref.String() {
+		return ref.String() + " means " + err.KeyARN + ", which is not in the store"
+	}
+	return ref.String() + " is not in the store"
 }
 
 func anotherKey(identity, arn string) string {

@@ -69,6 +69,10 @@ type Decision struct {
 	PolicyRules    []string    `json:"policyRules,omitempty"`
 	Warnings       []string    `json:"warnings,omitempty"`
 
+	// StateError is why state or age refuse a key whose identity alone was asked for and is Verified: the caller was told
+	// both (verifier.KeyRequest, SeparateState).
+	StateError string `json:"stateError,omitempty"`
+
 	Verified     bool   `json:"verified"`
 	ErrorCode    string `json:"errorCode,omitempty"`
 	ErrorMessage string `json:"errorMessage,omitempty"`

@@ -107,10 +107,14 @@ func (s *Store) describe(e *kmserr.Error, asked string, nearby, elsewhere []stri
 	case len(nearby) > 0:
 		e.Fact += ", which holds " + listed(nearby, len(nearby))
 	default:
-		if any, _ := s.scopes(keysFolder); len(any) == 0 {
-			e.Fact += ", which holds no keys"
+		folder, what := keysFolder, "keys"
+		if strings.Contains(asked, "alias/") {
+			folder, what = aliasesFolder, "aliases"
+		}
+		if any, _ := s.scopes(folder); len(any) == 0 {
+			e.Fact += ", which holds no " + what
 		} else {
-			e.Fact += ", which holds other accounts or Regions only"
+			e.Fact += ", which holds " + what + " of other accounts or Regions only"
 		}
 	}
 	if near := nearest(asked, append(slices.Clone(elsewhere), nearby...)); near != "" {

@@ -1,0 +1,29 @@
+package verifier
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// TestZeroVerifier: a verifier that was not made says no, in a sentence.
+func TestZeroVerifier(t *testing.T) {
+	for name, v := range map[string]*Verifier{"nil": nil, "zero": {}} {
+		t.Run(name, func(t *testing.T) {
+			verified, err := v.Verify(context.Background(), Request{KeyID: "alias/a", Message: strings.NewReader("m"), Signature: []byte{1}})
+			if verified != nil || !kmserr.Is(err, kmserr.Internal) {
+				t.Errorf("Verify answered %v, %v", verified, err)
+			}
+			authorized, err := v.AuthorizeKey(context.Background(), KeyRequest{KeyID: "alias/a"})
+			if authorized != nil || !kmserr.Is(err, kmserr.Internal) {
+				t.Errorf("AuthorizeKey answered %v, %v", authorized, err)
+			}
+			digested, err := v.Digest(context.Background(), DigestRequest{KeyID: "alias/a"})
+			if digested != nil || !kmserr.Is(err, kmserr.Internal) {
+				t.Errorf("Digest answered %v, %v", digested, err)
+			}
+		})
+	}
+}
