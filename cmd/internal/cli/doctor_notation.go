@@ -193,7 +193,8 @@ func examineTrustPolicy(r *report, path string, data []byte, caDir string, store
 		}
 		if len(ours) == 0 {
 			if p.SignatureVerification.Level != "skip" {
-				r.add(levelWarning, part, "", "the policy %q in %s names no KMS key ARN, so this plugin refuses what it asks", p.Name, path)
+				r.add(levelWarning, part, "Trust key ARNs, or keep KMS keys' certificates out of its trust stores.",
+					"the policy %q in %s names no KMS key ARN: what it accepts was not checked by this plugin", p.Name, path)
 			}
 			continue
 		}
