@@ -11,6 +11,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"io/fs"
 	"math"
 	"strconv"
 	"sync"
@@ -213,9 +214,23 @@ func (h *held) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// sizeHint returns how much to make room for: the size of a regular file, where input is one, so that a long message is
+// not copied from one buffer to a larger one again and again. It is a hint and no more: what is read decides.
+func sizeHint(input io.Reader, limit int64) int64 {
+	file, ok := input.(interface{ Stat() (fs.FileInfo, error) })
+	if !ok {
+		return 0
+	}
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return max(0, min(info.Size(), limit)) + 1
+}
+
 // readHeld reads up to limit bytes. With errTooLong it returns the first limit+1.
 func readHeld(ctx context.Context, typ kmskey.MessageType, input io.Reader, limit int64) ([]byte, Facts, error) {
-	var whole held
+	whole := held{b: make([]byte, 0, sizeHint(input, limit))}
 	log := sha256.New()
 	n, err := stream(ctx, input, inputName(typ), limit, &whole, log)
 	if err != nil {
