@@ -48,7 +48,7 @@ func examineNotation(r *report, dir string, store *keystore.Store) error {
 	}
 	examinePlugins(r, filepath.Join(dir, "plugins"))
 	found := false
-	for _, file := range []string{"trustpolicy.oci.json", "trustpolicy.json"} {
+	for _, file := range []string{"trustpolicy.oci.json", "trustpolicy.json", "trustpolicy.blob.json"} {
 		path := filepath.Join(dir, file)
 		data, err := readLimited(path, maxPolicyFile)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -19,7 +19,7 @@ const (
 )
 
 // open opens what a value names: a path, fileb://path or file://path as in the AWS CLI, or - for standard input. what is
-// the flag or argument, for errors. Only ordinary files and pipes can be read.
+// the flag or argument, for errors.
 func (a *app) open(what, value string) (io.ReadCloser, error) {
 	if value == "" {
 		return nil, invalid("%s is empty, expected a file", what).WithHint("Give a path, fileb://path, or - for standard input.")
@@ -28,6 +28,9 @@ func (a *app) open(what, value string) (io.ReadCloser, error) {
 		return io.NopCloser(&interruptible{ctx: a.ctx, r: a.stdin}), nil
 	}
 	path := filePath(value)
+	if path == "" {
+		return nil, invalid("%s is %s without a path, expected a file", what, value)
+	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -109,14 +112,25 @@ func reason(err error) error {
 
 // readAll reads what a value names, at most limit bytes, and not one more than is needed to know.
 func (a *app) readAll(what, value string, limit int) ([]byte, error) {
+	return a.readSniffed(what, value, func([]byte) int { return limit })
+}
+
+// sniffed is how many bytes are read before a limit is chosen: one block of a tar.
+const sniffed = 512
+
+// readSniffed is readAll with a limit that depends on how the content begins: its first 512 bytes, or all if it is shorter.
+func (a *app) readSniffed(what, value string, limitOf func(head []byte) int) ([]byte, error) {
 	r, err := a.open(what, value)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
-	if kmserr.Is(err, kmserr.DeadlineExceeded) {
-		return nil, err
+	data, err := io.ReadAll(io.LimitReader(r, sniffed))
+	limit := limitOf(data)
+	if err == nil {
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(r, max(0, int64(limit)+1-int64(len(data)))))
+		data = append(data, rest...)
 	}
 	if err != nil {
 		return nil, invalid("%s cannot be read: %v", naming(what, value), reason(err))

@@ -16,7 +16,13 @@ import (
 
 // readKeyFile reads one file of keys import and adds what it holds to all.
 func (a *app) readKeyFile(file string, f importFlags, all *batch) error {
-	data, err := a.readAll("the key file", file, maxArchive)
+	// Only a tar may be long: anything else is refused before more of it is in memory than a record can have.
+	data, err := a.readSniffed("the key file", file, func(head []byte) int {
+		if isTar(head) {
+			return maxArchive
+		}
+		return maxKeyFile
+	})
 	if err != nil {
 		return err
 	}
@@ -28,10 +34,6 @@ func (a *app) readKeyFile(file string, f importFlags, all *batch) error {
 	}
 	if f.sha256 != "" {
 		return inFile(file, invalid("--expect-sha256 is for a tar made by keys export, and this is none"))
-	}
-	if len(data) > maxKeyFile {
-		return inFile(file, invalid("the file is longer than the %d bytes of any record", maxKeyFile).
-			WithHint("Expected is the JSON that `aws kms get-public-key` prints, or a public key."))
 	}
 	if err := parseKeyFile(file, data, f, all); err != nil {
 		return inFile(file, err)
@@ -55,9 +57,6 @@ func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
 		}
 		return addPublicKey(file, der, f, all)
 	case data[0] == 0x30:
-		if looksPrivate(data) {
-			return privateKey()
-		}
 		return addPublicKey(file, data, f, all)
 	}
 	return invalid("the file is neither JSON nor a public key in PEM or DER").
@@ -65,6 +64,9 @@ func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
 }
 
 func addPublicKey(file string, der []byte, f importFlags, all *batch) error {
+	if looksPrivate(der) {
+		return privateKey()
+	}
 	if _, _, err := kmskey.FingerprintDER(der); err != nil {
 		return err
 	}
@@ -82,12 +84,19 @@ func privateKey() error {
 		WithHint("Only public keys belong here. A KMS key's private half never leaves KMS: whoever has read this file can sign with that key.")
 }
 
-// looksPrivate recognises DER of PKCS#8 (RFC 5958), PKCS#1 (RFC 8017) and SEC 1 (RFC 5915) private keys: a SEQUENCE that
-// begins with a version, where a SubjectPublicKeyInfo begins with a SEQUENCE.
+// looksPrivate recognises DER of PKCS#8 (RFC 5958), PKCS#1 (RFC 8017) and SEC 1 (RFC 5915) private keys, a SEQUENCE that
+// begins with a version where a SubjectPublicKeyInfo begins with a SEQUENCE, and PKCS#8's encrypted form, where an OCTET
+// STRING stands in place of the BIT STRING.
 func looksPrivate(der []byte) bool {
 	input := cryptobyte.String(der)
 	var inner cryptobyte.String
-	return input.ReadASN1(&inner, cbasn1.SEQUENCE) && inner.PeekASN1Tag(cbasn1.INTEGER)
+	if !input.ReadASN1(&inner, cbasn1.SEQUENCE) {
+		return false
+	}
+	if inner.PeekASN1Tag(cbasn1.INTEGER) {
+		return true
+	}
+	return inner.SkipASN1(cbasn1.SEQUENCE) && inner.PeekASN1Tag(cbasn1.OCTET_STRING)
 }
 
 func decodePEM(text []byte) ([]byte, error) {
@@ -125,6 +134,9 @@ func parseJSON(file string, data []byte, all *batch) error {
 	record, err := kmskey.DecodeRecord(data)
 	if err != nil {
 		return err
+	}
+	if looksPrivate(record.PublicKey) {
+		return privateKey()
 	}
 	if record.KeyID == "" || !strings.HasPrefix(record.KeyID, "arn:") {
 		if _, err := kmskey.ParseRef(record.KeyID); err != nil && record.KeyID != "" {

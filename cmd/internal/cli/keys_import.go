@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -81,6 +82,9 @@ func (a *app) runImport(f importFlags, files []string) error {
 		var err error
 		if at, err = kmskey.ParseTime(f.snapshotTime); err != nil {
 			return invalid("--snapshot-time: %v", err)
+		}
+		if err := notInFuture("--snapshot-time", at); err != nil {
+			return err
 		}
 	}
 	for _, alias := range f.aliases {
@@ -182,21 +186,41 @@ func (r namedRecord) complete(all *batch, f importFlags, at kmskey.Time) (*kmske
 		}
 		record.KeyID = f.keyID
 	}
+	var matching []*namedState
 	for i := range all.states {
 		s := &all.states[i]
-		same := s.metadata.Arn != "" && (s.metadata.Arn == record.KeyID || strings.HasSuffix(s.metadata.Arn, ":key/"+record.KeyID))
-		if !same {
-			continue
+		if s.metadata.Arn == record.KeyID || strings.HasSuffix(s.metadata.Arn, ":key/"+record.KeyID) {
+			matching = append(matching, s)
 		}
-		if record.KeyMetadata != nil {
-			return nil, invalid("the state of %s is given more than once", s.metadata.Arn).WithHint("Give one describe-key answer a key.")
-		}
+	}
+	switch {
+	case len(matching) > 1:
+		return nil, invalid("%s and %s both are describe-key answers for the key ID %s", matching[0].file, matching[1].file, record.KeyID).
+			WithHint("Give one a key; where the record has a bare key ID, say which ARN it is with --key-id.")
+	case len(matching) == 1 && record.KeyMetadata != nil:
+		return nil, invalid("the record holds a key state, and %s another", matching[0].file).WithHint("Import the record first, then the newer state.")
+	case len(matching) == 1:
+		s := matching[0]
 		s.used = true
-		record.KeyID = s.metadata.Arn
-		record.KeyMetadata = &s.metadata
+		record.KeyID, record.KeyMetadata, record.Snapshot.StateTime = s.metadata.Arn, &s.metadata, kmskey.Time{}
 	}
 	stamp(&record, at)
+	for name, t := range map[string]kmskey.Time{"Snapshot.Time": record.Snapshot.Time, "Snapshot.StateTime": record.Snapshot.StateTime} {
+		if err := notInFuture(name, t); err != nil {
+			return nil, err
+		}
+	}
 	return kmskey.NewKey(record)
+}
+
+// notInFuture refuses a time that KMS cannot have answered at yet: it would keep out all newer knowledge until then.
+func notInFuture(what string, t kmskey.Time) error {
+	const tolerance = 5 * time.Minute
+	if now := time.Now(); t.Sub(now) > tolerance {
+		return invalid("%s is %s, which lies in the future: now is %s", what, timeText(t), now.UTC().Format(time.RFC3339)).
+			WithHint("State when KMS gave the answer; if the clock of this machine is wrong, set it.")
+	}
+	return nil
 }
 
 // stamp says where the record's knowledge is from. A time that the file carries is kept; one stated by hand is marked so.

@@ -101,8 +101,41 @@ func (a *app) command() *cobra.Command {
 		return invalid("--output is %q, expected text or json", a.output)
 	}
 	root.AddCommand(a.keys(), a.verify(), a.digest(), a.doctor(), a.version())
+	strictDefaults(root)
 	a.root = root
 	return root
+}
+
+// strictDefaults makes cobra's own two commands refuse what they do not know: by default they print a help page and
+// exit with 0, so that a script which misspells a shell's name installs that page as its completion.
+func strictDefaults(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "completion":
+			c.Args, c.SuggestionsMinimumDistance = noSuchCommand, 2
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+			for _, shell := range c.Commands() {
+				shell.Example = "  " + shell.CommandPath() + " > " + name + "." + shell.Name()
+				shell.Args = exactly(0, "no argument")
+			}
+		case "help":
+			c.Example = "  " + name + " help keys import"
+			c.Run = nil
+			c.RunE = func(c *cobra.Command, args []string) error {
+				topic, rest, err := root.Find(args)
+				if err != nil {
+					return invalid("%v", err).WithCause(err)
+				}
+				if len(rest) > 0 {
+					return noSuchCommand(topic, rest)
+				}
+				topic.InitDefaultHelpFlag()
+				return topic.Help()
+			}
+		}
+	}
 }
 
 // noSuchCommand refuses a word where a command belongs, with the nearest ones.
@@ -121,17 +154,27 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
-			return invalid("%s takes %s, and %d arguments are given", c.CommandPath(), what, len(args)).
+			return invalid("%s takes %s, but %s given", c.CommandPath(), what, given(len(args))).
 				WithHint("See `%s --help`.", c.CommandPath())
 		}
 		return nil
 	}
 }
 
+func given(n int) string {
+	switch n {
+	case 0:
+		return "none is"
+	case 1:
+		return "1 argument is"
+	}
+	return fmt.Sprintf("%d arguments are", n)
+}
+
 func atLeastOne(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return invalid("%s takes %s, and none is given", c.CommandPath(), what).WithHint("See `%s --help`.", c.CommandPath())
+			return invalid("%s takes %s, but none is given", c.CommandPath(), what).WithHint("See `%s --help`.", c.CommandPath())
 		}
 		return nil
 	}

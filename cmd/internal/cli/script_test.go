@@ -21,6 +21,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -205,13 +206,18 @@ func TestEveryCommandIsExplained(t *testing.T) {
 		if c.Short == "" || c.Long == "" || !strings.Contains(c.Example, c.CommandPath()) && c.HasParent() && !c.HasSubCommands() {
 			t.Errorf("%s lacks a text or an example", c.CommandPath())
 		}
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Usage == "" {
+				t.Errorf("%s does not say what --%s is", c.CommandPath(), f.Name)
+			}
+		})
 		for _, sub := range c.Commands() {
 			walk(sub)
 		}
 	}
 	walk((&app{}).command())
-	if count < 13 {
-		t.Errorf("%d commands walked, expected 13 or more", count)
+	if count < 18 {
+		t.Errorf("%d commands walked, expected 18 or more", count)
 	}
 }
 
