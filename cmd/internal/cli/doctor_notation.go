@@ -228,7 +228,7 @@ func examineLevel(r *report, path, policy, level string, override map[string]str
 	switch level {
 	case "strict":
 	case "permissive":
-		r.add(levelWarning, part, "Use level strict.", "the policy %q in %s has level permissive: a disabled key is only a warning", policy, path)
+		r.add(levelDanger, part, "Use level strict.", "the policy %q in %s has level permissive: a disabled key is only a warning", policy, path)
 	default:
 		r.add(levelDanger, part, "Use level strict.", "the policy %q in %s has level %q: a wrong key would pass", policy, path, level)
 	}
@@ -236,7 +236,7 @@ func examineLevel(r *report, path, policy, level string, override map[string]str
 		action := override[check]
 		switch {
 		case action == "enforce":
-		case check == "revocation":
+		case check == "revocation" && action == "skip": // the plugin then fails the identity for the state
 			r.add(levelWarning, part, "Leave it out.", "the policy %q in %s overrides revocation with %q", policy, path, action)
 		default:
 			r.add(levelDanger, part, "Leave it out.", "the policy %q in %s overrides %s with %q", policy, path, check, action)

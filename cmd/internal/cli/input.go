@@ -132,6 +132,9 @@ func (a *app) readSniffed(what, value string, limitOf func(head []byte) int) ([]
 		rest, err = io.ReadAll(io.LimitReader(r, max(0, int64(limit)+1-int64(len(data)))))
 		data = append(data, rest...)
 	}
+	if kmserr.Is(err, kmserr.DeadlineExceeded) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, invalid("%s cannot be read: %v", naming(what, value), reason(err))
 	}
