@@ -7,18 +7,24 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"filippo.io/mldsa"
+	mldsax509 "filippo.io/mldsa/x509"
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	secp256k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
+	"github.com/emmansun/gmsm/sm2"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -45,6 +51,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	commands := maps.Clone(fileCommands)
+	maps.Copy(commands, map[string]func(*testscript.TestScript, bool, []string){
+		"exits": exits, "sign": sign, "same": same, "big": big, "badalias": badAlias,
+	})
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -71,9 +81,13 @@ func TestScripts(t *testing.T) {
 			}
 			return os.MkdirAll(filepath.Join(env.WorkDir, "config"), 0o700)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "sign": sign, "same": same, "big": big, "badalias": badAlias,
+		Condition: func(condition string) (bool, error) {
+			if condition == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("no condition %q", condition)
 		},
+		Cmds: commands,
 	})
 }
 
@@ -122,7 +136,15 @@ func signTest(testdata, name string, alg kmskey.SigningAlgorithm, message []byte
 	if block == nil {
 		return nil, nil, errors.New("no PEM")
 	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	var parsed any
+	switch name {
+	case "secp256k1":
+		parsed, err = parseEC(block.Bytes, func(scalar []byte) (*secp256k1.PrivateKey, error) { return secp256k1.PrivKeyFromBytes(scalar), nil })
+	case "sm2":
+		parsed, err = parseEC(block.Bytes, sm2.NewPrivateKey)
+	default:
+		parsed, err = mldsax509.ParsePKCS8PrivateKey(block.Bytes)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -148,8 +170,25 @@ func signTest(testdata, name string, alg kmskey.SigningAlgorithm, message []byte
 		} else {
 			sig = ed25519.Sign(key, message)
 		}
+	case *secp256k1.PrivateKey:
+		sig = secp256k1ecdsa.Sign(key, digest).Serialize()
+	case *mldsa.PrivateKey:
+		sig, err = key.Sign(nil, message, nil)
+	case *sm2.PrivateKey:
+		sig, err = key.SignWithSM2(rand.Reader, nil, message) // nil is the standard's default ID
+		digest = nil                                          // SM2 signs e, which has the key in it
+	default:
+		return nil, nil, fmt.Errorf("%s is a %T, which does not sign", name, parsed)
 	}
 	return sig, digest, err
+}
+
+func parseEC[K any](pkcs8 []byte, parse func(scalar []byte) (K, error)) (any, error) {
+	scalar, err := ecScalar(pkcs8)
+	if err != nil {
+		return nil, err
+	}
+	return parse(scalar)
 }
 
 func same(ts *testscript.TestScript, neg bool, args []string) {
