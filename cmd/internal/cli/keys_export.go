@@ -257,6 +257,14 @@ func readArchived(name string, content []byte, all *batch) error {
 		if err := strictjson.Decode(content, maxArchiveEntry, strictjson.Refuse, &block); err != nil {
 			return invalid("the block %v", err)
 		}
+		if block.KeyID == "" && block.PublicKeySHA256 == "" {
+			return invalid("the block names no key: it has neither KeyId nor PublicKeySHA256")
+		}
+		if block.KeyID != "" {
+			if _, err := kmskey.ParseARN(block.KeyID); err != nil {
+				return err
+			}
+		}
 		block.Path = name
 		all.blocks = append(all.blocks, block)
 		return nil

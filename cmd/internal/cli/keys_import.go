@@ -112,6 +112,9 @@ func (a *app) runImport(f importFlags, files []string) error {
 	if err != nil {
 		return err
 	}
+	if len(keys) == 0 && len(all.blocks) == 0 {
+		return invalid("the files hold no key").WithHint("Was the archive made from an empty store?")
+	}
 	return a.changeStore(func(w *keystore.Writer) (results []result) {
 		for _, p := range keys {
 			outcome, err := w.Put(p.key, p.opts)
