@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -140,3 +141,25 @@ func runCLI(t *testing.T, args ...string) (string, int) {
 	}
 	return stdout.String(), code
 }
+
+// TestResultThatCannotBeWritten: a result that nobody has is no success, in text or JSON.
+func TestResultThatCannotBeWritten(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	const record = "../../../testdata/records/p256.get-public-key.json"
+	if out, code := runCLI(t, "keys", "import", "--home", home, record, "--alias", "alias/a"); code != 0 {
+		t.Fatal(out)
+	}
+	for _, command := range []string{"keys list", "keys show alias/a", "keys export --file -", "digest --key-id alias/a everykey_test.go", "doctor", "version"} {
+		for _, output := range []string{"text", "json"} {
+			var stderr bytes.Buffer
+			args := append(strings.Fields(command), "--home", home, "--output", output)
+			if code := Main(args, strings.NewReader(""), fullDisk{}, &stderr); code != kmserr.ExitOurSide || !strings.Contains(stderr.String(), "cannot be written to standard output: disk full") {
+				t.Errorf("%q: exit code %d, said %q", args, code, stderr.String())
+			}
+		}
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("disk full") }

@@ -245,11 +245,13 @@ func TestEveryCommandIsExplained(t *testing.T) {
 		if c.Short == "" || c.Long == "" || !strings.Contains(c.Example, c.CommandPath()) && c.HasParent() && !c.HasSubCommands() {
 			t.Errorf("%s lacks a text or an example", c.CommandPath())
 		}
-		c.Flags().VisitAll(func(f *pflag.Flag) {
-			if f.Usage == "" {
-				t.Errorf("%s does not say what --%s is", c.CommandPath(), f.Name)
-			}
-		})
+		for _, flags := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
+			flags.VisitAll(func(f *pflag.Flag) {
+				if f.Usage == "" {
+					t.Errorf("%s does not say what --%s is", c.CommandPath(), f.Name)
+				}
+			})
+		}
 		for _, sub := range c.Commands() {
 			walk(sub)
 		}
