@@ -30,6 +30,8 @@ vet:
 	cd e2e && $(GO) vet ./...
 
 lint:
+	$(GO) mod tidy -diff
+	cd e2e && $(GO) mod tidy -diff
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
 
 cross:
