@@ -44,6 +44,9 @@ func (a *app) readKeyFile(file string, f importFlags, all *batch) error {
 func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
 	text := bytes.TrimSpace(data)
 	switch {
+	case hasByteOrderMark(data):
+		return invalid("the file starts with a byte order mark, expected plain UTF-8 or DER").
+			WithHint("PowerShell's > writes UTF-16: write it with `| Out-File -Encoding ascii FILE` instead.")
 	case len(text) == 0:
 		return invalid("the file is empty").WithHint("Expected is the JSON that `aws kms get-public-key` prints, or a public key.")
 	case bytes.Contains(text, []byte("PRIVATE KEY-----")), bytes.Contains(text, []byte(`"PrivateKeyPlaintext"`)):
@@ -61,6 +64,15 @@ func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
 	}
 	return invalid("the file is neither JSON nor a public key in PEM or DER").
 		WithHint("Expected is the JSON that `aws kms get-public-key` prints, or a public key.")
+}
+
+func hasByteOrderMark(data []byte) bool {
+	for _, mark := range []string{"\xff\xfe", "\xfe\xff", "\xef\xbb\xbf"} {
+		if bytes.HasPrefix(data, []byte(mark)) {
+			return true
+		}
+	}
+	return false
 }
 
 func addPublicKey(file string, der []byte, f importFlags, all *batch) error {

@@ -231,6 +231,16 @@ func big(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(f.Close())
 }
 
+// TestByteOrderMarks: what PowerShell's > writes is told from garbage.
+func TestByteOrderMarks(t *testing.T) {
+	for _, text := range []string{"\xff\xfe{\x00}\x00", "\xfe\xff\x00{\x00}", "\xef\xbb\xbf{}"} {
+		err := parseKeyFile("file", []byte(text), importFlags{}, &batch{})
+		if !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), "byte order mark") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func badAlias(ts *testscript.TestScript, _ bool, args []string) {
 	text := ts.ReadFile(args[0])
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Replace(text, "{", `{"Aliases":["alias/a\u0000b"],`, 1)), 0o600))
