@@ -184,9 +184,9 @@ func (a *app) printReport(r *report) error {
 	}
 	var b strings.Builder
 	for _, f := range r.findings {
-		fmt.Fprintf(&b, "%-8s %s: %s\n", f.Level, f.Part, f.Fact)
+		fmt.Fprintf(&b, "%-8s %s: %s\n", f.Level, f.Part, plain(f.Fact))
 		if f.Cure != "" {
-			fmt.Fprintf(&b, "         hint: %s\n", f.Cure)
+			fmt.Fprintf(&b, "         hint: %s\n", plain(f.Cure))
 		}
 	}
 	return a.printf("%s", b.String())

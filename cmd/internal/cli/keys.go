@@ -51,16 +51,21 @@ func (a *app) keysList() *cobra.Command {
 				rows = append(rows, rowOf(entry.Key, aliases[entry.Key.ARN()]))
 			}
 			if a.output == "json" {
-				if rows == nil {
-					rows = []keyRow{}
+				list := keyList{Keys: rows}
+				for _, problem := range problems {
+					list.Errors = append(list.Errors, errorJSON(problem))
 				}
-				err = a.json(map[string]any{"Keys": rows})
-			} else {
-				err = a.table(rows)
+				return a.result(list, problems)
 			}
-			return errors.Join(append(problems, err)...)
+			return errors.Join(append(problems, a.table(rows))...)
 		},
 	}
+}
+
+// keyList is JSON output of keys list. Errors are about what could not be read.
+type keyList struct {
+	Keys   []keyRow       `json:"Keys"`
+	Errors []machineError `json:"Errors,omitempty"`
 }
 
 // keyRow is a key in lists.
@@ -125,7 +130,7 @@ func (a *app) table(rows []keyRow) error {
 		} else {
 			asOf = "-"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.KeyID, r.KeySpec, r.KeyUsage, r.KeyState, asOf, strings.Join(r.Aliases, " "))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.KeyID, r.KeySpec, r.KeyUsage, plain(r.KeyState), asOf, strings.Join(r.Aliases, " "))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -54,7 +54,7 @@ stored, pem and der the public key as a SubjectPublicKeyInfo.`,
 func (a *app) showText(store *keystore.Store, found *keystore.Resolution) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-20s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "%-20s %s\n", name, plain(fmt.Sprintf(format, args...)))
 	}
 	aliases, problems := aliasesByKey(store)
 	if len(problems) > 0 {

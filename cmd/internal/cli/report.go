@@ -39,14 +39,7 @@ func (a *app) report(results []result) error {
 		all = append(all, row)
 	}
 	if a.output == "json" {
-		for _, err := range failed {
-			a.say(err)
-		}
-		a.printed = len(failed) > 0
-		if err := a.json(map[string]any{"Results": all}); err != nil {
-			return err
-		}
-		return errors.Join(failed...)
+		return a.result(map[string]any{"Results": all}, failed)
 	}
 	for _, row := range all {
 		if row.Error != nil {
@@ -55,10 +48,10 @@ func (a *app) report(results []result) error {
 		var b strings.Builder
 		fmt.Fprintf(&b, "%s: %s\n", row.Change, row.KeyID)
 		for _, what := range row.What {
-			fmt.Fprintf(&b, "  %s\n", what)
+			fmt.Fprintf(&b, "  %s\n", plain(what))
 		}
 		for _, kept := range row.Kept {
-			fmt.Fprintf(&b, "  kept %s\n", kept)
+			fmt.Fprintf(&b, "  kept %s\n", plain(kept))
 		}
 		if err := a.printf("%s", b.String()); err != nil {
 			return err

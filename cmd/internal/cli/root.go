@@ -11,7 +11,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -36,13 +38,16 @@ type app struct {
 	output string
 	unsafe bool
 	root   *cobra.Command
-	// refused is set by a command that has printed its refusal in the machine's form itself.
+	args   []string
+	// answer is what verify knows before it is decided, for the refusal in the machine's form.
+	answer verifyAnswer
+	// printed is set by a command whose result holds its refusals already.
 	printed bool
 }
 
 // Main runs the command line with args, which are without the program's name, and returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, args: args}
 	defer func() {
 		if r := recover(); r != nil {
 			a.say(kmserr.New(kmserr.Internal, "the command stopped: %v", r).WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure))
@@ -56,12 +61,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 
 	root := a.command()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return kmserr.ExitDone
-	}
-	if !a.printed {
-		a.refuse(err)
+	command, err := root.ExecuteContextC(ctx)
+	if err != nil && !a.printed {
+		err = a.refuse(command, err)
 	}
 	return kmserr.ExitCode(err)
 }
@@ -83,6 +85,9 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if asksForJSON(a.args) {
+			a.output = "json" // it may stand behind the flag that could not be read
+		}
 		return invalid("%s", err.Error()).WithHint("See `%s --help`.", c.CommandPath()).WithCause(err)
 	})
 	flags := root.PersistentFlags()
@@ -104,6 +109,19 @@ func (a *app) command() *cobra.Command {
 	strictDefaults(root)
 	a.root = root
 	return root
+}
+
+// asksForJSON reports whether args have --output json, for a call whose flags could not be read.
+func asksForJSON(args []string) bool {
+	for i, arg := range args {
+		switch {
+		case arg == "--":
+			return false
+		case arg == "--output=json", arg == "--output" && i+1 < len(args) && args[i+1] == "json":
+			return true
+		}
+	}
+	return false
 }
 
 // strictDefaults makes cobra's own two commands refuse what they do not know: by default they print a help page and
@@ -231,37 +249,85 @@ func (a *app) openVerifier(maxMessage int64) (*verifier.Verifier, error) {
 
 // say prints a line for a person beside the result: the fact, then the hint on a line of its own.
 func (a *app) say(err error) {
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) && !errors.As(err, new(*kmserr.Error)) {
-		return
-	}
 	e := kmserr.As(err)
 	text := e.Error()
 	if e.KeyARN != "" && !strings.Contains(text, e.KeyARN) {
 		text += " (" + e.KeyARN + ")"
 	}
-	fmt.Fprintf(a.stderr, "%s: %s\n", name, text)
+	fmt.Fprintf(a.stderr, "%s: %s\n", name, plain(text))
 	if e.Hint != "" {
-		fmt.Fprintf(a.stderr, "hint: %s\n", e.Hint)
+		fmt.Fprintf(a.stderr, "hint: %s\n", plain(e.Hint))
 	}
 }
 
-// refuse prints err, each part of a joined one, and in the machine's form where that is asked for.
-func (a *app) refuse(err error) {
+// refuse prints err, each part of a joined one, and in the machine's form where that is asked for. It returns err, and
+// what kept it from being written.
+func (a *app) refuse(c *cobra.Command, err error) error {
+	var all []machineError
 	for _, one := range parts(err) {
 		a.say(one)
+		all = append(all, errorJSON(one))
 	}
-	if a.output == "json" {
-		_ = a.json(map[string]any{"Error": errorJSON(err)})
+	if a.output != "json" {
+		return err
 	}
+	problem := all[0]
+	refusal := map[string]any{"Error": problem}
+	if len(all) > 1 {
+		refusal["Errors"] = all
+	}
+	var result any = refusal
+	if c != nil && c.Name() == verifyName {
+		answer := a.answer
+		answer.KeyID, answer.Error = problem.KeyID, &problem
+		result = answer
+	}
+	if writeErr := a.json(result); writeErr != nil {
+		a.say(writeErr)
+		return errors.Join(err, writeErr)
+	}
+	return err
 }
 
-// parts returns the errors that were joined, or err alone.
-func parts(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
+// result prints v in the machine's form, where v tells the failures itself, and says them to people as well.
+func (a *app) result(v any, failures []error) error {
+	if err := a.json(v); err != nil {
+		return errors.Join(append(failures, err)...)
 	}
-	return []error{err}
+	for _, err := range failures {
+		for _, one := range parts(err) {
+			a.say(one)
+		}
+	}
+	a.printed = true
+	return errors.Join(failures...)
+}
+
+// parts returns the errors that were joined, however deep, or err alone.
+func parts(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, one := range joined.Unwrap() {
+		all = append(all, parts(one)...)
+	}
+	return all
+}
+
+// plain returns text with what a terminal would act on, or would not show, written as an escape: the reason of a block
+// or the name of a file must not move the cursor or look like a line of our own.
+func plain(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+	}
+	return b.String()
 }
 
 // machineError is an error in JSON output.
@@ -279,7 +345,7 @@ func errorJSON(err error) machineError {
 
 func (a *app) warn(warnings []string) {
 	for _, w := range warnings {
-		fmt.Fprintf(a.stderr, "warning: %s\n", w)
+		fmt.Fprintf(a.stderr, "warning: %s\n", plain(w))
 	}
 }
 

@@ -60,6 +60,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TESTDATA", testdata)
+			env.Setenv("ESCAPES", "a\x1b[2Jb\nVerified: c")
 			env.Setenv("R", filepath.Join(testdata, "records"))
 			for _, variable := range []string{"HOME", "XDG_CONFIG_HOME", "AppData", "home"} {
 				env.Setenv(variable, filepath.Join(env.WorkDir, "config"))

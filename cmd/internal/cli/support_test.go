@@ -26,6 +26,7 @@ import (
 //	head FILE BYTES OUT       copies the beginning of FILE
 //	append FILE OUT           copies FILE and adds a line feed
 //	tar OUT NAME FILE         makes a tar that holds FILE as NAME
+//	rearn IN OUT ARN          copies a record with another KeyId
 //	relabel IN OUT SPEC       copies a record with KeySpec SPEC, and that spec's algorithm
 //	policy OUT LEVEL STORE ID…  writes a trust policy of Notation; LEVEL is level or level,check=action
 var fileCommands = map[string]func(*testscript.TestScript, bool, []string){
@@ -73,6 +74,18 @@ var fileCommands = map[string]func(*testscript.TestScript, bool, []string){
 			return err
 		}
 		return os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o600)
+	}),
+	"rearn": command(3, func(ts *testscript.TestScript, args []string) error {
+		var record map[string]any
+		if err := json.Unmarshal([]byte(ts.ReadFile(args[0])), &record); err != nil {
+			return err
+		}
+		record["KeyId"] = args[2]
+		data, err := json.Marshal(record)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(ts.MkAbs(args[1]), data, 0o600)
 	}),
 	"relabel": command(3, func(ts *testscript.TestScript, args []string) error {
 		var record map[string]any

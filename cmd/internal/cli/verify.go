@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,6 +52,8 @@ func algorithmFlag(text string) (kmskey.SigningAlgorithm, error) {
 	return "", e
 }
 
+const verifyName = "verify"
+
 func (a *app) verify() *cobra.Command {
 	var keyID, signature, algorithm, messageType, message string
 	var maxMessage int64
@@ -97,7 +98,7 @@ func (a *app) verify() *cobra.Command {
 		return encoding, a.runVerify(c.Context(), req, maxMessage, encoding)
 	}
 	c := &cobra.Command{
-		Use:   "verify --key-id KEY --signature FILE [flags] [--message] FILE",
+		Use:   verifyName + " --key-id KEY --signature FILE [flags] [--message] FILE",
 		Short: "Verify a signature of a KMS key over a file",
 		Long: `Verifies that the signature is one of the KMS key over the file, and that the key may be relied on: its usage, its
 algorithms and the key state that KMS last told.
@@ -112,15 +113,8 @@ Exit codes: 0 verified; 1 not verified; 2 the call or its files were wrong; 3 th
 			"    --signing-algorithm RSASSA_PSS_SHA_256 --signature fileb://app.sig --output json app.tar.gz",
 		RunE: func(c *cobra.Command, args []string) error {
 			encoding, err := ask(c, args)
-			if err == nil || a.output != "json" {
-				return err
-			}
-			for _, one := range parts(err) {
-				a.say(one)
-			}
-			a.printed = true
-			problem := errorJSON(err)
-			return errors.Join(err, a.json(verifyAnswer{KeyID: problem.KeyID, SigningAlgorithm: algorithm, SignatureEncoding: encoding, Error: &problem}))
+			a.answer = verifyAnswer{SigningAlgorithm: algorithm, SignatureEncoding: encoding}
+			return err
 		},
 	}
 	f := c.Flags()
