@@ -60,6 +60,8 @@ func prepareDocs(t *testing.T) {
 	for _, variable := range []string{"HOME", "XDG_CONFIG_HOME", "AppData"} {
 		t.Setenv(variable, filepath.Join(dir, "config"))
 	}
+	t.Setenv("NOTATION_CONFIG", "")
+	t.Setenv("NOTATION_LIBEXEC", "")
 	t.Setenv("AWSKMS_OFFLINE_HOME", filepath.Join(dir, "home"))
 	for from, to := range map[string]string{"records/p256.get-public-key.json": "release.json", "records/p256.describe-key.json": "release-state.json"} {
 		data, err := os.ReadFile(filepath.Join(testdata, from))

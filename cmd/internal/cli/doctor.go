@@ -73,7 +73,7 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 			return nil
 		},
 	}
-	c.Flags().StringVar(&notationDir, "notation-config", "", "Notation's configuration folder (default: notation in the user's configuration folder)")
+	c.Flags().StringVar(&notationDir, "notation-config", "", "Notation's configuration folder (default: $NOTATION_CONFIG, else notation in the user's configuration folder)")
 	c.Flags().BoolVar(&repair, "repair", false, "mend what a crash may have left: the index, aliases without a key")
 	return c
 }
@@ -131,9 +131,13 @@ func (a *app) examineStore(r *report, repair bool) error {
 		if p.Repairable {
 			cure = "Run `awskms-offline doctor --repair`."
 		}
-		r.add(level, part, cure, "%s: %s", p.Path, p.Fact)
+		fact := p.Fact
+		if !strings.Contains(fact, p.Path) {
+			fact = p.Path + ": " + fact
+		}
+		r.add(level, part, cure, "%s", fact)
 		if !p.Harmless && damage == nil {
-			damage = kmserr.New(kmserr.StoreIntegrity, "%s: %s", p.Path, p.Fact).WithKey(p.KeyARN)
+			damage = kmserr.New(kmserr.StoreIntegrity, "%s", fact).WithKey(p.KeyARN)
 		}
 	}
 	states := make(map[string]int)
@@ -161,7 +165,7 @@ func (a *app) examineStore(r *report, repair bool) error {
 		r.add(levelWarning, part, "Import their describe-key output.", "the state of %s is not known, so a disabled key would not be noticed", describe(n, "key"))
 	}
 	if undated > 0 {
-		r.add(levelWarning, part, "Import them again with --snapshot-time.", "%s have no date, so an age limit would refuse them", describe(undated, "key"))
+		r.add(levelWarning, part, "Import them again with --snapshot-time.", "%s without a date: an age limit would refuse them", describe(undated, "key"))
 	}
 	for _, w := range store.Warnings() {
 		r.add(levelWarning, part, "", "%s", w)

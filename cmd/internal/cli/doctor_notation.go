@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"debug/buildinfo"
@@ -32,21 +31,15 @@ const (
 // examineNotation reports on Notation's configuration: the four things that a safe set-up is made of. Nothing of it is
 // run. store may be nil.
 func examineNotation(r *report, dir string, store *keystore.Store) error {
-	if dir == "" {
-		config, err := os.UserConfigDir()
-		if err != nil {
-			r.add(levelWarning, "notation", "Give --notation-config.", "Notation's configuration cannot be found: %v", err)
-			return nil
-		}
-		dir = filepath.Join(config, "notation")
-	} else if !filepath.IsAbs(dir) {
-		return invalid("--notation-config is %q, expected an absolute path", dir)
+	dir, plugins, err := locateNotation(r, dir)
+	if err != nil || dir == "" {
+		return err
 	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+	if absent(dir) && absent(plugins) {
 		r.add(levelOK, "notation", "", "%s is not there: Notation is not configured for this user", dir)
 		return nil
 	}
-	examinePlugins(r, filepath.Join(dir, "plugins"))
+	examinePlugins(r, plugins)
 	found := false
 	for _, file := range []string{"trustpolicy.oci.json", "trustpolicy.json", "trustpolicy.blob.json"} {
 		path := filepath.Join(dir, file)
@@ -65,6 +58,49 @@ func examineNotation(r *report, dir string, store *keystore.Store) error {
 		r.add(levelWarning, "notation", "See docs/notation.md.", "there is no trust policy in %s", dir)
 	}
 	return nil
+}
+
+// locateNotation returns Notation's configuration folder and that of its plugins, as notation itself finds them: by
+// $NOTATION_CONFIG and $NOTATION_LIBEXEC where they are set. flag goes before $NOTATION_CONFIG. No folder without an
+// error means that none can be found, which is in the report.
+func locateNotation(r *report, flag string) (dir, plugins string, err error) {
+	const part = "notation"
+	inEnv := func(variable string) string {
+		value := os.Getenv(variable)
+		if value == "" || filepath.IsAbs(value) {
+			return value
+		}
+		r.add(levelDanger, part, "Set it to an absolute path.", "$%s is %q: Notation reads another configuration in each working directory", variable, value)
+		if abs, err := filepath.Abs(value); err == nil {
+			return abs
+		}
+		return value
+	}
+	dir = flag
+	switch {
+	case flag != "" && !filepath.IsAbs(flag):
+		return "", "", invalid("--notation-config is %q, expected an absolute path", flag)
+	case flag == "":
+		dir = inEnv("NOTATION_CONFIG")
+	}
+	if dir == "" {
+		config, err := os.UserConfigDir()
+		if err != nil {
+			r.add(levelWarning, part, "Give --notation-config.", "Notation's configuration cannot be found: %v", err)
+			return "", "", nil
+		}
+		dir = filepath.Join(config, "notation")
+	}
+	libexec := inEnv("NOTATION_LIBEXEC")
+	if libexec == "" {
+		libexec = dir
+	}
+	return dir, filepath.Join(libexec, "plugins"), nil
+}
+
+func absent(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func readLimited(path string, limit int64) ([]byte, error) {
@@ -177,7 +213,8 @@ type trustPolicyFile struct {
 func examineTrustPolicy(r *report, path string, data []byte, caDir string, store *keystore.Store) {
 	const part = "notation"
 	var file trustPolicyFile
-	if err := json.Unmarshal(data, &file); err != nil {
+	// Notation takes member names in any letter case: what it would read must not be overlooked here.
+	if err := json.Unmarshal(data, &file, json.MatchCaseInsensitiveNames(true)); err != nil {
 		r.add(levelDanger, part, "Correct it.", "%s is no trust policy: %v", path, err)
 		return
 	}
@@ -278,16 +315,7 @@ func examineCertificate(r *report, path string, store *keystore.Store) {
 		r.add(levelDanger, part, "Remove it.", "%s cannot be read: %v", path, reason(err))
 		return
 	}
-	der := data
-	if bytes.Contains(data, []byte("-----BEGIN")) {
-		block, _ := pem.Decode(data)
-		if block == nil {
-			r.add(levelDanger, part, "Remove it.", "%s is no certificate", path)
-			return
-		}
-		der = block.Bytes
-	}
-	cert, err := x509.ParseCertificate(der)
+	certs, err := parseCertificates(data)
 	if err != nil {
 		r.add(levelDanger, part, "Remove it.", "%s is no certificate: %v", path, err)
 		return
@@ -295,13 +323,36 @@ func examineCertificate(r *report, path string, store *keystore.Store) {
 	if store == nil {
 		return
 	}
-	fingerprint, _, err := kmskey.FingerprintDER(cert.RawSubjectPublicKeyInfo)
-	if err == nil {
-		var arns []kmskey.ARN
-		if arns, err = store.ARNsByFingerprint(fingerprint); err == nil && len(arns) > 0 {
-			return
+	for _, cert := range certs {
+		fingerprint, _, err := kmskey.FingerprintDER(cert.RawSubjectPublicKeyInfo)
+		if err == nil {
+			var arns []kmskey.ARN
+			if arns, err = store.ARNsByFingerprint(fingerprint); err == nil && len(arns) > 0 {
+				continue
+			}
 		}
+		r.add(levelWarning, part, "Keep only the certificates of your KMS keys there, or of the CA that issued them and nothing else.",
+			"%s (%s) is not the certificate of a key in the store", path, cert.Subject)
 	}
-	r.add(levelWarning, part, "Keep only the certificates of your KMS keys there, or of the CA that issued them and nothing else.",
-		"%s (%s) is not the certificate of a key in the store", path, cert.Subject)
+}
+
+// parseCertificates returns all certificates of a file, PEM or DER, as Notation does: it trusts every one of them.
+func parseCertificates(data []byte) ([]*x509.Certificate, error) {
+	block, rest := pem.Decode(data)
+	if block == nil {
+		certs, err := x509.ParseCertificates(data)
+		if err == nil && len(certs) == 0 {
+			err = errors.New("it is empty")
+		}
+		return certs, err
+	}
+	var certs []*x509.Certificate
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, cert)
+	}
+	return certs, nil
 }
