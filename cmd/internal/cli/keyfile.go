@@ -49,7 +49,7 @@ func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
 			WithHint("PowerShell's > writes UTF-16: write it with `| Out-File -Encoding ascii FILE` instead.")
 	case len(text) == 0:
 		return invalid("the file is empty").WithHint("Expected is the JSON that `aws kms get-public-key` prints, or a public key.")
-	case bytes.Contains(text, []byte("PRIVATE KEY-----")), bytes.Contains(text, []byte(`"PrivateKeyPlaintext"`)):
+	case namesPrivate(text):
 		return privateKey()
 	case text[0] == '{':
 		return parseJSON(file, data, all)
@@ -61,6 +61,10 @@ func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
 		return addPublicKey(file, der, f, all)
 	case data[0] == 0x30:
 		return addPublicKey(file, data, f, all)
+	}
+	// What `aws kms get-public-key --query PublicKey --output text` prints.
+	if der, ok := decodeBase64(data); ok && der[0] == 0x30 {
+		return addPublicKey(file, der, f, all)
 	}
 	return invalid("the file is neither JSON nor a public key in PEM or DER").
 		WithHint("Expected is the JSON that `aws kms get-public-key` prints, or a public key.")
@@ -87,7 +91,14 @@ func addPublicKey(file string, der []byte, f importFlags, all *batch) error {
 		return err
 	}
 	all.records = append(all.records, namedRecord{file, record})
+	all.bare = append(all.bare, file)
 	return nil
+}
+
+// namesPrivate recognises text that says itself that it holds a private key: PEM of any kind, and the answer of
+// `aws kms generate-data-key-pair`.
+func namesPrivate(text []byte) bool {
+	return bytes.Contains(text, []byte("PRIVATE KEY-----")) || bytes.Contains(text, []byte(`"PrivateKeyPlaintext"`))
 }
 
 // privateKey is said loudly: such a key has no business here, nor in the place it was read from.
@@ -131,6 +142,9 @@ func parseJSON(file string, data []byte, all *batch) error {
 	var shape struct {
 		PublicKey   jsontext.Value `json:"PublicKey"`
 		KeyMetadata jsontext.Value `json:"KeyMetadata"`
+		// Of a JSON Web Key (RFC 7517): its type, and the private half.
+		Type    jsontext.Value `json:"kty"`
+		Private jsontext.Value `json:"d"`
 	}
 	if json.Unmarshal(data, &shape) == nil && shape.PublicKey == nil && shape.KeyMetadata != nil {
 		metadata, err := kmskey.DecodeDescribeKey(data)
@@ -143,12 +157,12 @@ func parseJSON(file string, data []byte, all *batch) error {
 		all.states = append(all.states, namedState{file: file, metadata: metadata})
 		return nil
 	}
-	record, err := kmskey.DecodeRecord(data)
+	if shape.Type != nil && shape.Private != nil {
+		return privateKey()
+	}
+	record, err := decodeRecord(data)
 	if err != nil {
 		return err
-	}
-	if looksPrivate(record.PublicKey) {
-		return privateKey()
 	}
 	if record.KeyID == "" || !strings.HasPrefix(record.KeyID, "arn:") {
 		if _, err := kmskey.ParseRef(record.KeyID); err != nil && record.KeyID != "" {
@@ -157,4 +171,13 @@ func parseJSON(file string, data []byte, all *batch) error {
 	}
 	all.records = append(all.records, namedRecord{file, record})
 	return nil
+}
+
+// decodeRecord is kmskey.DecodeRecord, which does not tell a private key from other things that are no public key.
+func decodeRecord(data []byte) (kmskey.Record, error) {
+	record, err := kmskey.DecodeRecord(data)
+	if err == nil && looksPrivate(record.PublicKey) {
+		err = privateKey()
+	}
+	return record, err
 }

@@ -113,7 +113,7 @@ func exportArchive(store *keystore.Store, names []string) (archive []byte, count
 		}
 		arn := key.ARN()
 		wanted[arn] = true
-		files[path.Join("keys", arn.Partition, arn.Region, arn.Account, arn.KeyID+".json")] = data
+		files[keyEntry(arn)] = data
 		return nil
 	}
 	for _, name := range names {
@@ -150,8 +150,7 @@ func exportArchive(store *keystore.Store, names []string) (archive []byte, count
 		if err != nil {
 			return nil, 0, err
 		}
-		s := alias.ARN.Scope
-		files[path.Join("aliases", s.Partition, s.Region, s.Account, hex.EncodeToString([]byte(alias.ARN.Alias))+".json")] = append(data, '\n')
+		files[aliasEntry(alias.ARN)] = append(data, '\n')
 	}
 	for block, err := range store.AllBlocks() {
 		if err != nil {
@@ -161,40 +160,67 @@ func exportArchive(store *keystore.Store, names []string) (archive []byte, count
 		if err != nil {
 			return nil, 0, err
 		}
-		sum := sha256.Sum256(data)
-		files["blocks/"+hex.EncodeToString(sum[:])+".json"] = append(data, '\n')
+		data = append(data, '\n')
+		files[blockEntry(data)] = data
 	}
-	archive, err = packTar(files)
-	return archive, len(wanted), err
+	var b bytes.Buffer
+	err = packTar(&b, files)
+	return b.Bytes(), len(wanted), err
 }
 
-func packTar(files map[string][]byte) ([]byte, error) {
+// keyEntry, aliasEntry and blockEntry are the names of files in an archive: each follows from what the file says.
+func keyEntry(a kmskey.ARN) string {
+	return path.Join("keys", a.Partition, a.Region, a.Account, a.KeyID+".json")
+}
+
+func aliasEntry(a kmskey.AliasARN) string {
+	return path.Join("aliases", a.Partition, a.Region, a.Account, hex.EncodeToString([]byte(a.Alias))+".json")
+}
+
+func blockEntry(content []byte) string {
+	sum := sha256.Sum256(content)
+	return "blocks/" + hex.EncodeToString(sum[:]) + ".json"
+}
+
+// packTar is deterministic: sorted names, one mode, no times, no owners.
+func packTar(out io.Writer, files map[string][]byte) error {
 	names := make([]string, 0, len(files))
 	for n := range files {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
+	w := tar.NewWriter(out)
 	for _, n := range names {
 		header := &tar.Header{Typeflag: tar.TypeReg, Name: n, Size: int64(len(files[n])), Mode: 0o600, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
 		if err := w.WriteHeader(header); err != nil {
-			return nil, err
+			return err
 		}
 		if _, err := w.Write(files[n]); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
+	return w.Close()
+}
+
+// matcher is a writer that takes nothing but the bytes of rest, in order.
+type matcher struct{ rest []byte }
+
+var errDiffers = errors.New("differs")
+
+func (m *matcher) Write(p []byte) (int, error) {
+	if !bytes.HasPrefix(m.rest, p) {
+		return 0, errDiffers
 	}
-	return b.Bytes(), nil
+	m.rest = m.rest[len(p):]
+	return len(p), nil
 }
 
 // isTar reports whether data begins with a tar header (POSIX.1, ustar magic), which no JSON, PEM or key does.
 func isTar(data []byte) bool { return len(data) >= 512 && string(data[257:262]) == "ustar" }
 
-// readArchive reads a tar made by keys export: files in three folders, each decoded as strictly as one given alone.
+// readArchive reads a tar made by keys export: files in three folders, each decoded as strictly as one given alone, each
+// of the name that its content has. As the same content gives the same tar, whatever else is in it, or is missing, shows:
+// it is packed again and compared.
 func readArchive(data []byte, expectSHA256 string, all *batch) error {
 	sum := sha256.Sum256(data)
 	if got := hex.EncodeToString(sum[:]); expectSHA256 != "" && !strings.EqualFold(got, expectSHA256) {
@@ -202,10 +228,11 @@ func readArchive(data []byte, expectSHA256 string, all *batch) error {
 			WithHint("This is not the tar that was exported: do not use it.")
 	}
 	r := tar.NewReader(bytes.NewReader(data))
+	files := make(map[string][]byte)
 	for n := 0; ; n++ {
 		header, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			break
 		}
 		if err != nil {
 			return invalid("the tar is damaged or cut off: %v", err)
@@ -225,15 +252,42 @@ func readArchive(data []byte, expectSHA256 string, all *batch) error {
 			e := kmserr.As(err)
 			return invalid("in the tar, %s: %s", name, e.Fact).WithHint("%s", e.Hint)
 		}
+		files[name] = content
 	}
+	again := matcher{data}
+	err := packTar(&again, files)
+	if err != nil && !errors.Is(err, errDiffers) {
+		return err
+	}
+	if err != nil || len(again.rest) > 0 {
+		return invalid("the tar is not as keys export made it: it was cut off, packed anew, or has something after its end").
+			WithHint("Export it again, and hand over the file as it is.")
+	}
+	return nil
 }
 
 func readArchived(name string, content []byte, all *batch) error {
+	if namesPrivate(content) {
+		return privateKey()
+	}
+	named := func(want string) error {
+		if name != want {
+			return invalid("by its content the file would be %s", want)
+		}
+		return nil
+	}
 	folder, _, _ := strings.Cut(name, "/")
 	switch folder {
 	case "keys":
-		record, err := kmskey.DecodeRecord(content)
+		record, err := decodeRecord(content)
 		if err != nil {
+			return err
+		}
+		arn, err := kmskey.ParseARN(record.KeyID)
+		if err != nil {
+			return err
+		}
+		if err := named(keyEntry(arn)); err != nil {
 			return err
 		}
 		all.records = append(all.records, namedRecord{name, record})
@@ -250,6 +304,9 @@ func readArchived(name string, content []byte, all *batch) error {
 		if err != nil {
 			return err
 		}
+		if err := named(aliasEntry(kmskey.AliasARN{Scope: arn.Scope, Alias: alias.Alias})); err != nil {
+			return err
+		}
 		all.aliases[arn] = append(all.aliases[arn], alias)
 		return nil
 	case "blocks":
@@ -264,6 +321,12 @@ func readArchived(name string, content []byte, all *batch) error {
 			if _, err := kmskey.ParseARN(block.KeyID); err != nil {
 				return err
 			}
+		}
+		if sum, err := hex.DecodeString(block.PublicKeySHA256); block.PublicKeySHA256 != "" && (err != nil || hex.EncodeToString(sum) != block.PublicKeySHA256 || len(sum) != sha256.Size) {
+			return invalid("the block has the PublicKeySHA256 %q, expected 64 digits of lower-case hexadecimal", block.PublicKeySHA256)
+		}
+		if err := named(blockEntry(content)); err != nil {
+			return err
 		}
 		block.Path = name
 		all.blocks = append(all.blocks, block)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ func (a *app) keysImport() *cobra.Command {
 		Short: "Import what `aws kms get-public-key` printed, or a public key",
 		Long: `Imports keys into the store. Each FILE is one of: the JSON of ` + "`aws kms get-public-key`" + ` (AWS CLI v1 or v2); that of
 ` + "`aws kms describe-key`" + `, beside the former or for a key that is in the store; a record or a tar of them made by keys export; a public key as
-PEM or DER, with --key-id and --key-usage.
+PEM or DER, or DER in base64, with --key-id and --key-usage.
 
 Everything is read and checked before anything is written. What is known is never lost: a key state gives way only to one
 with a newer time, which --snapshot-time states for files that carry none.`,
@@ -53,6 +54,7 @@ with a newer time, which --snapshot-time states for files that carry none.`,
 // batch is everything that one import was given, parsed.
 type batch struct {
 	records []namedRecord
+	bare    []string // the files that are public keys and nothing else
 	states  []namedState
 	blocks  []keystore.Block
 	aliases map[kmskey.ARN][]aliasFile
@@ -98,6 +100,9 @@ func (a *app) runImport(f importFlags, files []string) error {
 			return invalid("--key-id: %s", e.Fact).WithHint("%s", e.Hint)
 		}
 	}
+	if n := len(slices.DeleteFunc(slices.Clone(files), func(file string) bool { return file != "-" })); n > 1 {
+		return invalid("%d files are to be read from standard input, expected one", n).WithHint("Give the others as files.")
+	}
 	all := &batch{aliases: make(map[kmskey.ARN][]aliasFile)}
 	var failed []error
 	for _, file := range files {
@@ -108,14 +113,27 @@ func (a *app) runImport(f importFlags, files []string) error {
 	if len(failed) > 0 {
 		return errors.Join(failed...)
 	}
+	if (f.usage != "" || len(f.algorithms) > 0) && len(all.bare) == 0 {
+		return invalid("--key-usage and --signing-algorithms are for a public key in PEM or DER, and none is given").
+			WithHint("What KMS answered says both itself; leave them out.")
+	}
 	keys, err := a.complete(all, f, at)
 	if err != nil {
 		return err
 	}
+	a.noteAlgorithms(all, f)
 	if len(keys) == 0 && len(all.blocks) == 0 {
 		return invalid("the files hold no key").WithHint("Was the archive made from an empty store?")
 	}
 	return a.changeStore(func(w *keystore.Writer) (results []result) {
+		// Blocks go first, and no key without them: a key is not to be there for a moment, or for good, unblocked.
+		for _, b := range all.blocks {
+			outcome, err := w.Block(b)
+			results = append(results, result{name: b.Path, outcome: outcome, err: err, verb: "blocked"})
+			if err != nil {
+				return results
+			}
+		}
 		for _, p := range keys {
 			outcome, err := w.Put(p.key, p.opts)
 			if err != nil {
@@ -123,12 +141,18 @@ func (a *app) runImport(f importFlags, files []string) error {
 			}
 			results = append(results, result{name: p.file, outcome: outcome, err: err})
 		}
-		for _, b := range all.blocks {
-			outcome, err := w.Block(b)
-			results = append(results, result{name: b.Path, outcome: outcome, err: err, verb: "blocked"})
-		}
 		return results
 	})
+}
+
+// noteAlgorithms says what was taken for granted of a bare public key with several algorithms.
+func (a *app) noteAlgorithms(all *batch, f importFlags) {
+	for _, r := range all.records {
+		if n := len(r.record.SigningAlgorithms); n > 1 && len(f.algorithms) == 0 && slices.Contains(all.bare, r.file) {
+			fmt.Fprintf(a.stderr, "note: %s does not say which signing algorithms KMS allows: all %d of %s are taken; --signing-algorithms narrows them\n",
+				plain(filePath(r.file)), n, r.record.KeySpec)
+		}
+	}
 }
 
 // complete joins states to records, fills in what flags say, and checks every key. Nothing is written before it is done.
@@ -148,7 +172,10 @@ func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, er
 			failed = append(failed, inFile(r.file, invalid("%s is given twice, also in %s", key.ARN(), keys[i].file).WithHint("Give each key once.")))
 			continue
 		}
-		opts := keystore.PutOptions{MoveAlias: f.moveAlias, Aliases: f.aliases, AliasTime: key.Record().Snapshot.Time}
+		opts := keystore.PutOptions{MoveAlias: f.moveAlias, Aliases: slices.Clone(f.aliases), AliasTime: key.Record().Snapshot.Time}
+		if len(f.aliases) > 0 {
+			opts.AliasTime = at // the record's own time says nothing of an alias that is given by hand
+		}
 		keys = append(keys, pending{file: r.file, key: key, opts: opts})
 	}
 	for i := range all.states {
@@ -158,10 +185,15 @@ func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, er
 				failed = append(failed, inFile(s.file, err))
 				continue
 			}
+			if i := slices.IndexFunc(keys, func(p pending) bool { return p.key.ARN() == key.ARN() }); i >= 0 {
+				failed = append(failed, inFile(s.file, invalid("the state of %s is given twice, also in %s", key.ARN(), keys[i].file).WithHint("Give the newer one.")))
+				continue
+			}
 			keys = append(keys, pending{file: s.file, key: key, opts: keystore.PutOptions{MoveAlias: f.moveAlias, Aliases: f.aliases, AliasTime: at}})
 		}
 	}
-	for arn, aliases := range all.aliases {
+	for _, arn := range slices.SortedFunc(maps.Keys(all.aliases), byText[kmskey.ARN]) {
+		aliases := all.aliases[arn]
 		i := slices.IndexFunc(keys, func(p pending) bool { return p.key.ARN() == arn })
 		if i < 0 {
 			failed = append(failed, invalid("the archive has the alias %s of %s, but not that key", aliases[0].Alias, arn))
@@ -175,7 +207,26 @@ func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, er
 			}
 		}
 	}
+	failed = append(failed, aliasesOfTwo(keys)...)
 	return keys, errors.Join(failed...)
+}
+
+func byText[T fmt.Stringer](a, b T) int { return strings.Compare(a.String(), b.String()) }
+
+// aliasesOfTwo returns an error for each alias that is given for two keys: at most one of them has it.
+func aliasesOfTwo(keys []pending) (failed []error) {
+	owner := make(map[kmskey.AliasARN]pending)
+	for _, p := range keys {
+		for _, alias := range append(p.key.Record().Aliases, p.opts.Aliases...) {
+			arn := kmskey.AliasARN{Scope: p.key.ARN().Scope, Alias: alias}
+			if other, there := owner[arn]; there && other.key.ARN() != p.key.ARN() {
+				failed = append(failed, inFile(p.file, invalid("%s is given for %s, and in %s for %s", arn, p.key.ARN(), other.file, other.key.ARN()).
+					WithHint("An alias means one key: import the right one alone.")))
+			}
+			owner[arn] = p
+		}
+	}
+	return failed
 }
 
 func (r namedRecord) complete(all *batch, f importFlags, at kmskey.Time) (*kmskey.Key, error) {
@@ -290,6 +341,9 @@ func publicKeyRecord(der []byte, f importFlags) (kmskey.Record, error) {
 		return kmskey.Record{}, invalid("--key-usage is %q, expected SIGN_VERIFY, ENCRYPT_DECRYPT, KEY_AGREEMENT or ENCAPSULATE_DECAPSULATE", f.usage)
 	}
 	record := kmskey.Record{KeyID: f.keyID, PublicKey: bytes.Clone(der), KeySpec: spec, KeyUsage: usage}
+	if usage != kmskey.SignVerify && len(f.algorithms) > 0 {
+		return kmskey.Record{}, invalid("--signing-algorithms is for SIGN_VERIFY keys, but --key-usage is %s", usage)
+	}
 	if usage == kmskey.SignVerify {
 		record.SigningAlgorithms = spec.SigningAlgorithms()
 		if len(f.algorithms) > 0 {

@@ -13,12 +13,18 @@ func decodeSignature(raw []byte) (signature []byte, encoding string, err error) 
 		return nil, "", invalid("the signature file is empty, expected a signature").
 			WithHint("`aws kms sign --query Signature --output text` prints it in base64.")
 	}
-	text := bytes.Join(bytes.Fields(raw), nil)
-	if len(text) == 0 {
+	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil, "", invalid("the signature file holds nothing but white space")
 	}
-	if decoded, err := base64.StdEncoding.Strict().DecodeString(string(text)); err == nil {
+	if decoded, ok := decodeBase64(raw); ok {
 		return decoded, "base64", nil
 	}
 	return raw, "binary", nil
+}
+
+// decodeBase64 decodes what is wholly base64 text (RFC 4648, section 4, padded), line breaks and other white space aside,
+// and not empty.
+func decodeBase64(raw []byte) ([]byte, bool) {
+	decoded, err := base64.StdEncoding.Strict().DecodeString(string(bytes.Join(bytes.Fields(raw), nil)))
+	return decoded, err == nil && len(decoded) > 0
 }

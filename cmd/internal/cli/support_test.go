@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,7 @@ import (
 //	sumof FILE VAR            puts FILE's SHA-256, in hexadecimal, into $VAR
 //	head FILE BYTES OUT       copies the beginning of FILE
 //	append FILE OUT           copies FILE and adds a line feed
+//	base64 IN OUT             writes a file's base64
 //	cat OUT FILE FILE         joins two files
 //	tar OUT NAME FILE         makes a tar that holds FILE as NAME
 //	rearn IN OUT ARN          copies a record with another KeyId
@@ -60,6 +62,9 @@ var fileCommands = map[string]func(*testscript.TestScript, bool, []string){
 	}),
 	"append": command(2, func(ts *testscript.TestScript, args []string) error {
 		return os.WriteFile(ts.MkAbs(args[1]), []byte(ts.ReadFile(args[0])+"\n"), 0o600)
+	}),
+	"base64": command(2, func(ts *testscript.TestScript, args []string) error {
+		return os.WriteFile(ts.MkAbs(args[1]), []byte(base64.StdEncoding.EncodeToString([]byte(ts.ReadFile(args[0])))+"\n"), 0o600)
 	}),
 	"cat": command(3, func(ts *testscript.TestScript, args []string) error {
 		return os.WriteFile(ts.MkAbs(args[0]), []byte(ts.ReadFile(args[1])+ts.ReadFile(args[2])), 0o600)
