@@ -19,8 +19,15 @@ type Request struct {
 	KeyID string
 	// SigningAlgorithm may be left empty where the key spec has exactly one: ECC_NIST and secp256k1, ML-DSA, SM2.
 	SigningAlgorithm kmskey.SigningAlgorithm
+	// DefaultAlgorithms are the caller's own defaults for specs that have several algorithms: where SigningAlgorithm is
+	// empty, the one of them that the key's spec has stands for it. At most one a spec; without one, RSA and Ed25519 keys
+	// are refused. A default that the record or the policy excludes is a refusal: nothing is tried in turn.
+	DefaultAlgorithms []kmskey.SigningAlgorithm
 	// MessageType says what Message is, not how KMS was called; empty: the message itself, for every algorithm.
 	MessageType kmskey.MessageType
+	// BareHash says that a DIGEST is nothing but the hash of the message, as clients make it that do not know the key's
+	// type. SM2's digest is another: the key and the distinguishing ID are in it.
+	BareHash bool
 	// Message is read once, to its end, as a stream where the algorithm permits.
 	Message io.Reader
 	// Signature is in KMS's encoding: DER for ECDSA and SM2, raw bytes otherwise.
@@ -68,11 +75,14 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 		if err := d.checkUsage(); err != nil {
 			return err
 		}
-		algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm)
+		algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm, req.DefaultAlgorithms)
 		if err != nil {
 			return err
 		}
 		d.line.SigningAlgorithm = string(algorithm)
+		if err := d.checkBareHash(req); err != nil {
+			return err
+		}
 		opts, err := d.sm2Options(req)
 		if err != nil {
 			return err
@@ -97,17 +107,42 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 	return &Verified{line: d.line}, nil
 }
 
-// chooseAlgorithm is step 7: the one that was named, or the only one that the spec has. Nothing is tried in turn.
-func (d *decision) chooseAlgorithm(named kmskey.SigningAlgorithm) (kmskey.SigningAlgorithm, error) {
+// chooseAlgorithm is step 7: the one that was named, or the only one that the spec has, or the caller's default for the
+// spec. Nothing is tried in turn.
+func (d *decision) chooseAlgorithm(named kmskey.SigningAlgorithm, defaults []kmskey.SigningAlgorithm) (kmskey.SigningAlgorithm, error) {
 	if named == "" {
 		all := d.key().Spec().SigningAlgorithms()
 		if len(all) != 1 {
+			all = slices.DeleteFunc(slices.Clone(all), func(a kmskey.SigningAlgorithm) bool { return !slices.Contains(defaults, a) })
+		}
+		if len(all) != 1 {
 			return "", kmserr.New(kmserr.Validation, "no signing algorithm is given, and a key of spec %s has several", d.key().Spec()).
-				WithHint("Give --signing-algorithm, one of: %s.", orNone(d.permitted()))
+				WithHint("Give the signing algorithm (--signing-algorithm, or the option signing-algorithm of a key reference), one of: %s.", orNone(d.permitted()))
 		}
 		named = all[0]
 	}
 	return named, d.checkAlgorithm(named)
+}
+
+// checkBareHash refuses a digest that is a bare hash where the signature is not over one: in words that say so, which
+// the comparison of the signature could not.
+func (d *decision) checkBareHash(req Request) error {
+	if !req.BareHash || req.MessageType != kmskey.Digest {
+		return nil
+	}
+	var why string
+	switch spec := d.key().Spec(); spec {
+	case kmskey.SM2:
+		why = "SM2 signs a digest that has the key and the distinguishing ID in it"
+	case kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87:
+		why = "ML-DSA signs a digest that has the key in it"
+	default:
+		if d.line.SigningAlgorithm != string(kmskey.ED25519SHA512) {
+			return nil
+		}
+		why = "ED25519_SHA_512 signs the message itself"
+	}
+	return kmserr.New(kmserr.Validation, "a hash of the message is given, but %s", why).WithHint("Give the message itself.")
 }
 
 func (d *decision) checkMessageType(t kmskey.MessageType) error {
@@ -219,7 +254,7 @@ func (v *Verifier) Digest(ctx context.Context, req DigestRequest) (*Digested, er
 		if err := d.checkUsage(); err != nil {
 			return err
 		}
-		algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm)
+		algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm, nil)
 		if err != nil {
 			return err
 		}

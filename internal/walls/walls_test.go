@@ -12,13 +12,13 @@ import (
 const module = "github.com/awskms-offline/awskms-offline/"
 
 // verifyingPlugins answer without a network.
-var verifyingPlugins = []string{"notation-awskms-offline"}
+var verifyingPlugins = []string{"notation-awskms-offline", "sigstore-kms-awskms-offline"}
 
 // forbidden are import paths, or prefixes of them where they end in a slash, that no verifying plugin links.
 var forbidden = []string{
 	"net/http", "os/exec", "plugin",
 	"github.com/aws/",
-	"github.com/sigstore/sigstore/pkg/signature",
+	"github.com/sigstore/sigstore/pkg/signature", "github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/handler",
 	"google.golang.org/protobuf/",
 	"github.com/emmansun/gmsm/smx509",
 	"github.com/notaryproject/notation-plugin-framework-go/cli",
@@ -85,6 +85,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 		{"verifier/audit", []string{module + "verifier", module + "verifier/keystore", module + "verifier/policy"}},
 		{"verifier", []string{module + "plugin/", module + "cmd/"}},
 		{"plugin/notation", []string{module + "cmd/", module + "plugin/sigstore"}},
+		{"plugin/sigstore", []string{module + "cmd/", module + "plugin/notation"}},
 	}
 	for _, rule := range rules {
 		t.Run(rule.pkg, func(t *testing.T) {

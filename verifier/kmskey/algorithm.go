@@ -28,6 +28,12 @@ const (
 	MLKEM1024     KeySpec = "ML_KEM_1024"
 )
 
+// KeySpecs are all of them.
+var KeySpecs = []KeySpec{
+	RSA2048, RSA3072, RSA4096, ECCNISTP256, ECCNISTP384, ECCNISTP521, ECCSECGP256K1, ECCEd25519,
+	MLDSA44, MLDSA65, MLDSA87, SM2, MLKEM512, MLKEM768, MLKEM1024,
+}
+
 // KeyUsage is KMS's KeyUsage. The zero value is no usage and verifies nothing.
 type KeyUsage string
 

@@ -1,0 +1,225 @@
+package sigstore
+
+import (
+	"bytes"
+	"crypto"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
+
+	"github.com/awskms-offline/awskms-offline/internal/strictjson"
+	"github.com/awskms-offline/awskms-offline/plugin/internal/wire"
+	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// call is one call, decoded strictly: common.PluginArgs with what must be there marked. Members that are not read are
+// kept apart, so that a newer client's additions are no refusal.
+type call struct {
+	InitOptions initOptions `json:"initOptions" strict:"required"`
+	MethodName  string      `json:"methodName" strict:"required"`
+
+	DefaultAlgorithm    *anything        `json:"defaultAlgorithm"`
+	SupportedAlgorithms *anything        `json:"supportedAlgorithms"`
+	CreateKey           *anything        `json:"createKey"`
+	PublicKey           *publicKeyArgs   `json:"publicKey"`
+	SignMessage         *anything        `json:"signMessage"`
+	VerifySignature     *verifyArguments `json:"verifySignature"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+
+	// key is what InitOptions.KeyResourceID says.
+	key keyReference
+	// limit is how long the caller waits, never longer than deadline.
+	limit time.Duration
+}
+
+type initOptions struct {
+	CtxDeadline     *time.Time  `json:"ctxDeadline"`
+	ProtocolVersion string      `json:"protocolVersion" strict:"required"`
+	KeyResourceID   string      `json:"keyResourceID" strict:"required"`
+	HashFunc        crypto.Hash `json:"hashFunc" strict:"required"`
+	RPCOptions      rpcOptions  `json:"rpcOptions" strict:"required"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+type rpcOptions struct {
+	CtxDeadline        *time.Time `json:"ctxDeadline"`
+	KeyVersion         string     `json:"keyVersion"`
+	RemoteVerification bool       `json:"remoteVerification"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+type publicKeyArgs struct {
+	PublicKeyOptions struct {
+		RPCOptions rpcOptions `json:"rpcOptions" strict:"required"`
+
+		Unknown map[string]jsontext.Value `json:",embed"`
+	} `json:"publicKeyOptions" strict:"required"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+type verifyArguments struct {
+	Signature     []byte `json:"signature" strict:"required"`
+	VerifyOptions struct {
+		RPCOptions     rpcOptions     `json:"rpcOptions" strict:"required"`
+		MessageOptions messageOptions `json:"messageOptions" strict:"required"`
+
+		Unknown map[string]jsontext.Value `json:",embed"`
+	} `json:"verifyOptions" strict:"required"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+type messageOptions struct {
+	// Digest is null where the message itself is on standard input.
+	Digest   *[]byte      `json:"digest" strict:"nullable"`
+	HashFunc *crypto.Hash `json:"hashFunc" strict:"nullable"`
+
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+// anything is the arguments of a method that reads none of them.
+type anything struct {
+	Unknown map[string]jsontext.Value `json:",embed"`
+}
+
+// decodeCall reads the program's arguments and checks everything in them that needs no key store.
+func decodeCall(args []string, now time.Time) (*call, error) {
+	if len(args) != 2 {
+		return nil, kmserr.New(kmserr.Validation, "%d arguments are given, expected the protocol version and one JSON object", len(args)).
+			WithHint("cosign calls this plugin by itself: cosign verify --key %s://KEY-ID …, with this program's folder on PATH.", Scheme)
+	}
+	if args[0] != common.ProtocolVersion {
+		return nil, invalid("the protocol version is %q, expected %q", args[0], common.ProtocolVersion)
+	}
+	c := new(call)
+	if err := strictjson.Decode([]byte(args[1]), wire.MaxRequest, strictjson.Keep, c); err != nil {
+		return nil, invalid("the request %v", err)
+	}
+	if v := c.InitOptions.ProtocolVersion; v != common.ProtocolVersion {
+		return nil, invalid("initOptions.protocolVersion is %q, expected %q", v, common.ProtocolVersion)
+	}
+	if err := c.checkArguments(); err != nil {
+		return nil, err
+	}
+	if err := c.checkOptions(now); err != nil {
+		return nil, err
+	}
+	var err error
+	c.key, err = parseKeyReference(c.InitOptions.KeyResourceID)
+	return c, err
+}
+
+// checkArguments checks that there are the method's arguments and no other method's: of two questions only one would be
+// answered, and the client could take that for the other's.
+func (c *call) checkArguments() error {
+	given := map[string]bool{
+		common.DefaultAlgorithmMethodName: c.DefaultAlgorithm != nil, common.SupportedAlgorithmsMethodName: c.SupportedAlgorithms != nil,
+		common.CreateKeyMethodName: c.CreateKey != nil, common.PublicKeyMethodName: c.PublicKey != nil,
+		common.SignMessageMethodName: c.SignMessage != nil, common.VerifySignatureMethodName: c.VerifySignature != nil,
+	}
+	there, known := given[c.MethodName]
+	switch {
+	case !known:
+		return invalid("methodName is %q, which this plugin does not know", c.MethodName)
+	case !there:
+		return invalid("methodName is %q, but there is no member of that name with its arguments", c.MethodName)
+	}
+	for name, there := range given {
+		if there && name != c.MethodName {
+			return invalid("methodName is %q, but there are arguments of %s too", c.MethodName, name)
+		}
+	}
+	return nil
+}
+
+// checkOptions settles the time that is left and refuses what cannot be honoured.
+func (c *call) checkOptions(now time.Time) error {
+	options := []rpcOptions{c.InitOptions.RPCOptions}
+	if c.PublicKey != nil {
+		options = append(options, c.PublicKey.PublicKeyOptions.RPCOptions)
+	}
+	if c.VerifySignature != nil {
+		options = append(options, c.VerifySignature.VerifyOptions.RPCOptions)
+	}
+	c.limit = deadline
+	times := []*time.Time{c.InitOptions.CtxDeadline}
+	for _, o := range options {
+		times = append(times, o.CtxDeadline)
+		switch {
+		case o.KeyVersion != "":
+			return invalid("rpcOptions.keyVersion is %q, but KMS keys have no versions that sign", o.KeyVersion).
+				WithHint("Name another key, or an alias, instead.")
+		case o.RemoteVerification:
+			return invalid("rpcOptions.remoteVerification is asked for, but this plugin calls nobody").
+				WithHint("Use cosign's awskms:// to verify in AWS KMS.")
+		}
+	}
+	for _, at := range times {
+		if at == nil {
+			continue
+		}
+		left := at.Sub(now)
+		if left <= 0 {
+			return kmserr.New(kmserr.DeadlineExceeded, "the call's ctxDeadline %s is past, it is %s now", at.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
+				WithHint("%s", kmserr.Lookup(kmserr.DeadlineExceeded).Cure)
+		}
+		c.limit = min(c.limit, left)
+	}
+	return nil
+}
+
+// request is the verifier's question for verifySignature. Its error is that there are a digest and a message: a client
+// that gives a digest sends no message, and one that sends both asks two questions.
+func (c *call) request(stdin io.Reader) (verifier.Request, error) {
+	args := c.VerifySignature
+	req := verifier.Request{
+		KeyID: c.key.keyID, SigningAlgorithm: c.key.algorithm, DefaultAlgorithms: c.defaults(),
+		Message: stdin, Signature: args.Signature,
+		DistinguishingID: c.key.distinguishingID, ENTL: c.key.entl,
+	}
+	if digest := args.VerifyOptions.MessageOptions.Digest; digest != nil {
+		req.MessageType, req.BareHash = kmskey.Digest, true
+		req.Message = bytes.NewReader(*digest)
+		if n, err := io.ReadFull(stdin, make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
+			return req, invalid("messageOptions.digest is given, and a message is on standard input too, expected one of them")
+		}
+	}
+	return req, nil
+}
+
+// defaults are the algorithms for key specs that have several: what cosign itself signs with. Nothing in the protocol
+// names RSA's padding; the hash is the one that the user named, SHA-256 unless told otherwise.
+func (c *call) defaults() []kmskey.SigningAlgorithm {
+	hash := c.InitOptions.HashFunc
+	if h := c.VerifySignature.VerifyOptions.MessageOptions.HashFunc; h != nil {
+		hash = *h
+	}
+	defaults := []kmskey.SigningAlgorithm{kmskey.ED25519SHA512}
+	switch hash {
+	case crypto.SHA256:
+		defaults = append(defaults, kmskey.RSASSAPKCS1SHA256)
+	case crypto.SHA384:
+		defaults = append(defaults, kmskey.RSASSAPKCS1SHA384)
+	case crypto.SHA512:
+		defaults = append(defaults, kmskey.RSASSAPKCS1SHA512)
+	}
+	return defaults
+}
+
+// keyRequest is the verifier's question for publicKey.
+func (c *call) keyRequest() verifier.KeyRequest {
+	return verifier.KeyRequest{KeyID: c.key.keyID, SigningAlgorithm: c.key.algorithm}
+}
+
+func invalid(format string, args ...any) *kmserr.Error {
+	return kmserr.New(kmserr.Validation, format, args...)
+}

@@ -1,0 +1,169 @@
+// Package sigstore translates between sigstore's KMS plugin protocol v1 and the verifier, for cosign and whatever else
+// uses sigstore's client library: keys are named awskms-offline://<any of KMS's four forms>.
+//
+// The protocol is github.com/sigstore/sigstore, pkg/signature/kms/cliplugin: two arguments ("v1" and one JSON object),
+// the message on standard input, one JSON object back on standard output. The client ignores the exit code and takes
+// every object without an errorMessage for success, {} and null among them. So there is one place that answers, Main; it
+// writes a non-empty errorMessage for every error, whatever broke; and the answer to verifySignature is made only from
+// the verifier's result. The reason of a refusal goes to standard error too: in DSSE flows cosign loses the errorMessage.
+package sigstore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
+
+	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
+	"github.com/awskms-offline/awskms-offline/plugin/internal/wire"
+	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+const (
+	// Scheme is what stands before :// in a key reference; sigstore-kms-<Scheme> is the executable's name.
+	Scheme = "awskms-offline"
+	// Program is the executable's name.
+	Program = "sigstore-kms-" + Scheme
+)
+
+// Times that a call may take. Tests shorten them.
+var (
+	// deadline is ours: cosign waits for ever in bundle flows and for publicKey.
+	deadline = 60 * time.Second
+	// drainTime is how long a refusal waits for the end of a message that nobody will read, so that its writer does not
+	// see a broken pipe instead of the reason.
+	drainTime = 5 * time.Second
+)
+
+// response is common.PluginResp with a yes that shows: its members are left out only if absent, where the decoder of the
+// client's could not tell an empty answer from none.
+type response struct {
+	ErrorMessage        string                          `json:"errorMessage,omitzero"`
+	DefaultAlgorithm    *common.DefaultAlgorithmResp    `json:"defaultAlgorithm,omitzero"`
+	SupportedAlgorithms *common.SupportedAlgorithmsResp `json:"supportedAlgorithms,omitzero"`
+	PublicKey           *common.PublicKeyResp           `json:"publicKey,omitzero"`
+	VerifySignature     *common.VerifySignatureResp     `json:"verifySignature,omitzero"`
+
+	// notes are lines for standard error beside an answer.
+	notes []string
+}
+
+// Main answers one call and returns the exit code: 0 with an answer, 1 with a refusal.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	answer, err := wire.Run(context.Background(), deadline, func(ctx context.Context) (*response, error) {
+		c, err := decodeCall(args, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		return wire.Run(ctx, c.limit, func(ctx context.Context) (*response, error) { return answer(ctx, c, stdin) })
+	})
+	if err == nil && answer == nil {
+		err = kmserr.New(kmserr.Internal, "the call %q has no answer", args)
+	}
+	var data []byte
+	if err == nil {
+		data, err = json.Marshal(answer)
+	}
+	code := 0
+	if err != nil {
+		code = 1
+		text := wire.Text(err)
+		answer = &response{ErrorMessage: text, notes: []string{text}}
+		drain(stdin)
+		if data, err = json.Marshal(answer); err != nil {
+			data = []byte(`{"errorMessage":"InternalException: the refusal cannot be written as JSON"}`)
+		}
+	}
+	for _, note := range answer.notes {
+		fmt.Fprintf(stderr, "%s: %s\n", Scheme, note)
+	}
+	if _, err := stdout.Write(append(data, '\n')); err != nil {
+		fmt.Fprintf(stderr, "%s: the answer cannot be written: %v\n", Scheme, err)
+		return 1
+	}
+	return code
+}
+
+// answer is the one place where an answer other than a refusal is made.
+func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
+	switch c.MethodName {
+	case common.VerifySignatureMethodName:
+		verified, err := ask(c, func(v *verifier.Verifier) (*verifier.Verified, error) {
+			req, err := c.request(stdin)
+			if err != nil {
+				return nil, err
+			}
+			return v.Verify(ctx, req)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if verified == nil || !verified.Decision().Verified {
+			return nil, kmserr.New(kmserr.Internal, "the verifier gave neither a result nor a reason")
+		}
+		return &response{VerifySignature: &common.VerifySignatureResp{}, notes: warnings(verified.Decision())}, nil
+	case common.PublicKeyMethodName:
+		authorized, err := ask(c, func(v *verifier.Verifier) (*verifier.Authorized, error) {
+			return v.AuthorizeKey(ctx, c.keyRequest())
+		})
+		if err != nil {
+			return nil, err
+		}
+		return publicKey(authorized)
+	case common.DefaultAlgorithmMethodName:
+		return &response{DefaultAlgorithm: &common.DefaultAlgorithmResp{DefaultAlgorithm: defaultSpec}}, nil
+	case common.SupportedAlgorithmsMethodName:
+		return &response{SupportedAlgorithms: &common.SupportedAlgorithmsResp{SupportedAlgorithms: signingSpecs()}}, nil
+	case common.CreateKeyMethodName:
+		return nil, kmserr.New(kmserr.UnsupportedOperation, "%s:// verifies and cannot create keys", Scheme).
+			WithHint("Create the key in AWS KMS (aws kms create-key --key-usage SIGN_VERIFY --key-spec %s), then bring its public half here: awskms-offline keys import.", defaultSpec)
+	case common.SignMessageMethodName:
+		return nil, kmserr.New(kmserr.UnsupportedOperation, "%s:// verifies and cannot sign: the private key never leaves AWS KMS", Scheme).
+			WithHint("Sign where AWS can be called, with cosign's awskms:///%s, or with aws kms sign and cosign attach signature (docs/cosign.md).", c.key.keyID)
+	}
+	return nil, invalid("methodName is %q, which this plugin does not know", c.MethodName)
+}
+
+// warnings are what a user should know beside a yes: an unknown key state, a multi-Region fallback.
+func warnings(d audit.Decision) []string {
+	var notes []string
+	for _, w := range d.Warnings {
+		notes = append(notes, "warning: "+w)
+	}
+	return notes
+}
+
+// ask opens the verifier for one question. The message is streamed into it.
+func ask[T any](c *call, question func(*verifier.Verifier) (T, error)) (T, error) {
+	var none T
+	v, err := verifier.Open(verifier.Options{FrontEnd: audit.FrontEnd{Name: Program, Version: buildinfo.Version}})
+	if err != nil {
+		return none, err
+	}
+	defer v.Close()
+	return question(v)
+}
+
+// drain reads what is left of a message that is refused, for drainTime at most. A terminal has no end to wait for.
+func drain(stdin io.Reader) {
+	if f, ok := stdin.(*os.File); ok {
+		if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice != 0 {
+			return
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(io.Discard, stdin) // the answer is a refusal either way
+	}()
+	select {
+	case <-done:
+	case <-time.After(drainTime):
+	}
+}
