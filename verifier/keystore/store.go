@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -12,8 +13,9 @@ import (
 // Store is the reading half. It keeps nothing but the home's open handle: every call reads the disk anew.
 type Store struct {
 	home  Home
-	root  *os.Root
-	guard *guard
+	tree  *fileguard.Tree
+	root  *os.Root // the tree's
+	guard *fileguard.Guard
 }
 
 // Open opens the store in home for reading. A home that is not there, or cannot be read, is a StoreAccessException; one
@@ -21,7 +23,7 @@ type Store struct {
 // record is an empty store.
 func Open(home Home, opts Options) (*Store, error) {
 	g := newGuard(opts)
-	root, err := openHome(home, g)
+	tree, err := openHome(home, g)
 	if errors.Is(err, errAbsent) {
 		return nil, access(nil, "the key store %s (%s) is not there", home.Path, home.ChosenBy).
 			WithHint("`awskms-offline keys import FILE` makes it; or name the one to use.")
@@ -29,7 +31,7 @@ func Open(home Home, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{home: home, root: root, guard: g}, nil
+	return &Store{home: home, tree: tree, root: tree.Root(), guard: g}, nil
 }
 
 // Home returns the home as it was given to Open.
@@ -37,10 +39,10 @@ func (s *Store) Home() Home { return s.home }
 
 // Warnings returns what was met so far that strict permissions would refuse: one clause each, without repetition, a
 // bounded number.
-func (s *Store) Warnings() []string { return s.guard.list() }
+func (s *Store) Warnings() []string { return s.guard.Warnings() }
 
 // Close gives the home's handle back. Nothing can be read afterwards.
-func (s *Store) Close() error { return s.root.Close() }
+func (s *Store) Close() error { return s.tree.Close() }
 
 // Resolve finds what ref means: a record for a key ARN, what an alias file says for an alias, and for a bare key ID or
 // alias the only account and Region that has it. Everything it returns was read once, in this call, and was checked to
@@ -298,4 +300,18 @@ func (s *Store) ARNsByFingerprint(fingerprint string) ([]kmskey.ARN, error) {
 		arns = append(arns, arn)
 	}
 	return arns, nil
+}
+
+// What follows is the tree's, by short names: the rest of the package reads the disk through these alone.
+
+func (s *Store) abs(rel string) string { return s.tree.Abs(rel) }
+
+func (s *Store) read(rel string, limit int) (data []byte, real string, err error) {
+	return s.tree.Read(rel, limit)
+}
+
+func (s *Store) exists(rel string) (bool, error) { return s.tree.Exists(rel) }
+
+func (s *Store) names(rel string, limit int) (names []string, more bool, err error) {
+	return s.tree.Names(rel, limit)
 }

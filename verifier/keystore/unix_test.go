@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -167,7 +168,7 @@ func TestManyWarningsAreBounded(t *testing.T) {
 	}
 	for range s.List() {
 	}
-	if w := s.Warnings(); len(w) != maxWarnings+1 {
+	if w := s.Warnings(); len(w) != fileguard.MaxWarnings+1 {
 		t.Errorf("%d warnings: %q", len(w), w)
 	}
 }
@@ -525,31 +526,6 @@ func TestReadOnlyMount(t *testing.T) {
 	_, err := Open(home, Options{})
 	refused(t, err, kmserr.StoreIntegrity, "everyone")
 
-	g := newGuard(Options{StrictPermissions: true})
-	g.system.readOnly = func(*os.File) (bool, error) { return true, nil }
-	root, err := openHome(home, g)
-	if err != nil {
-		t.Fatal(explain(err))
-	}
-	root.Close()
-	g.system.readOnly = func(*os.File) (bool, error) { return true, os.ErrInvalid }
-	if root, err := openHome(home, g); err == nil {
-		root.Close()
-		t.Error("what cannot be told was taken for read-only")
-	}
-	g = newGuard(Options{})
-	g.system.readOnly = func(*os.File) (bool, error) { return true, nil }
-	g.system.euid = 4242 // the files are those of root, or of nobody trusted
-	root, err = openHome(home, g)
-	if os.Geteuid() == 0 {
-		if err != nil {
-			t.Fatal(explain(err))
-		}
-		root.Close()
-	} else {
-		refused(t, err, kmserr.StoreIntegrity, "belongs to")
-	}
-
 	t.Run("a real one", func(t *testing.T) {
 		needRoot(t)
 		if err := exec.Command("mount", "--bind", home.Path, home.Path).Run(); err != nil {
@@ -590,16 +566,6 @@ func TestUnreadableIsNotAbsent(t *testing.T) {
 		_, err = openT(t, home).Resolve(ref(t, mrkWest.String()), ResolveOptions{})
 		refused(t, err, kmserr.StoreAccess, path, "Let the current user read it")
 		chmod(t, path, info.Mode().Perm())
-	}
-}
-
-func TestShellQuote(t *testing.T) {
-	for in, want := range map[string]string{
-		"/a/b-c_d.json": "/a/b-c_d.json", "/a b": "'/a b'", "/it's": `'/it'\''s'`, "/$(x)": "'/$(x)'", "/a\nb": "'/a\nb'", "": "''",
-	} {
-		if got := shellQuote(in); got != want {
-			t.Errorf("%q: got %s, expected %s", in, got, want)
-		}
 	}
 }
 

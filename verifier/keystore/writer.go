@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/awskms-offline/awskms-offline/internal/durable"
+	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -78,7 +79,7 @@ func makeHome(home Home, opts Options) error {
 		}
 		above = filepath.Dir(above)
 	}
-	if _, err := resolveFolder(above, newGuard(opts)); err != nil && !errors.Is(err, errAbsent) {
+	if _, err := newGuard(opts).ResolveFolder(above); err != nil && !errors.Is(err, errAbsent) {
 		return err
 	}
 	if err := os.MkdirAll(home.Path, durable.FolderPerm); err != nil {
@@ -91,7 +92,7 @@ func makeHome(home Home, opts Options) error {
 // acquire takes the writers' lock. The lock belongs to the open file: a process that dies gives it back.
 func (s *Store) acquire(wait time.Duration) (*lockedfile.File, error) {
 	if info, err := s.root.Lstat(lockFile); err == nil && !info.Mode().IsRegular() {
-		return nil, s.noFile(lockFile, info)
+		return nil, s.tree.NoFile(lockFile, info)
 	}
 	type answer struct {
 		file *lockedfile.File
@@ -126,7 +127,7 @@ func (s *Store) acquire(wait time.Duration) (*lockedfile.File, error) {
 
 func (s *Store) unwritable(rel string, err error) *kmserr.Error {
 	var link *os.LinkError
-	reason := cause(err)
+	reason := fileguard.Cause(err)
 	if errors.As(err, &link) {
 		reason = link.Err
 	}

@@ -1,6 +1,6 @@
 //go:build darwin || freebsd
 
-package keystore
+package fileguard
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package keystore
+package fileguard
 
 import (
 	"errors"
@@ -19,9 +19,9 @@ import (
 type place struct {
 	folder *os.Root
 	name   string // "." for the folder itself
-	path   string // the real path inside the home
+	path   string // the real path inside the tree
 	info   fs.FileInfo
-	// opened are the folders to close; the home is not among them.
+	// opened are the folders to close; the tree's own is not among them.
 	opened []*os.Root
 }
 
@@ -31,28 +31,28 @@ func (p *place) close() {
 	}
 }
 
-// abs returns the path inside the home as an absolute one, for people.
-func (s *Store) abs(rel string) string { return filepath.Join(s.root.Name(), filepath.FromSlash(rel)) }
+// Abs returns a path inside the tree as an absolute one, for people.
+func (t *Tree) Abs(rel string) string { return filepath.Join(t.root.Name(), filepath.FromSlash(rel)) }
 
-// find walks rel from the home, element by element, and checks every folder it enters on its open handle. Links are
-// followed inside the home only. What is not there is errAbsent; a link that leads nowhere is an integrity error, and so
+// find walks rel from the tree's folder, element by element, and checks every folder it enters on its open handle. Links are
+// followed inside the tree only. What is not there is ErrAbsent; a link that leads nowhere is an integrity error, and so
 // is a file where a folder must be.
 //
 // os.Root would follow links by itself, but then the folders behind them would be entered unchecked.
-func (s *Store) find(rel string) (*place, error) {
+func (t *Tree) find(rel string) (*place, error) {
 	// A ConfigMap volume is replaced by turning one link and removing what it led to. A reader that followed the old link
 	// may find its folder half empty: so absence counts only if two walks that met links met the same ones.
 	const attempts = 10
 	before := ""
 	for range attempts {
-		found, trail, err := s.walk(rel)
+		found, trail, err := t.walk(rel)
 		if err == nil || trail == "" || trail == before || !errors.Is(err, fs.ErrNotExist) {
 			return found, settle(err)
 		}
 		before = trail
 		time.Sleep(time.Millisecond)
 	}
-	return nil, integrity("the links on the way to %s are turned all the time", s.abs(rel)).
+	return nil, integrity("the links on the way to %s are turned all the time", t.Abs(rel)).
 		WithHint("Try again once whatever writes the store is done.")
 }
 
@@ -62,11 +62,11 @@ func settle(err error) error {
 	if err == nil || errors.As(err, &known) || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return errAbsent
+	return ErrAbsent
 }
 
 // walk is one attempt of find. trail is every link followed and where it led.
-func (s *Store) walk(rel string) (found *place, trail string, err error) {
+func (t *Tree) walk(rel string) (found *place, trail string, err error) {
 	type step struct{ name, link string } // link is the link that brought this step
 	split := func(p, link string) (steps []step) {
 		for name := range strings.SplitSeq(p, "/") {
@@ -82,14 +82,14 @@ func (s *Store) walk(rel string) (found *place, trail string, err error) {
 			p.close()
 		}
 	}()
-	stack, names := []*os.Root{s.root}, []string{}
+	stack, names := []*os.Root{t.root}, []string{}
 	links := 0
 	for todo := split(rel, ""); len(todo) > 0; {
 		here := todo[0]
 		todo = todo[1:]
 		if here.name == ".." {
 			if len(names) == 0 {
-				return nil, trail, s.leaves(here.link)
+				return nil, trail, t.leaves(here.link)
 			}
 			stack, names = stack[:len(stack)-1], names[:len(names)-1]
 			continue
@@ -98,21 +98,21 @@ func (s *Store) walk(rel string) (found *place, trail string, err error) {
 		info, err := top.Lstat(here.name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && here.link != "":
-			return nil, trail, integrity("%s is a link that leads to %s, which is not there", s.abs(here.link), s.abs(at)).
+			return nil, trail, integrity("%s is a link that leads to %s, which is not there", t.Abs(here.link), t.Abs(at)).
 				WithHint("Mend or remove the link.").WithCause(err)
 		case err != nil:
-			return nil, trail, s.unreadable(at, err)
+			return nil, trail, t.unreadable(at, err)
 		case info.Mode()&fs.ModeSymlink != 0:
 			if links++; links > maxLinks {
-				return nil, trail, integrity("%s leads through more than %d links", s.abs(rel), maxLinks)
+				return nil, trail, integrity("%s leads through more than %d links", t.Abs(rel), maxLinks)
 			}
 			target, err := top.Readlink(here.name)
 			if err != nil {
-				return nil, trail, s.unreadable(at, err)
+				return nil, trail, t.unreadable(at, err)
 			}
 			target = filepath.ToSlash(target)
 			if filepath.IsAbs(target) || strings.HasPrefix(target, "/") || filepath.VolumeName(target) != "" {
-				return nil, trail, s.leaves(at)
+				return nil, trail, t.leaves(at)
 			}
 			trail += at + " " + target + "\n"
 			todo = append(split(target, at), todo...)
@@ -121,59 +121,59 @@ func (s *Store) walk(rel string) (found *place, trail string, err error) {
 			p.folder, p.name, p.path, p.info = top, here.name, at, info
 			return p, trail, nil
 		case !info.IsDir():
-			return nil, trail, s.noFolder(at, info)
+			return nil, trail, t.noFolder(at, info)
 		}
 		next, err := top.OpenRoot(here.name)
 		if err != nil {
-			return nil, trail, s.unreadable(at, err)
+			return nil, trail, t.unreadable(at, err)
 		}
 		p.opened = append(p.opened, next)
-		if err := s.checkFolder(next, at); err != nil {
+		if err := t.checkFolder(next, at); err != nil {
 			return nil, trail, err
 		}
 		stack, names = append(stack, next), append(names, here.name)
 	}
-	// A link that led to a folder on its own path, or the home itself.
+	// A link that led to a folder on its own path, or the tree's folder itself.
 	p.folder, p.name, p.path = stack[len(stack)-1], ".", path.Join(names...)
 	p.info, err = p.folder.Stat(".")
 	if err != nil {
-		return nil, trail, s.unreadable(p.path, err)
+		return nil, trail, t.unreadable(p.path, err)
 	}
 	return p, trail, nil
 }
 
-func (s *Store) checkFolder(root *os.Root, rel string) error {
+func (t *Tree) checkFolder(root *os.Root, rel string) error {
 	info, err := root.Stat(".")
 	if err != nil {
-		return s.unreadable(rel, err)
+		return t.unreadable(rel, err)
 	}
-	return s.guard.open(folderHandle(s.abs(rel), root, info))
+	return t.guard.open(folderHandle(t.Abs(rel), root, info))
 }
 
-func (s *Store) noFolder(rel string, info fs.FileInfo) error {
-	return integrity("%s is %s, expected a folder", s.abs(rel), kindOf(info.Mode())).
+func (t *Tree) noFolder(rel string, info fs.FileInfo) error {
+	return integrity("%s is %s, expected a folder", t.Abs(rel), kindOf(info.Mode())).
 		WithHint("Move it away, then run `awskms-offline doctor`.")
 }
 
-func (s *Store) leaves(link string) error {
-	return integrity("%s is a link that leaves the store", s.abs(link)).
-		WithHint("Put the file itself in its place: links must stay inside %s.", s.root.Name())
+func (t *Tree) leaves(link string) error {
+	return integrity("%s is a link that leaves the store", t.Abs(link)).
+		WithHint("Put the file itself in its place: links must stay inside %s.", t.root.Name())
 }
 
 // unreadable keeps fs.ErrNotExist in the chain, as the bare error, so that absence stays absence.
-func (s *Store) unreadable(rel string, err error) error {
+func (t *Tree) unreadable(rel string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", s.abs(rel), fs.ErrNotExist)
+		return fmt.Errorf("%s: %w", t.Abs(rel), fs.ErrNotExist)
 	}
-	e := access(err, "%s cannot be read: %v", s.abs(rel), cause(err))
+	e := access(err, "%s cannot be read: %v", t.Abs(rel), Cause(err))
 	if errors.Is(err, fs.ErrPermission) {
 		e.Hint = "Let the current user read it, or run as the user it belongs to."
 	}
 	return e
 }
 
-// cause strips the operation and path that the os package adds, which our sentences name themselves.
-func cause(err error) error {
+// Cause strips the operation and path that the os package adds, which our sentences name themselves.
+func Cause(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		return p.Err
@@ -197,11 +197,11 @@ func kindOf(mode fs.FileMode) string {
 	return "no ordinary file"
 }
 
-// read returns the content of the file rel, at most limit bytes, and its real path inside the home. errAbsent if it is
+// Read returns the content of the file rel, at most limit bytes, and its real path inside the tree. ErrAbsent if it is
 // not there.
-func (s *Store) read(rel string, limit int) (data []byte, real string, err error) {
+func (t *Tree) Read(rel string, limit int) (data []byte, real string, err error) {
 	for range 3 {
-		data, real, err = s.readOnce(rel, limit)
+		data, real, err = t.readOnce(rel, limit)
 		// Gone between finding and opening: a writer removed it, or a volume was turned. Look again to tell which.
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
@@ -210,51 +210,52 @@ func (s *Store) read(rel string, limit int) (data []byte, real string, err error
 	return data, real, settle(err)
 }
 
-func (s *Store) readOnce(rel string, limit int) (data []byte, real string, err error) {
-	p, err := s.find(rel)
+func (t *Tree) readOnce(rel string, limit int) (data []byte, real string, err error) {
+	p, err := t.find(rel)
 	if err != nil {
 		return nil, "", err
 	}
 	defer p.close()
 	if !p.info.Mode().IsRegular() {
-		return nil, "", s.noFile(p.path, p.info)
+		return nil, "", t.NoFile(p.path, p.info)
 	}
 	// Nothing that was put in the file's place since may hold the reader up: no waiting for the other end of a FIFO.
 	f, err := p.folder.OpenFile(p.name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
-		return nil, "", s.unreadable(p.path, err)
+		return nil, "", t.unreadable(p.path, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, "", s.unreadable(p.path, err)
+		return nil, "", t.unreadable(p.path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, "", s.noFile(p.path, info)
+		return nil, "", t.NoFile(p.path, info)
 	}
-	if err := s.guard.open(fileHandle(s.abs(p.path), f, info)); err != nil {
+	if err := t.guard.open(fileHandle(t.Abs(p.path), f, info)); err != nil {
 		return nil, "", err
 	}
 	data, err = io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	if err != nil {
-		return nil, "", s.unreadable(p.path, err)
+		return nil, "", t.unreadable(p.path, err)
 	}
 	if len(data) > limit {
-		return nil, "", integrity("%s is more than %d bytes long", s.abs(p.path), limit).
+		return nil, "", integrity("%s is more than %d bytes long", t.Abs(p.path), limit).
 			WithHint("No file of the store is: remove it, and import anew what it should hold.")
 	}
 	return data, p.path, nil
 }
 
-func (s *Store) noFile(rel string, info fs.FileInfo) error {
-	return integrity("%s is %s, expected an ordinary file", s.abs(rel), kindOf(info.Mode())).
+// NoFile is the error for what should be an ordinary file and is not.
+func (t *Tree) NoFile(rel string, info fs.FileInfo) error {
+	return integrity("%s is %s, expected an ordinary file", t.Abs(rel), kindOf(info.Mode())).
 		WithHint("Remove it, then run `awskms-offline doctor`.")
 }
 
-// exists reports whether something is at rel, without reading it.
-func (s *Store) exists(rel string) (bool, error) {
-	p, err := s.find(rel)
-	if errors.Is(err, errAbsent) {
+// Exists reports whether something is at rel, without reading it.
+func (t *Tree) Exists(rel string) (bool, error) {
+	p, err := t.find(rel)
+	if errors.Is(err, ErrAbsent) {
 		return false, nil
 	}
 	if err != nil {
@@ -264,11 +265,11 @@ func (s *Store) exists(rel string) (bool, error) {
 	return true, nil
 }
 
-// names returns the names in the folder rel, sorted, at most limit of them (0: all); more says that there are further
+// Names returns the names in the folder rel, sorted, at most limit of them (0: all); more says that there are further
 // ones. A folder that is not there has none.
-func (s *Store) names(rel string, limit int) (names []string, more bool, err error) {
-	p, err := s.find(rel)
-	if errors.Is(err, errAbsent) {
+func (t *Tree) Names(rel string, limit int) (names []string, more bool, err error) {
+	p, err := t.find(rel)
+	if errors.Is(err, ErrAbsent) {
 		return nil, false, nil
 	}
 	if err != nil {
@@ -276,7 +277,7 @@ func (s *Store) names(rel string, limit int) (names []string, more bool, err err
 	}
 	defer p.close()
 	if !p.info.IsDir() {
-		return nil, false, s.noFolder(p.path, p.info)
+		return nil, false, t.noFolder(p.path, p.info)
 	}
 	root := p.folder
 	if p.name != "." {
@@ -285,16 +286,16 @@ func (s *Store) names(rel string, limit int) (names []string, more bool, err err
 			return nil, false, nil // removed since
 		}
 		if err != nil {
-			return nil, false, s.unreadable(p.path, err)
+			return nil, false, t.unreadable(p.path, err)
 		}
 		defer root.Close()
 	}
-	if err := s.checkFolder(root, p.path); err != nil {
+	if err := t.checkFolder(root, p.path); err != nil {
 		return nil, false, err
 	}
 	f, err := root.Open(".")
 	if err != nil {
-		return nil, false, s.unreadable(p.path, err)
+		return nil, false, t.unreadable(p.path, err)
 	}
 	defer f.Close()
 	if limit == 0 {
@@ -303,7 +304,7 @@ func (s *Store) names(rel string, limit int) (names []string, more bool, err err
 		names, err = f.Readdirnames(limit + 1)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, false, s.unreadable(p.path, err)
+		return nil, false, t.unreadable(p.path, err)
 	}
 	if limit != 0 && len(names) > limit {
 		names, more = names[:limit], true

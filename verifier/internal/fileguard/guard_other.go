@@ -1,6 +1,6 @@
 //go:build !unix && !windows
 
-package keystore
+package fileguard
 
 import "io/fs"
 

@@ -1,0 +1,156 @@
+package fileguard
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// maxLinks is how many symbolic links one path may lead through, as on Linux (path_resolution(7)).
+const maxLinks = 40
+
+// ErrAbsent says that there is nothing, and nothing wrong with that: the one answer after which a lookup may look
+// elsewhere.
+var ErrAbsent = errors.New("absent")
+
+// ResolveFolder returns the real path of a folder given by an absolute path: its links resolved, every folder on the way
+// and above it checked from the top down, so that nobody but those trusted could have led it elsewhere. The folder
+// itself is checked like the others; Open checks what holds the files again, more strictly, on its open handle.
+// ErrAbsent if it is not there.
+func (g *Guard) ResolveFolder(abs string) (string, error) {
+	if runtime.GOOS == "windows" {
+		return g.resolveFolderByName(abs)
+	}
+	todo := strings.Split(filepath.Clean(abs), "/")
+	real, viaLink := "/", ""
+	info, err := os.Lstat(real)
+	if err != nil {
+		return "", access(err, "%s cannot be read: %v", real, err)
+	}
+	if err := g.ancestor(real, info); err != nil {
+		return "", err
+	}
+	for links := 0; len(todo) > 0; {
+		part := todo[0]
+		todo = todo[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..": // of a link's target; real is free of links, so its parent is the folder above
+			real = filepath.Dir(real)
+			continue
+		}
+		next := filepath.Join(real, part)
+		info, err := os.Lstat(next)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && viaLink != "":
+			return "", access(err, "%s is a link that leads to %s, which is not there", viaLink, next)
+		case errors.Is(err, fs.ErrNotExist):
+			return "", ErrAbsent
+		case err != nil:
+			return "", access(err, "%s cannot be read: %v", next, err)
+		}
+		if err := g.ancestor(next, info); err != nil {
+			return "", err
+		}
+		switch {
+		case info.Mode()&fs.ModeSymlink != 0:
+			if links++; links > maxLinks {
+				return "", access(nil, "%s leads through more than %d links", abs, maxLinks)
+			}
+			target, err := os.Readlink(next)
+			if err != nil {
+				return "", access(err, "%s cannot be read: %v", next, err)
+			}
+			if filepath.IsAbs(target) {
+				real = "/"
+			}
+			viaLink = next
+			todo = append(strings.Split(target, "/"), todo...)
+		case !info.IsDir():
+			return "", access(nil, "%s is no folder", next)
+		default:
+			real = next
+		}
+	}
+	return real, nil
+}
+
+// resolveFolderByName is for Windows, where links of several kinds are best left to the system; making one needs a
+// right that ordinary users have not.
+func (g *Guard) resolveFolderByName(abs string) (string, error) {
+	real, err := filepath.EvalSymlinks(abs)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Lstat(abs); err == nil {
+			return "", access(err, "%s is a link that leads nowhere", abs)
+		}
+		return "", ErrAbsent
+	case err != nil:
+		return "", access(err, "%s cannot be read: %v", abs, err)
+	}
+	for path := real; ; path = filepath.Dir(path) {
+		info, err := os.Lstat(path)
+		if err != nil {
+			return "", access(err, "%s cannot be read: %v", path, err)
+		}
+		if !info.IsDir() {
+			return "", access(nil, "%s is no folder", path)
+		}
+		if err := g.ancestor(path, info); err != nil {
+			return "", err
+		}
+		if path == filepath.Dir(path) {
+			return real, nil
+		}
+	}
+}
+
+// Tree is an open folder whose content is read through checks. It may be used by several goroutines at once.
+type Tree struct {
+	root  *os.Root
+	guard *Guard
+}
+
+// Open opens and checks the folder at an absolute path; ErrAbsent if it is not there. Close it after use.
+func (g *Guard) Open(abs string) (*Tree, error) {
+	if !filepath.IsAbs(abs) {
+		return nil, access(nil, "the folder %q has no absolute path", abs)
+	}
+	real, err := g.ResolveFolder(abs)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(real)
+	if err != nil {
+		return nil, access(err, "the folder %s cannot be opened: %v", real, err)
+	}
+	t := &Tree{root: root, guard: g}
+	if err := t.checkFolder(root, "."); err != nil {
+		root.Close()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, access(err, "the folder %s cannot be read: %v", real, err)
+		}
+		return nil, err
+	}
+	return t, nil
+}
+
+// Root returns the open folder. It belongs to the Tree: nobody else closes it.
+func (t *Tree) Root() *os.Root { return t.root }
+
+// Close gives the folder's handle back.
+func (t *Tree) Close() error { return t.root.Close() }
+
+func integrity(format string, args ...any) *kmserr.Error {
+	return kmserr.New(kmserr.StoreIntegrity, format, args...)
+}
+
+func access(err error, format string, args ...any) *kmserr.Error {
+	return kmserr.New(kmserr.StoreAccess, format, args...).WithCause(err)
+}
