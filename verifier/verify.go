@@ -117,7 +117,7 @@ func (d *decision) chooseAlgorithm(named kmskey.SigningAlgorithm, defaults []kms
 		}
 		if len(all) != 1 {
 			return "", kmserr.New(kmserr.Validation, "no signing algorithm is given, and a key of spec %s has several", d.key().Spec()).
-				WithHint("Give the signing algorithm (--signing-algorithm, or the option signing-algorithm of a key reference), one of: %s.", orNone(d.permitted()))
+				WithHint("Give the option signing-algorithm, one of: %s.", orNone(d.permitted()))
 		}
 		named = all[0]
 	}
@@ -179,7 +179,7 @@ func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
 		for _, r := range d.rules {
 			if r.DistinguishingID.Given() {
 				return opts, kmserr.New(kmserr.AlgorithmNotAllowed, "a digest does not show its distinguishing ID, and the policy fixes %q for this key", r.DistinguishingID).
-					WithHint("Give the message itself and leave --message-type out.")
+					WithHint("Give the message itself and leave the message type out.")
 			}
 		}
 		return opts, nil

@@ -40,6 +40,9 @@ func parseKeyReference(text string) (keyReference, error) {
 		return ref, invalid("the key reference is %d bytes long, expected at most %d", len(text), maxReference)
 	}
 	path, query, hasQuery := strings.Cut(text, "?")
+	if extra := len(path) - len(strings.TrimLeft(path, "/")); extra > 1 {
+		return ref, invalid("the key reference starts with %d slashes, expected two or three", extra+2).WithHint("%s", referenceForms)
+	}
 	path = strings.TrimPrefix(path, "/")
 	key, err := url.PathUnescape(path)
 	if err != nil {

@@ -134,7 +134,7 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 func warnings(d audit.Decision) []string {
 	var notes []string
 	for _, w := range d.Warnings {
-		notes = append(notes, "warning: "+w)
+		notes = append(notes, wire.Line("warning: "+w))
 	}
 	return notes
 }
@@ -157,13 +157,7 @@ func drain(stdin io.Reader) {
 			return
 		}
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = io.Copy(io.Discard, stdin) // the answer is a refusal either way
-	}()
-	select {
-	case <-done:
-	case <-time.After(drainTime):
-	}
+	_, _ = wire.Run(context.Background(), drainTime, func(context.Context) (int64, error) { // the answer is a refusal either way
+		return io.Copy(io.Discard, stdin)
+	})
 }

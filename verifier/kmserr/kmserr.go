@@ -74,7 +74,7 @@ type Entry struct {
 var table = []Entry{
 	{InvalidSignature, ExitRefused, "VALIDATION_ERROR",
 		"The signature is not one of this key over this message with this algorithm.",
-		"Check that the file, the key and --signing-algorithm are those used to sign, and that the file was not changed."},
+		"Check that the message, the key and the signing algorithm are those used to sign, and that the message was not changed."},
 	{NotFound, ExitRefused, "VALIDATION_ERROR",
 		"No record of the key or alias is in the store.",
 		"Import the key with `awskms-offline keys import`, or use one of the names that the message lists."},

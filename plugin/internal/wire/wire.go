@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -84,5 +86,20 @@ func Text(err error) string {
 	if e.Hint != "" {
 		text += ". " + e.Hint
 	}
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	return Line(text)
+}
+
+// Line makes one line of text that acts on no terminal: line ends become "; ", other characters that do not print are
+// escaped as in a Go string. A reason may quote what an attacker wrote into a key reference or a file.
+func Line(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+	}
+	return b.String()
 }

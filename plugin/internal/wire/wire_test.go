@@ -135,6 +135,7 @@ func TestText(t *testing.T) {
 		{io.EOF, "InternalException: EOF"},
 		{errors.Join(errors.New("a\r"), errors.New("b")), "InternalException: a; b"},
 		{kmserr.New(kmserr.Validation, "\n"), "ValidationException: "},
+		{kmserr.New(kmserr.Validation, "a\x1b[2Jb\u202ec\x9bd"), `ValidationException: a\x1b[2Jb\u202ec�d`},
 	} {
 		got := Text(c.err)
 		if c.want == "InternalException: "+kmserr.Lookup(kmserr.Internal).Meaning {

@@ -127,7 +127,7 @@ func wrongLength(fact string, found []byte, want int) error {
 	if form := textOf(found, want); form != "" {
 		return e.WithHint("This looks like the value as %s text: give its %d raw bytes.", form, want)
 	}
-	return e.WithHint("Give the %d raw bytes, or the message itself without --message-type.", want)
+	return e.WithHint("Give the %d raw bytes, or the message itself without a message type.", want)
 }
 
 // textOf tells whether b is, or starts with, size bytes written as text, and how: "hexadecimal", "base64" or "".

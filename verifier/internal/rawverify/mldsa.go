@@ -23,7 +23,7 @@ func verifyMLDSA(ctx context.Context, pub *mldsa.PublicKey, typ kmskey.MessageTy
 		_, facts, err := readFixed(ctx, typ, input, muSize, "μ is invalid length for algorithm "+string(alg))
 		if err == nil {
 			err = kmserr.New(kmserr.UnsupportedOperation, "a signature of %s cannot be verified offline from μ alone", alg).
-				WithHint("Give the message itself and leave --message-type out: signatures made with EXTERNAL_MU verify against the message.")
+				WithHint("Give the message itself and leave the message type out: signatures made with EXTERNAL_MU verify against the message.")
 		}
 		return facts, err
 	}

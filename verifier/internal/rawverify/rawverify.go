@@ -218,9 +218,9 @@ func checkType(alg kmskey.SigningAlgorithm, typ kmskey.MessageType) error {
 	case !alg.Takes(typ):
 		e := kmserr.New(kmserr.Validation, "Message type %s is incompatible with algorithm %s", typ, alg)
 		if typ == kmskey.Raw {
-			return e.WithHint("Leave --message-type out: the file is then the message, and is hashed as KMS and its caller did.")
+			return e.WithHint("Leave the message type out: the file is then the message, and is hashed as KMS and its caller did.")
 		}
-		return e.WithHint("Give the message itself and leave --message-type out.")
+		return e.WithHint("Give the message itself and leave the message type out.")
 	}
 	return nil
 }
@@ -242,7 +242,7 @@ func checkOptions(alg kmskey.SigningAlgorithm, typ kmskey.MessageType, opts Opti
 			WithHint("Leave the SM2 options out.")
 	case typ == kmskey.Digest:
 		return kmserr.New(kmserr.Validation, "%s is given with message type DIGEST, which holds its ID already", option).
-			WithHint("Leave the SM2 options out, or give the message itself and leave --message-type out.")
+			WithHint("Leave the SM2 options out, or give the message itself and leave the message type out.")
 	case opts.ENTL != kmskey.ENTLStandard && opts.ENTL != kmskey.ENTLAWSJavaHelper:
 		return kmserr.New(kmserr.Validation, "the ENTL rule %d is none that is known", int(opts.ENTL))
 	}

@@ -194,7 +194,7 @@ func TestMessageTypes(t *testing.T) {
 			}
 			refusals++
 			facts, err := Verify(t.Context(), s.pub, s.alg, typ, unread{t}, []byte("signature"), Options{})
-			wantError(t, err, kmserr.Validation, fmt.Sprintf("Message type %s is incompatible with algorithm %s", typ, s.alg), "--message-type out")
+			wantError(t, err, kmserr.Validation, fmt.Sprintf("Message type %s is incompatible with algorithm %s", typ, s.alg), "the message type out")
 			if facts != (Facts{}) {
 				t.Errorf("%s, %s: a call that was refused has facts", s.name(), typ)
 			}
@@ -389,7 +389,7 @@ func TestMu(t *testing.T) {
 			t.Errorf("%s: a signature made with EXTERNAL_MU fails against the message: %v", spec, err)
 		}
 		facts, err := verify(s, kmskey.ExternalMu, mu, sig)
-		wantError(t, err, kmserr.UnsupportedOperation, "cannot be verified offline from μ alone", "Give the message itself and leave --message-type out")
+		wantError(t, err, kmserr.UnsupportedOperation, "cannot be verified offline from μ alone", "Give the message itself and leave the message type out")
 		if facts != (Facts{Bytes: 64, SHA256: sha256.Sum256(mu)}) {
 			t.Errorf("facts of μ: %v", facts)
 		}

@@ -1,0 +1,470 @@
+package sigstore
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
+
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var message = []byte("the message\n")
+
+// The spec decides the algorithm; hashFunc decides only RSA's hash.
+func TestVerifyBySpec(t *testing.T) {
+	names := []string{"rsa2048", "rsa4096", "p256", "p384", "p521", "ed25519", "mldsa65"}
+	keys := make(map[string]string)
+	var all []*kmskey.Key
+	for _, name := range names {
+		key := known(t, name)
+		all, keys[name] = append(all, key), key.ARN().String()
+	}
+	newHome(t, all...)
+	hash := func(n int) func(object) object {
+		return func(o object) object {
+			return o.edit("initOptions", func(o object) object { return o.with("hashFunc", n) })
+		}
+	}
+	for _, c := range []struct {
+		key     string
+		option  string
+		signed  kmskey.SigningAlgorithm
+		edit    func(object) object
+		refusal string
+	}{
+		{key: "p256", signed: kmskey.ECDSASHA256},
+		{key: "p384", signed: kmskey.ECDSASHA384},
+		{key: "p384", signed: kmskey.ECDSASHA384, edit: hash(6)},
+		{key: "p384", signed: kmskey.ECDSASHA256, refusal: "KMSInvalidSignatureException"},
+		{key: "p521", signed: kmskey.ECDSASHA512},
+		{key: "mldsa65", signed: kmskey.MLDSASHAKE256},
+		{key: "ed25519", signed: kmskey.ED25519SHA512},
+		{key: "ed25519", option: "?signing-algorithm=ED25519_PH_SHA_512", signed: kmskey.ED25519SHA512, refusal: "KMSInvalidSignatureException"},
+		{key: "rsa2048", signed: kmskey.RSASSAPKCS1SHA256},
+		{key: "rsa2048", signed: kmskey.RSASSAPKCS1SHA384, edit: hash(6)},
+		{key: "rsa2048", signed: kmskey.RSASSAPKCS1SHA512, edit: hash(7)},
+		{key: "rsa2048", signed: kmskey.RSASSAPKCS1SHA512, edit: func(o object) object {
+			return o.edit("verifySignature/verifyOptions/messageOptions", func(o object) object { return o.with("hashFunc", 7) })
+		}},
+		{key: "rsa2048", signed: kmskey.RSASSAPKCS1SHA512, refusal: "KMSInvalidSignatureException"},
+		{key: "rsa2048", signed: kmskey.RSASSAPKCS1SHA256, edit: hash(4), refusal: "no signing algorithm is given, and a key of spec RSA_2048 has several"},
+		{key: "rsa2048", signed: kmskey.RSASSAPKCS1SHA256, edit: hash(0), refusal: "no signing algorithm is given"},
+		{key: "rsa2048", signed: kmskey.RSASSAPSSSHA256, refusal: "with RSASSA_PKCS1_V1_5_SHA_256"},
+		{key: "rsa2048", option: "?signing-algorithm=RSASSA_PSS_SHA_256", signed: kmskey.RSASSAPSSSHA256},
+		{key: "rsa4096", option: "?signing-algorithm=RSASSA_PSS_SHA_512", signed: kmskey.RSASSAPSSSHA512},
+		{key: "rsa4096", option: "?signing-algorithm=ECDSA_SHA_256", signed: kmskey.RSASSAPSSSHA512, refusal: "is incompatible with key spec RSA_4096"},
+		{key: "p256", option: "?distinguishing-id=x", signed: kmskey.ECDSASHA256, refusal: "a distinguishing ID is for SM2 keys"},
+	} {
+		t.Run(c.key+c.option+" "+string(c.signed), func(t *testing.T) {
+			signature := sign(t, c.key, c.signed, message)
+			call := verifyCall("/"+keys[c.key]+c.option, signature)
+			if c.edit != nil {
+				call = c.edit(call)
+			}
+			if c.refusal != "" {
+				refused(t, call.text(), message, c.refusal)
+				return
+			}
+			verified(t, call.text(), message)
+			refused(t, call.text(), append([]byte("x"), message...), "KMSInvalidSignatureException")
+			signature[len(signature)-1] ^= 1
+			refused(t, call.edit("verifySignature", func(o object) object { return o.with("signature", signature) }).text(), message, "KMSInvalidSignatureException")
+		})
+	}
+}
+
+func TestVerifySM2(t *testing.T) {
+	home := newHome(t, known(t, "sm2"))
+	arn := known(t, "sm2").ARN().String()
+	dir := filepath.Join(testdata, "sm2")
+	message := must(os.ReadFile(filepath.Join(dir, "message.txt")))
+	signature := must(os.ReadFile(filepath.Join(dir, "signature.der")))
+	id := strings.TrimSpace(string(must(os.ReadFile(filepath.Join(dir, "distinguishing-id.txt")))))
+	verified(t, verifyCall(arn+"?distinguishing-id="+id, signature).text(), message)
+	verified(t, verifyCall(arn+"?distinguishing-id="+id+"&sm2-entl=standard", signature).text(), message)
+	refused(t, verifyCall(arn, signature).text(), message, "KMSInvalidSignatureException")
+	refused(t, verifyCall(arn+"?distinguishing-id="+id+"x", signature).text(), message, "KMSInvalidSignatureException")
+
+	// The record's own ID stands where the caller gives none.
+	write(t, home, func(w *keystore.Writer) error {
+		_, err := w.Remove(must(kmskey.ParseRef(arn)))
+		if err != nil {
+			return err
+		}
+		_, err = w.Put(known(t, "sm2", func(r *kmskey.Record) { r.DistinguishingID = &id }), keystore.PutOptions{})
+		return err
+	})
+	verified(t, verifyCall(arn, signature).text(), message)
+}
+
+func digestCall(key string, signature, digest []byte) object {
+	return verifyCall(key, signature).edit("verifySignature/verifyOptions/messageOptions", func(o object) object { return o.with("digest", digest) })
+}
+
+func TestVerifyDigest(t *testing.T) {
+	newHome(t, known(t, "rsa2048"), known(t, "p256"), known(t, "p384"), known(t, "ed25519"), known(t, "mldsa65"), known(t, "sm2"))
+	short, long := sha256.Sum256(message), sha512.Sum512(message)
+	arn := func(name string) string { return known(t, name).ARN().String() }
+	p256 := sign(t, "p256", kmskey.ECDSASHA256, message)
+	verified(t, digestCall(arn("p256"), p256, short[:]).text(), nil)
+	verified(t, digestCall(arn("rsa2048"), sign(t, "rsa2048", kmskey.RSASSAPKCS1SHA256, message), short[:]).text(), nil)
+	for name, c := range map[string]struct {
+		call object
+		says string
+	}{
+		"junk behind":    {digestCall(arn("p256"), p256, append(short[:], 0)), "it is 33 bytes long, expected exactly 32"},
+		"empty":          {digestCall(arn("p256"), p256, []byte{}), "it is 0 bytes long"},
+		"wrong length":   {digestCall(arn("p384"), sign(t, "p384", kmskey.ECDSASHA384, message), short[:]), "it is 32 bytes long, expected exactly 48"},
+		"pure Ed25519":   {digestCall(arn("ed25519"), sign(t, "ed25519", kmskey.ED25519SHA512, message), long[:]), "ED25519_SHA_512 signs the message itself"},
+		"ML-DSA":         {digestCall(arn("mldsa65"), sign(t, "mldsa65", kmskey.MLDSASHAKE256, message), short[:]), "ML-DSA signs a digest that has the key in it"},
+		"SM2":            {digestCall(arn("sm2"), p256, short[:]), "SM2 signs a digest that has the key and the distinguishing ID in it"},
+		"SM2 with an ID": {digestCall(arn("sm2")+"?distinguishing-id=x", p256, short[:]), "SM2 signs a digest"},
+	} {
+		t.Run(name, func(t *testing.T) { refused(t, c.call.text(), nil, c.says, "ValidationException") })
+	}
+	t.Run("and a message", func(t *testing.T) {
+		refused(t, digestCall(arn("p256"), p256, short[:]).text(), message, "and a message is on standard input too")
+	})
+}
+
+// Every guard of the one door speaks through the plugin, for both questions.
+func TestGuards(t *testing.T) {
+	home := newHome(t, known(t, "p256"), known(t, "p256-disabled"), known(t, "rsa2048-encrypt"), known(t, "p256-other"), known(t, "ed25519"))
+	arn := func(name string) string { return known(t, name).ARN().String() }
+	write(t, home, func(w *keystore.Writer) error {
+		_, err := w.Block(keystore.Block{KeyID: arn("p256-other"), Reason: "incident 4711"})
+		return err
+	})
+	signature := sign(t, "p256", kmskey.ECDSASHA256, message)
+	for name, c := range map[string]struct{ key, says string }{
+		"disabled":  {arn("p256-disabled"), "DisabledException"},
+		"usage":     {arn("rsa2048-encrypt"), "InvalidKeyUsageException"},
+		"blocked":   {arn("p256-other"), "KeyBlockedException"},
+		"absent":    {"alias/none", "NotFoundException"},
+		"no form":   {"nonsense", "ValidationException"},
+		"algorithm": {arn("p256") + "?signing-algorithm=ECDSA_SHA_384", "incompatible"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused(t, verifyCall(c.key, signature).text(), message, c.says)
+			refused(t, newCall(c.key, "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).text(), nil, c.says)
+		})
+	}
+	if stderr := verified(t, verifyCall(arn("ed25519"), sign(t, "ed25519", kmskey.ED25519SHA512, message)).text(), message); !strings.Contains(stderr, "warning: the key state of") {
+		t.Errorf("an unknown key state is not told: %q", stderr)
+	}
+}
+
+func TestPublicKey(t *testing.T) {
+	names := []string{"rsa2048", "p256", "p521", "ed25519", "secp256k1", "mldsa44", "sm2"}
+	var keys []*kmskey.Key
+	for _, name := range names {
+		keys = append(keys, known(t, name))
+	}
+	newHome(t, keys...)
+	for i, name := range names {
+		t.Run(name, func(t *testing.T) {
+			answer, refusal, stderr := run(t, nil, "v1", newCall(keys[i].ARN().String(), "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).text())
+			if refusal != "" {
+				t.Fatal(refusal)
+			}
+			var got common.PublicKeyResp
+			if err := json.Unmarshal(answer["publicKey"], &got); err != nil {
+				t.Fatal(err)
+			}
+			block, rest := pem.Decode(got.PublicKeyPEM)
+			if block == nil || len(rest) > 0 || block.Type != "PUBLIC KEY" || !bytes.Equal(block.Bytes, keys[i].PublicKeyDER()) {
+				t.Errorf("got %q", got.PublicKeyPEM)
+			}
+			unreadable := slices.Contains([]string{"secp256k1", "mldsa44", "sm2"}, name)
+			if told := strings.Contains(stderr, "cosign itself cannot read a public key of spec"); told != unreadable {
+				t.Errorf("standard error %q", stderr)
+			}
+		})
+	}
+}
+
+func TestOtherMethods(t *testing.T) {
+	t.Setenv(keystore.EnvHome, filepath.Join(t.TempDir(), "none")) // none of them needs a store
+	answer, refusal, _ := run(t, nil, "v1", newCall("alias/a", "supportedAlgorithms", object{}).text())
+	if refusal != "" || !strings.Contains(string(answer["supportedAlgorithms"]), `"SM2"`) || strings.Contains(string(answer["supportedAlgorithms"]), "ML_KEM") {
+		t.Errorf("answered %s, %s", answer, refusal)
+	}
+	answer, refusal, _ = run(t, nil, "v1", newCall("alias/a", "defaultAlgorithm", object{}).text())
+	if refusal != "" || string(answer["defaultAlgorithm"]) != `{"defaultAlgorithm":"ECC_NIST_P256"}` {
+		t.Errorf("answered %s, %s", answer, refusal)
+	}
+	refused(t, newCall("alias/a", "createKey", object{"algorithm": "ECC_NIST_P256"}).text(), nil, "UnsupportedOperationException", "cannot create keys", "aws kms create-key")
+	refused(t, newCall("alias/a", "signMessage", object{"signOptions": object{}}).text(), message, "cannot sign", "awskms:///alias/a", "aws kms sign")
+}
+
+// Whatever is wrong with a call is a refusal, in words that name it.
+func TestCallsThatAreNone(t *testing.T) {
+	newHome(t, known(t, "p256"))
+	arn := known(t, "p256").ARN().String()
+	good := verifyCall(arn, sign(t, "p256", kmskey.ECDSASHA256, message))
+	verified(t, good.text(), message)
+
+	at := func(path, name string, value any) string {
+		return good.edit(path, func(o object) object { return o.with(name, value) }).text()
+	}
+	without := func(path, name string) string {
+		return good.edit(path, func(o object) object { return o.without(name) }).text()
+	}
+	const options = "verifySignature/verifyOptions"
+	for name, c := range map[string]struct{ call, says string }{
+		"empty":                     {"", "is empty"},
+		"null":                      {"null", "is not a JSON object"},
+		"array":                     {"[]", "is not a JSON object"},
+		"garbage":                   {"{", "the request"},
+		"two objects":               {good.text() + "{}", "more data"},
+		"junk behind":               {good.text() + "x", "more data"},
+		"duplicate":                 {strings.Replace(good.text(), `"methodName"`, `"methodName":"publicKey","methodName"`, 1), "methodName"},
+		"letter case":               {strings.Replace(good.text(), `"methodName"`, `"MethodName":"publicKey","methodName"`, 1), "letter case"},
+		"invalid UTF-8":             {strings.Replace(good.text(), "verifyOptions", "verify\xff", 1), "the request"},
+		"no initOptions":            {without("", "initOptions"), "/initOptions"},
+		"initOptions null":          {at("", "initOptions", nil), "/initOptions"},
+		"no protocolVersion":        {without("initOptions", "protocolVersion"), "/initOptions/protocolVersion"},
+		"protocolVersion v2":        {at("initOptions", "protocolVersion", "v2"), `protocolVersion is "v2", expected "v1"`},
+		"protocolVersion empty":     {at("initOptions", "protocolVersion", ""), `expected "v1"`},
+		"no keyResourceID":          {without("initOptions", "keyResourceID"), "/initOptions/keyResourceID"},
+		"keyResourceID null":        {at("initOptions", "keyResourceID", nil), "/initOptions/keyResourceID"},
+		"keyResourceID empty":       {at("initOptions", "keyResourceID", ""), "names no key"},
+		"no hashFunc":               {without("initOptions", "hashFunc"), "/initOptions/hashFunc"},
+		"hashFunc text":             {at("initOptions", "hashFunc", "SHA256"), "/initOptions/hashFunc"},
+		"no rpcOptions":             {without("initOptions", "rpcOptions"), "/initOptions/rpcOptions"},
+		"rpcOptions null":           {at("initOptions", "rpcOptions", nil), "/initOptions/rpcOptions"},
+		"keyVersion":                {at("initOptions/rpcOptions", "keyVersion", "1"), "KMS keys have no versions"},
+		"keyVersion of the call":    {at(options+"/rpcOptions", "keyVersion", "1"), "KMS keys have no versions"},
+		"remote":                    {at("initOptions/rpcOptions", "remoteVerification", true), "calls nobody"},
+		"remote of the call":        {at(options+"/rpcOptions", "remoteVerification", true), "calls nobody"},
+		"deadline past":             {at("initOptions", "ctxDeadline", "2020-01-01T00:00:00Z"), "ctxDeadline 2020-01-01T00:00:00Z is past"},
+		"deadline past, of the RPC": {at(options+"/rpcOptions", "ctxDeadline", "2020-01-01T00:00:00Z"), "is past"},
+		"deadline zero":             {at("initOptions", "ctxDeadline", "0001-01-01T00:00:00Z"), "is past"},
+		"deadline null":             {at("initOptions", "ctxDeadline", nil), "/initOptions/ctxDeadline"},
+		"deadline no time":          {at("initOptions", "ctxDeadline", "soon"), "/initOptions/ctxDeadline"},
+		"no methodName":             {without("", "methodName"), "/methodName"},
+		"methodName unknown":        {at("", "methodName", "verify"), `methodName is "verify", which this plugin does not know`},
+		"methodName empty":          {at("", "methodName", ""), "which this plugin does not know"},
+		"methodName of another":     {at("", "methodName", "publicKey"), "no member of that name"},
+		"two methods":               {at("", "supportedAlgorithms", object{}), "there are arguments of supportedAlgorithms too"},
+		"no arguments":              {without("", "verifySignature"), "no member of that name"},
+		"arguments null":            {at("", "verifySignature", nil), "/verifySignature"},
+		"no signature":              {without("verifySignature", "signature"), "/verifySignature/signature"},
+		"signature null":            {at("verifySignature", "signature", nil), "/verifySignature/signature"},
+		"signature empty":           {at("verifySignature", "signature", ""), "Exception: the signature"},
+		"signature no base64":       {at("verifySignature", "signature", "!"), "/verifySignature/signature"},
+		"signature long":            {at("verifySignature", "signature", make([]byte, 100_000)), "Exception: the signature"},
+		"no verifyOptions":          {without("verifySignature", "verifyOptions"), "/verifySignature/verifyOptions"},
+		"verifyOptions null":        {at("verifySignature", "verifyOptions", nil), "/verifySignature/verifyOptions"},
+		"no messageOptions":         {without(options, "messageOptions"), "/messageOptions"},
+		"no rpcOptions of the call": {without(options, "rpcOptions"), "/rpcOptions"},
+		"digest a number":           {at(options+"/messageOptions", "digest", 5), "/digest"},
+		"oversized":                 {good.text() + strings.Repeat(" ", 4<<20), "more than the"},
+	} {
+		t.Run(name, func(t *testing.T) { refused(t, c.call, message, c.says) })
+	}
+	for name, args := range map[string][]string{
+		"no arguments": {}, "one": {"v1"}, "three": {"v1", good.text(), ""}, "version": {"v2", good.text()}, "turned": {good.text(), "v1"}, "help": {"--help"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if answer, refusal, _ := run(t, message, args...); refusal == "" {
+				t.Errorf("answered %s", answer)
+			}
+		})
+	}
+	// What a newer client adds is not read, and no refusal.
+	verified(t, good.with("new", object{"a": nil}).edit(options, func(o object) object { return o.with("x", 1) }).text(), message)
+	verified(t, good.edit("initOptions", func(o object) object { return o.with("ctxDeadline", time.Now().Add(time.Minute)) }).text(), message)
+}
+
+// What the client's own types encode is what is decoded here.
+func TestDecodeWhatTheClientEncodes(t *testing.T) {
+	soon := time.Now().Add(10 * time.Second)
+	no, empty := false, ""
+	rpc := common.RPCOptions{CtxDeadline: &soon, KeyVersion: &empty, RemoteVerification: &no}
+	digest, hash := []byte("digest"), crypto.SHA384
+	init := &common.InitOptions{CtxDeadline: &soon, ProtocolVersion: common.ProtocolVersion, KeyResourceID: "alias/a", HashFunc: crypto.SHA512, RPCOptions: &rpc}
+	for method, args := range map[string]*common.MethodArgs{
+		"defaultAlgorithm":    {DefaultAlgorithm: &common.DefaultAlgorithmArgs{}},
+		"supportedAlgorithms": {SupportedAlgorithms: &common.SupportedAlgorithmsArgs{}},
+		"createKey":           {CreateKey: &common.CreateKeyArgs{CtxDeadline: &soon, Algorithm: "x"}},
+		"publicKey":           {PublicKey: &common.PublicKeyArgs{PublicKeyOptions: &common.PublicKeyOptions{RPCOptions: rpc}}},
+		"signMessage":         {SignMessage: &common.SignMessageArgs{SignOptions: &common.SignOptions{RPCOptions: rpc}}},
+		"verifySignature": {VerifySignature: &common.VerifySignatureArgs{Signature: []byte("sig"), VerifyOptions: &common.VerifyOptions{
+			RPCOptions: rpc, MessageOptions: common.MessageOptions{Digest: &digest, HashFunc: &hash}}}},
+	} {
+		args.MethodName = method
+		text := must(json.Marshal(common.PluginArgs{InitOptions: init, MethodArgs: args}))
+		c, err := decodeCall([]string{"v1", string(text)}, time.Now())
+		if err != nil {
+			t.Errorf("%s: %v\n%s", method, err, text)
+			continue
+		}
+		if c.MethodName != method || c.InitOptions.HashFunc != crypto.SHA512 || c.key.keyID != "alias/a" || c.limit > 10*time.Second || c.limit < time.Second {
+			t.Errorf("%s: got %+v", method, c)
+		}
+		if v := c.VerifySignature; method == "verifySignature" &&
+			(string(v.Signature) != "sig" || string(*v.VerifyOptions.MessageOptions.Digest) != "digest" || *v.VerifyOptions.MessageOptions.HashFunc != crypto.SHA384) {
+			t.Errorf("got %+v", v)
+		}
+	}
+}
+
+// broken breaks when it is read.
+type broken struct{ read func([]byte) (int, error) }
+
+func (b broken) Read(p []byte) (int, error) { return b.read(p) }
+
+// mainWith runs Main on a good call with another standard input and returns the errorMessage.
+func mainWith(t *testing.T, stdin io.Reader, stdout io.Writer, call object) (code int, refusal string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if stdout == nil {
+		stdout = &out
+	}
+	code = Main([]string{"v1", call.text()}, stdin, stdout, &errs)
+	var answer common.PluginResp
+	if out.Len() > 0 {
+		if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
+			t.Fatalf("standard output %q: %v", out.Bytes(), err)
+		}
+	}
+	if code == 0 || errs.Len() == 0 {
+		t.Errorf("exit code %d, standard error %q", code, errs.String())
+	}
+	return code, answer.ErrorMessage
+}
+
+func TestWhatBreaksIsRefused(t *testing.T) {
+	defer func(d, n time.Duration) { deadline, drainTime = d, n }(deadline, drainTime)
+	deadline, drainTime = 300*time.Millisecond, 50*time.Millisecond
+	newHome(t, known(t, "p256"))
+	good := verifyCall(known(t, "p256").ARN().String(), sign(t, "p256", kmskey.ECDSASHA256, message))
+	verified(t, good.text(), message)
+
+	for name, c := range map[string]struct {
+		stdin io.Reader
+		says  string
+	}{
+		"panic":      {broken{func([]byte) (int, error) { panic("oh no") }}, "oh no"},
+		"read error": {io.MultiReader(bytes.NewReader(message), broken{func([]byte) (int, error) { return 0, errors.New("cable pulled") }}), "cable pulled"},
+		"hang":       {io.MultiReader(bytes.NewReader(message), broken{func([]byte) (int, error) { select {} }}), "DeadlineExceededException"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			_, refusal := mainWith(t, c.stdin, nil, good)
+			if !strings.Contains(refusal, c.says) {
+				t.Errorf("got %q", refusal)
+			}
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+	t.Run("caller's deadline", func(t *testing.T) {
+		deadline = time.Hour
+		call := good.edit("initOptions", func(o object) object { return o.with("ctxDeadline", time.Now().Add(200*time.Millisecond)) })
+		if _, refusal := mainWith(t, broken{func([]byte) (int, error) { select {} }}, nil, call); !strings.Contains(refusal, "DeadlineExceededException") {
+			t.Errorf("got %q", refusal)
+		}
+	})
+	t.Run("standard output closed", func(t *testing.T) {
+		r, w := io.Pipe()
+		r.Close()
+		mainWith(t, bytes.NewReader(message), w, good)
+	})
+	t.Run("store missing", func(t *testing.T) {
+		t.Setenv(keystore.EnvHome, filepath.Join(t.TempDir(), "none"))
+		refused(t, good.text(), message, "StoreAccessException")
+	})
+	t.Run("home relative", func(t *testing.T) {
+		t.Setenv(keystore.EnvHome, "keys")
+		refused(t, good.text(), message, keystore.EnvHome)
+	})
+}
+
+// A message of any size is read to its end, refused or not.
+func TestStandardInputIsDrained(t *testing.T) {
+	newHome(t, known(t, "p256"))
+	large := make([]byte, 8<<20)
+	refused(t, "{}", large, "lacks the member")
+	refused(t, verifyCall("alias/none", []byte("x")).text(), large, "NotFoundException")
+	refused(t, newCall("alias/a", "signMessage", object{}).text(), large, "cannot sign")
+	verified(t, verifyCall(known(t, "p256").ARN().String(), sign(t, "p256", kmskey.ECDSASHA256, large)).text(), large)
+}
+
+// A yes without a result of the verifier's cannot be written.
+func TestNoResultIsNoYes(t *testing.T) {
+	if answer, err := publicKey(nil); err == nil || answer != nil {
+		t.Errorf("a key that nobody authorized: %+v, %v", answer, err)
+	}
+	if answer, err := answer(context.Background(), &call{MethodName: "verify"}, nil); err == nil || answer != nil {
+		t.Errorf("an unknown method: %+v, %v", answer, err)
+	}
+	if data := must(json.Marshal(common.PluginResp{})); string(data) != "{}" {
+		t.Errorf("the client's types changed: %s", data)
+	}
+	if !kmserr.Is(invalid("x"), kmserr.Validation) {
+		t.Error("invalid makes no ValidationException")
+	}
+}
+
+// TestGolden holds the answers byte for byte. Calls are as cosign v3.1.3 sends them, but for the signature.
+func TestGolden(t *testing.T) {
+	newHome(t, known(t, "p256"), known(t, "p256-disabled"), known(t, "sm2"))
+	p256 := known(t, "p256").ARN().String()
+	// Deterministic: made once, by the private key of testdata.
+	signature := must(os.ReadFile(filepath.Join("testdata", "p256.sig")))
+	sum := sha256.Sum256(message)
+	calls := map[string]object{
+		"verify":            verifyCall(p256, signature),
+		"verify-digest":     digestCall(p256, signature, sum[:]),
+		"verify-tampered":   verifyCall("/"+p256, append(slices.Clone(signature[:len(signature)-1]), 0)),
+		"verify-disabled":   verifyCall(known(t, "p256-disabled").ARN().String(), signature),
+		"public-key":        newCall(p256, "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}),
+		"default-algorithm": newCall(p256, "defaultAlgorithm", object{}),
+		"algorithms":        newCall(p256, "supportedAlgorithms", object{}),
+		"create-key":        newCall(p256, "createKey", object{"algorithm": "ECC_NIST_P256"}),
+		"sign":              newCall(p256, "signMessage", object{"signOptions": object{"rpcOptions": rpc, "messageOptions": object{"digest": nil}}}),
+	}
+	for _, name := range slices.Sorted(maps.Keys(calls)) {
+		t.Run(name, func(t *testing.T) {
+			stdin := message
+			if name == "verify-digest" {
+				stdin = nil
+			}
+			var out, errs bytes.Buffer
+			Main([]string{"v1", calls[name].text()}, bytes.NewReader(stdin), &out, &errs)
+			path := filepath.Join("testdata", "golden", name+".txt")
+			got := "call: v1 " + calls[name].text() + "\nstdout: " + out.String() + "stderr: " + errs.String()
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want := string(must(os.ReadFile(path))); got != strings.ReplaceAll(want, "\r\n", "\n") {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
