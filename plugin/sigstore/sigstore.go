@@ -75,7 +75,11 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		code = 1
 		text := wire.Text(err)
 		answer = &response{ErrorMessage: text, notes: []string{text}}
-		drain(stdin)
+		limit := drainTime
+		if kmserr.Is(err, kmserr.DeadlineExceeded) {
+			limit /= 10 // the caller may be about to end this process, and the reason with it
+		}
+		drain(stdin, limit)
 		if data, err = json.Marshal(answer); err != nil {
 			data = []byte(`{"errorMessage":"InternalException: the refusal cannot be written as JSON"}`)
 		}
@@ -150,14 +154,14 @@ func ask[T any](c *call, question func(*verifier.Verifier) (T, error)) (T, error
 	return question(v)
 }
 
-// drain reads what is left of a message that is refused, for drainTime at most. A terminal has no end to wait for.
-func drain(stdin io.Reader) {
+// drain reads what is left of a message that is refused, for limit at most. A terminal has no end to wait for.
+func drain(stdin io.Reader, limit time.Duration) {
 	if f, ok := stdin.(*os.File); ok {
 		if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice != 0 {
 			return
 		}
 	}
-	_, _ = wire.Run(context.Background(), drainTime, func(context.Context) (int64, error) { // the answer is a refusal either way
+	_, _ = wire.Run(context.Background(), limit, func(context.Context) (int64, error) { // the answer is a refusal either way
 		return io.Copy(io.Discard, stdin)
 	})
 }
