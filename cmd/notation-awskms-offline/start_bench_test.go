@@ -1,82 +1,25 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"testing"
-	"time"
 
+	"github.com/awskms-offline/awskms-offline/internal/startbench"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
 const testdata = "../../testdata"
 
-// BenchmarkStart runs the built plugin and an empty Go program in turn, and reports the median of the plugin's time over
-// the empty program's, pair by pair: a ratio holds where the machine's speed drifts.
 func BenchmarkStart(b *testing.B) {
-	dir := b.TempDir()
-	plugin := build(b, dir, "notation-awskms-offline", ".")
-	empty := filepath.Join(dir, "empty.go")
-	if err := os.WriteFile(empty, []byte("package main\n\nfunc main() {}\n"), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	peer := build(b, dir, "empty", empty)
-	request := prepare(b, filepath.Join(dir, "home"))
-
-	for _, command := range []struct {
-		name  string
-		stdin []byte
-	}{{"get-plugin-metadata", []byte("{}")}, {"verify-signature", request}} {
-		b.Run(command.name, func(b *testing.B) {
-			var ratios []float64
-			var ours time.Duration
-			for b.Loop() {
-				mine := once(b, command.stdin, plugin, command.name)
-				ours += mine
-				ratios = append(ratios, float64(mine)/float64(once(b, nil, peer)))
-			}
-			slices.Sort(ratios)
-			b.ReportMetric(ratios[len(ratios)/2], "x-empty-program")
-			b.ReportMetric(float64(ours.Microseconds())/float64(b.N), "µs/run")
-		})
-	}
-}
-
-func build(b *testing.B, dir, name, source string) string {
-	b.Helper()
-	binary := filepath.Join(dir, name)
-	if runtime.GOOS == "windows" {
-		binary += ".exe"
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-o", binary, source)
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("go build %s: %v\n%s", source, err, out)
-	}
-	return binary
-}
-
-func once(b *testing.B, stdin []byte, binary string, args ...string) time.Duration {
-	cmd := exec.Command(binary, args...)
-	cmd.Stdin = bytes.NewReader(stdin)
-	start := time.Now()
-	out, err := cmd.CombinedOutput()
-	took := time.Since(start)
-	if err != nil {
-		b.Fatalf("%s %v: %v\n%s", binary, args, err, out)
-	}
-	if len(args) > 0 && !bytes.HasPrefix(out, []byte("{")) {
-		b.Fatalf("%s %v answered %s", binary, args, out)
-	}
-	return took
+	request := prepare(b, filepath.Join(b.TempDir(), "home"))
+	startbench.Run(b, ".",
+		startbench.Call{Name: "get-plugin-metadata", Args: []string{"get-plugin-metadata"}, Stdin: []byte("{}")},
+		startbench.Call{Name: "verify-signature", Args: []string{"verify-signature"}, Stdin: request})
 }
 
 // prepare makes a home with one record and returns a request that it answers with success.

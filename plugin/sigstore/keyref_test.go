@@ -1,8 +1,13 @@
 package sigstore
 
 import (
+	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -70,6 +75,33 @@ func TestParseKeyReferenceRefuses(t *testing.T) {
 			t.Errorf("%.80q gave %+v, %v, expected %q", text, ref, err, says)
 		}
 	}
+}
+
+// FuzzDecodeCall: a call that is taken has one reading, the client's own.
+func FuzzDecodeCall(f *testing.F) {
+	f.Add(verifyCall("alias/a?signing-algorithm=SM2DSA", []byte("signature")).text())
+	f.Add(digestCall("/alias/a", nil, []byte("digest")).text())
+	f.Add(newCall("alias/a", "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).with("unknown", []int{1}).text())
+	f.Add(newCall("alias/a", "createKey", object{"algorithm": "x"}).text())
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := decodeCall([]string{"v1", text}, time.Unix(0, 0))
+		if err != nil {
+			if !kmserr.Is(err, kmserr.Validation) && !kmserr.Is(err, kmserr.DeadlineExceeded) {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		var theirs common.PluginArgs
+		if err := json.Unmarshal([]byte(text), &theirs); err != nil {
+			t.Fatalf("the client's own types cannot read it: %v", err)
+		}
+		if theirs.MethodName != c.MethodName || theirs.InitOptions.KeyResourceID != c.InitOptions.KeyResourceID || c.limit <= 0 || c.limit > deadline {
+			t.Errorf("got %+v, the client's types say %+v", c, theirs)
+		}
+		if c.MethodName == common.VerifySignatureMethodName && !bytes.Equal(theirs.VerifySignature.Signature, c.VerifySignature.Signature) {
+			t.Errorf("another signature")
+		}
+	})
 }
 
 func FuzzParseKeyReference(f *testing.F) {

@@ -2,16 +2,18 @@
 //
 // It shows the main job from end to end, in a throw-away home and with no network but the loopback interface:
 // an image that an AWS KMS key signed is pushed to a registry of its own, and the real notation verifies it by the key's
-// ARN, with our plugin. Then it refuses one whose key was disabled. Last, our own command line verifies what notation
-// cannot, an SM2 signature with a distinguishing ID of its own.
+// ARN, with our plugin. Then it refuses one whose key was disabled. Our own command line verifies what notation cannot, an
+// SM2 signature with a distinguishing ID of its own; and so does the real cosign, if it is built already.
 //
 // Every command is printed as it runs. The exit code is 0 only if every one of them answered as it should.
 package main
 
 import (
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -80,12 +82,16 @@ func (d *demo) run() (err error) {
 	if err := d.sm2(); err != nil {
 		return err
 	}
+	if err := d.cosign(); err != nil {
+		return err
+	}
 
 	fmt.Print(`
 All as it should be.
 
 Read next:
   docs/notation.md       the same for your own keys: install the plugin, the safe set-up, what each refusal means
+  docs/cosign.md         the same with cosign
   docs/testdata.md       the keys, images and signatures that the demo used, and the bad ones it did not show
   go run ./demo -keep    in e2e/: keeps the home and the registry, to try the commands above
 `)
@@ -267,4 +273,42 @@ func (d *demo) sm2() error {
 	}
 	fmt.Println("# Under the default distinguishing ID the same signature is not one.")
 	return d.expect(1, d.host.CLI, verify()...)
+}
+
+// cosign verifies the same SM2 signature with the real cosign, which knows nothing of SM2 itself. Building cosign takes
+// minutes, so the demo does not wait for one.
+func (d *demo) cosign() error {
+	client := build.ClientPath(d.root, "cosign")
+	if _, err := os.Stat(client); err != nil {
+		fmt.Print("\ncosign is not built, so its step is left out. make clients builds it, in some minutes.\n")
+		return nil
+	}
+	d.step("cosign: our plugin on PATH, the key by its ARN, the same SM2 signature")
+	if err := os.Setenv("PATH", d.bin+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
+		return err
+	}
+	fmt.Println("$ export PATH=" + d.short(d.bin) + string(os.PathListSeparator) + "$PATH")
+	dir := filepath.Join(d.testdata(), "sm2")
+	id, err := os.ReadFile(filepath.Join(dir, "distinguishing-id.txt"))
+	if err != nil {
+		return err
+	}
+	der, err := os.ReadFile(filepath.Join(dir, "signature.der"))
+	if err != nil {
+		return err
+	}
+	// cosign reads signatures in base64.
+	signature := filepath.Join(d.host.Dir, "message.sig")
+	if err := os.WriteFile(signature, []byte(base64.StdEncoding.EncodeToString(der)), 0o600); err != nil {
+		return err
+	}
+	key := "awskms-offline://" + fixture.Lookup("sm2").ARN()
+	verify := func(code int, key string) error {
+		return d.expect(code, client, "verify-blob", "--key", key, "--signature", signature, "--insecure-ignore-tlog", filepath.Join(dir, "message.txt"))
+	}
+	if err := verify(0, key+"?distinguishing-id="+url.PathEscape(string(id))); err != nil {
+		return err
+	}
+	fmt.Println("# the same without the signer's distinguishing ID")
+	return verify(1, key)
 }
