@@ -102,4 +102,3 @@ func unbase64(t testing.TB, text string) []byte {
 	}
 	return data
 }
-
