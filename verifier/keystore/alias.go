@@ -41,8 +41,8 @@ func decodeAlias(data []byte) (AliasEntry, error) {
 	if !ok {
 		return AliasEntry{}, fmt.Errorf("has the Alias %q, expected a full alias ARN", f.Alias)
 	}
-	if !isKeyID(f.TargetKeyID) {
-		return AliasEntry{}, fmt.Errorf("has the TargetKeyId %q, expected a bare key ID", f.TargetKeyID)
+	if f.TargetKeyID != "" && !isKeyID(f.TargetKeyID) {
+		return AliasEntry{}, fmt.Errorf("has the TargetKeyId %q, expected a bare key ID, or an empty one for an alias that KMS no longer has", f.TargetKeyID)
 	}
 	for i, h := range f.History {
 		if !isKeyID(h.KeyID) {

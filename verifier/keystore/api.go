@@ -83,7 +83,8 @@ type Entry struct {
 // AliasEntry is an alias as it was read.
 type AliasEntry struct {
 	ARN kmskey.AliasARN
-	// TargetKeyID is the bare key ID that the alias meant, in the alias's own account and Region.
+	// TargetKeyID is the bare key ID that the alias meant, in the alias's own account and Region; empty if KMS said that
+	// it had no such alias any more.
 	TargetKeyID string
 	// Time is when KMS, or a person, said so; zero if nobody said when.
 	Time kmskey.Time

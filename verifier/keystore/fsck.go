@@ -138,6 +138,8 @@ func (c *checker) aliases() {
 		case err != nil:
 			c.fault(rel, err)
 			return
+		case alias.TargetKeyID == "":
+			return
 		}
 		there, err := c.exists(recordPath(alias.Target()))
 		switch {

@@ -208,6 +208,10 @@ func (s *Store) resolveAlias(ref kmskey.Ref) (*Resolution, error) {
 	if err != nil {
 		return nil, err
 	}
+	if meant.TargetKeyID == "" {
+		return nil, kmserr.New(kmserr.NotFound, "the alias %s meant no key: KMS had no such alias on %s", alias, stamp(meant.Time)).
+			WithHint("If it was made again since, pull or import it.").WithKey(alias.String())
+	}
 	// No multi-Region fallback here: each Region's aliases are its own.
 	entry, err := s.readRecord(meant.Target())
 	if errors.Is(err, errAbsent) {

@@ -367,19 +367,21 @@ func moveAlias(was AliasEntry, now *AliasEntry, opts PutOptions) (what, kept str
 	older := !now.Time.IsZero() && now.Time.Before(was.Time.Time)
 	newer := now.Time.After(was.Time.Time)
 	refuse := func(reason, hint string) (string, string, error) {
-		return "", "", kmserr.New(kmserr.Validation, "the alias %s means %s as of %s, and %s", now.ARN, was.TargetKeyID, stamp(was.Time), reason).
+		return "", "", kmserr.New(kmserr.Validation, "the alias %s means %s as of %s, and %s", now.ARN, orNoKey(was.TargetKeyID), stamp(was.Time), reason).
 			WithHint("%s", hint).WithKey(now.ARN.String())
 	}
 	switch {
 	case older && opts.MoveAlias:
 		return refuse("that it means "+now.TargetKeyID+" is older, of "+stamp(now.Time), "State a later --snapshot-time, if the alias did move.")
 	case older, opts.FromKMS && !newer && !opts.MoveAlias:
-		return "", fmt.Sprintf("%s → %s of %s, as %s is of %s", name, was.TargetKeyID, stamp(was.Time), now.TargetKeyID, stamp(now.Time)), nil
+		return "", fmt.Sprintf("%s → %s of %s, as %s is of %s", name, orNoKey(was.TargetKeyID), stamp(was.Time), orNoKey(now.TargetKeyID), stamp(now.Time)), nil
 	case !opts.MoveAlias && !opts.FromKMS:
 		return refuse("moves to "+now.TargetKeyID+" only if told to", "Check that the alias was moved in KMS, then give --move-alias.")
 	}
-	now.History = append(slices.Clone(was.History), AliasHistory{KeyID: was.TargetKeyID, From: was.Time, To: now.Time})
-	return change(name, was.TargetKeyID, now.TargetKeyID), "", nil
+	if was.TargetKeyID != "" {
+		now.History = append(slices.Clone(was.History), AliasHistory{KeyID: was.TargetKeyID, From: was.Time, To: now.Time})
+	}
+	return change(name, orNoKey(was.TargetKeyID), orNoKey(now.TargetKeyID)), "", nil
 }
 
 // Remove removes a key: the aliases that mean it, its place in the index, its record. Given an alias it removes that

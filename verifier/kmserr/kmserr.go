@@ -27,6 +27,8 @@ const (
 	InvalidSignature     Name = "KMSInvalidSignatureException"
 	UnsupportedOperation Name = "UnsupportedOperationException"
 	Validation           Name = "ValidationException"
+	AccessDenied         Name = "AccessDeniedException"
+	Throttling           Name = "ThrottlingException"
 
 	// Names of our own: a decision about a key.
 	Ambiguous           Name = "AmbiguousKeyException"
@@ -44,6 +46,7 @@ const (
 	PolicyInvalid    Name = "PolicyInvalidException"
 	AuditUnavailable Name = "AuditUnavailableException"
 	DeadlineExceeded Name = "DeadlineExceededException"
+	KMSService       Name = "KMSServiceException"
 	Internal         Name = "InternalException"
 )
 
@@ -132,6 +135,15 @@ var table = []Entry{
 	{DeadlineExceeded, ExitOurSide, "TIMEOUT",
 		"The answer was not ready before the deadline.",
 		"Try again; if it stays, look at the disk that holds the store."},
+	{AccessDenied, ExitOurSide, "ACCESS_DENIED",
+		"AWS does not let these credentials do that, or does not take them any more.",
+		"Allow the action that the message names on that key, or renew the credentials."},
+	{Throttling, ExitOurSide, "THROTTLED",
+		"AWS KMS answers no more requests for now, after several attempts.",
+		"Try again later, or with fewer requests at once."},
+	{KMSService, ExitOurSide, notationError,
+		"AWS KMS could not be reached, or gave an answer that is none.",
+		"Check the network, the Region, the endpoint and the credentials."},
 	{Internal, ExitOurSide, notationError,
 		"A fault of this program; nothing was verified.",
 		"Report it with the text of the message."},

@@ -24,6 +24,9 @@ const (
 	StateUpdating          KeyState = "Updating"
 )
 
+// StateNotFound is ours: KMS answered NotFoundException for a key that it had before, so the key was deleted.
+const StateNotFound KeyState = "NotFound"
+
 // Verifies reports whether KMS verifies with a key in this state.
 func (s KeyState) Verifies() bool { return s == StateEnabled || s == StateUpdating }
 

@@ -1,0 +1,140 @@
+// Package awskms is everything that talks to AWS KMS: it brings public keys, key states and aliases from there. It is the
+// only importer of the AWS SDK, and only the command line and the signing plugin import it.
+//
+// What KMS answers is checked to be about what was asked, and turned into the values of verifier/kmskey; nothing here
+// reads or writes the key store. Errors are *kmserr.Error with KMS's own name where the table has it.
+package awskms
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+const (
+	// maxAnswer is the longest answer read, in bytes: a page of 1,000 keys has about 200 KiB.
+	maxAnswer = 8 << 20
+	// callTimeout is how long one attempt of a call may take.
+	callTimeout = 20 * time.Second
+	// maxAttempts counts the first one. KMS's request quotas are per second, so patience is all it takes.
+	maxAttempts = 12
+)
+
+// Config says how KMS is reached. The zero value is AWS's own chain: environment, shared files, SSO, container, instance.
+type Config struct {
+	// Profile of AWS's shared configuration files.
+	Profile string
+	// Region for identifiers that do not name one.
+	Region string
+	// EndpointURL replaces KMS's endpoint in every Region, also that of AWS_ENDPOINT_URL_KMS.
+	EndpointURL string
+}
+
+// Client asks KMS, in whatever Region an identifier names. It is safe for use by several goroutines.
+type Client struct {
+	base     aws.Config
+	endpoint *string
+
+	mu      sync.Mutex
+	regions map[string]*kms.Client
+}
+
+// New reads the configuration; it calls nobody but, if the chain says so, those who give out credentials.
+func New(ctx context.Context, c Config) (*Client, error) {
+	options := []func(*config.LoadOptions) error{
+		// Adaptive: what KMS throttles is sent more slowly, by all goroutines together.
+		config.WithRetryMode(aws.RetryModeAdaptive), config.WithRetryMaxAttempts(maxAttempts),
+		config.WithHTTPClient(bounded{awshttp.NewBuildableClient().WithTimeout(callTimeout)}),
+	}
+	if c.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(c.Profile))
+	}
+	if c.Region != "" {
+		options = append(options, config.WithRegion(c.Region))
+	}
+	base, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, kmserr.New(kmserr.KMSService, "AWS's configuration cannot be read: %v", err).
+			WithHint("Check --profile and AWS's files and environment variables.").WithCause(err)
+	}
+	client := &Client{base: base, regions: make(map[string]*kms.Client)}
+	if c.EndpointURL != "" {
+		client.endpoint = &c.EndpointURL
+	}
+	return client, nil
+}
+
+// Region is the one for identifiers that do not name one; empty if there is none.
+func (c *Client) Region() string { return c.base.Region }
+
+// in returns the SDK's client of a Region.
+func (c *Client) in(region string) (*kms.Client, error) {
+	if region == "" {
+		region = c.base.Region
+	}
+	if region == "" {
+		return nil, kmserr.New(kmserr.Validation, "no Region is known").
+			WithHint("Give --region, set AWS_REGION, or name the key by its full ARN.")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	client, there := c.regions[region]
+	if !there {
+		client = kms.NewFromConfig(c.base, func(o *kms.Options) {
+			o.Region = region
+			if c.endpoint != nil {
+				o.BaseEndpoint = c.endpoint
+			}
+		})
+		c.regions[region] = client
+	}
+	return client, nil
+}
+
+// of returns the SDK's client for an identifier, and how to name it in a call.
+func (c *Client) of(ref kmskey.Ref) (*kms.Client, *string, error) {
+	client, err := c.in(ref.Scope.Region)
+	return client, aws.String(ref.String()), err
+}
+
+// bounded reads no answer without end.
+type bounded struct{ next aws.HTTPClient }
+
+// Do implements aws.HTTPClient.
+func (b bounded) Do(r *http.Request) (*http.Response, error) {
+	response, err := b.next.Do(r)
+	if err == nil && response.Body != nil {
+		response.Body = &limitedBody{body: response.Body, left: maxAnswer}
+	}
+	return response, err
+}
+
+type limitedBody struct {
+	body io.ReadCloser
+	left int64
+}
+
+func (l *limitedBody) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, fmt.Errorf("the answer is longer than the %d bytes allowed", maxAnswer)
+	}
+	if int64(len(p)) > l.left {
+		p = p[:l.left]
+	}
+	n, err := l.body.Read(p)
+	l.left -= int64(n)
+	return n, err
+}
+
+func (l *limitedBody) Close() error { return l.body.Close() }

@@ -1,0 +1,73 @@
+package awskms
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// explain says what a failed call means and what to do. action is IAM's name of the call, ref what it was about.
+func explain(err error, action string, ref kmskey.Ref) error {
+	about := ref.String()
+	if ref == (kmskey.Ref{Scope: ref.Scope}) {
+		about = ref.Scope.Region
+	}
+	operation := strings.TrimPrefix(action, "kms:")
+	fail := func(name kmserr.Name, hint string, args ...any) *kmserr.Error {
+		var api smithy.APIError
+		said := "cannot be asked: " + cause(err)
+		if errors.As(err, &api) {
+			said = "answered " + api.ErrorCode()
+			if text := api.ErrorMessage(); text != "" {
+				said += ": " + text
+			}
+		}
+		return kmserr.New(name, "%s of %s: KMS %s", operation, about, said).WithHint(hint, args...).WithCause(err).WithKey(about)
+	}
+	if errors.Is(err, context.Canceled) {
+		return kmserr.New(kmserr.DeadlineExceeded, "%s of %s was interrupted", operation, about).WithHint("Run the command again: what was stored is kept.").WithCause(err)
+	}
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return fail(kmserr.KMSService, "Check the network, --region, --endpoint-url and the credentials (aws sts get-caller-identity).")
+	}
+	switch code := strings.TrimSuffix(api.ErrorCode(), "Exception"); code {
+	case "AccessDenied":
+		resource := about
+		if action == ActionListAliases || action == ActionListKeys {
+			resource = "*"
+		}
+		return fail(kmserr.AccessDenied, "Allow %s on %s in the key policy or IAM policy of these credentials (awskms-offline keys pull --print-iam-policy).", action, resource)
+	case "NotFound":
+		return fail(kmserr.NotFound, "Check the identifier, its Region and its account.")
+	case "Throttling", "TooManyRequests", "RequestLimitExceeded":
+		return fail(kmserr.Throttling, "Run the command again later, or with a smaller --parallel.")
+	case "UnsupportedOperation":
+		return fail(kmserr.UnsupportedOperation, "Only asymmetric keys have a public key.")
+	case "InvalidArn", "Validation":
+		return fail(kmserr.Validation, "Check the identifier.")
+	case "ExpiredToken", "UnrecognizedClient", "InvalidSignature", "IncompleteSignature", "MissingAuthenticationToken", "InvalidClientTokenId":
+		return fail(kmserr.AccessDenied, "Renew the credentials, for instance with aws sso login; then run the command again.")
+	case "Disabled":
+		return fail(kmserr.Disabled, "")
+	case "KMSInvalidState":
+		return fail(kmserr.KMSInvalidState, "Wait until the key has a public key, then run the command again.")
+	}
+	return fail(kmserr.KMSService, "Run the command again; if it stays, look at the AWS Health Dashboard.")
+}
+
+// cause is the last of an error's chain that says something, without the SDK's account of every layer.
+func cause(err error) string {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil || next.Error() == "" {
+			return err.Error()
+		}
+		err = next
+	}
+}

@@ -1,0 +1,403 @@
+package awskms
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// Actions of KMS that this package uses, as IAM names them.
+const (
+	ActionGetPublicKey     = "kms:GetPublicKey"
+	ActionDescribeKey      = "kms:DescribeKey"
+	ActionListAliases      = "kms:ListAliases"
+	ActionListKeys         = "kms:ListKeys"
+	ActionListResourceTags = "kms:ListResourceTags"
+)
+
+// Fetched is what KMS said of one key.
+type Fetched struct {
+	// Key is the record: public key, state if DescribeKey was allowed, aliases; its times are when KMS was asked.
+	Key *kmskey.Key
+	// AliasesKnown says that the record's aliases are all that the key has. Without kms:ListAliases they are not known,
+	// nor for a key of another account.
+	AliasesKnown bool
+	// Notes are what could not be had, one sentence each.
+	Notes []string
+}
+
+// Fetch asks KMS for a key: GetPublicKey, DescribeKey, ListAliases. Without permission for one of the latter two the
+// answer is what remains, and says so. What KMS answers about another key than was asked for is refused.
+func (c *Client) Fetch(ctx context.Context, ref kmskey.Ref) (*Fetched, error) {
+	return c.fetch(ctx, ref, nil)
+}
+
+// fetch is Fetch with what a listing knows already, if it is not nil.
+func (c *Client) fetch(ctx context.Context, ref kmskey.Ref, listed *Listed) (*Fetched, error) {
+	client, id, err := c.of(ref)
+	if err != nil {
+		return nil, err
+	}
+	asked := now()
+	answer, err := client.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: id})
+	if err != nil {
+		return nil, explain(err, ActionGetPublicKey, ref)
+	}
+	out := new(Fetched)
+	record := kmskey.Record{
+		KeyID: aws.ToString(answer.KeyId), PublicKey: answer.PublicKey,
+		KeySpec: kmskey.KeySpec(answer.KeySpec), KeyUsage: kmskey.KeyUsage(answer.KeyUsage),
+		CustomerMasterKeySpec:  kmskey.KeySpec(answer.CustomerMasterKeySpec), //nolint:staticcheck // deprecated by AWS, and all that old emulators give
+		SigningAlgorithms:      texts[kmskey.SigningAlgorithm](answer.SigningAlgorithms),
+		EncryptionAlgorithms:   texts[string](answer.EncryptionAlgorithms),
+		KeyAgreementAlgorithms: texts[string](answer.KeyAgreementAlgorithms),
+		Snapshot:               kmskey.Snapshot{Time: asked, Source: kmskey.SourceKMS},
+	}
+	// From here on the key is named by what GetPublicKey answered, so that an alias that moves meanwhile does not mix two.
+	exact := ref
+	if r, err := kmskey.ParseRef(record.KeyID); err == nil && r.Alias == "" {
+		exact = r
+		if r.Scope.IsZero() {
+			exact.Scope = ref.Scope
+		}
+	}
+	var described *kmskey.KeyMetadata
+	var aliases *aliasList
+	if listed != nil {
+		// The aliases are as old as the list, and the key itself never changes: the record is dated by the older of the two.
+		described, aliases = listed.metadata, listed.aliases
+		record.Snapshot.Time, record.Snapshot.StateTime = listed.listedAt, listed.describedAt
+	}
+	if described == nil {
+		record.Snapshot.StateTime = now()
+		described, err = c.describe(ctx, exact)
+		switch {
+		case err == nil:
+		case kmserr.Is(err, kmserr.AccessDenied):
+			record.Snapshot.StateTime = kmskey.Time{}
+			out.Notes = append(out.Notes, fmt.Sprintf("the key state is recorded as unknown: %s", kmserr.As(err).Fact))
+		default:
+			return nil, err
+		}
+	}
+	record.KeyMetadata = described
+	if described != nil {
+		if _, err := kmskey.ParseARN(record.KeyID); err != nil && described.Arn != "" {
+			record.KeyID = described.Arn // emulators answer GetPublicKey with a bare key ID
+		}
+	}
+	arn, err := checkARN(record.KeyID, ref, client.Options().Region)
+	if err != nil {
+		return nil, err
+	}
+	if aliases == nil {
+		aliases = c.aliasesOf(ctx, arn)
+	}
+	record.Aliases, out.AliasesKnown = aliases.names, aliases.known
+	if aliases.note != "" {
+		out.Notes = append(out.Notes, aliases.note)
+	}
+	// GetPublicKey has just said what this alias means, whatever the list says of a moment later.
+	if ref.Alias != "" && !slices.Contains(record.Aliases, ref.Alias) {
+		record.Aliases = append(slices.Clone(record.Aliases), ref.Alias)
+		slices.Sort(record.Aliases)
+	}
+	if out.Key, err = kmskey.NewKey(record); err != nil {
+		e := kmserr.As(err)
+		return nil, kmserr.New(e.Name, "KMS's answer about %s: %s", ref, e.Fact).
+			WithHint("Is the endpoint a real KMS? What contradicts itself is not stored.").WithKey(arn.String())
+	}
+	return out, nil
+}
+
+func texts[T, S ~string](in []S) []T {
+	var out []T
+	for _, s := range in {
+		out = append(out, T(s))
+	}
+	return out
+}
+
+// now is what an answer's age counts from: the moment before it was asked for.
+func now() kmskey.Time { return kmskey.Time{Time: time.Now().UTC().Truncate(time.Millisecond)} }
+
+// checkARN checks that an answer is about what was asked for.
+func checkARN(answered string, asked kmskey.Ref, region string) (kmskey.ARN, error) {
+	arn, err := kmskey.ParseARN(answered)
+	if err != nil {
+		return arn, kmserr.New(kmserr.KMSService, "KMS answered about %s with the KeyId %q, which is no key ARN, and DescribeKey gave none", asked, answered).
+			WithHint("Allow kms:DescribeKey, which gives the key's ARN.").WithKey(asked.String())
+	}
+	if !asked.Scope.IsZero() && asked.Scope != arn.Scope || arn.Region != region || asked.Alias == "" && asked.KeyID != arn.KeyID {
+		return arn, kmserr.New(kmserr.KMSService, "KMS was asked for %s in %s and answered about %s", asked, region, arn).
+			WithHint("Is the endpoint a real KMS, and the one of that Region?").WithKey(asked.String())
+	}
+	return arn, nil
+}
+
+// describe asks for a key's metadata.
+func (c *Client) describe(ctx context.Context, ref kmskey.Ref) (*kmskey.KeyMetadata, error) {
+	client, id, err := c.of(ref)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: id})
+	if err != nil {
+		return nil, explain(err, ActionDescribeKey, ref)
+	}
+	if answer.KeyMetadata == nil {
+		return nil, kmserr.New(kmserr.KMSService, "KMS answered DescribeKey of %s without KeyMetadata", ref).WithKey(ref.String())
+	}
+	return metadata(answer.KeyMetadata), nil
+}
+
+// metadata keeps of DescribeKey's answer what a verification needs, and beside it what a person may ask about.
+func metadata(m *types.KeyMetadata) *kmskey.KeyMetadata {
+	out := &kmskey.KeyMetadata{
+		Arn: aws.ToString(m.Arn), KeyID: aws.ToString(m.KeyId), KeyState: kmskey.KeyState(m.KeyState), Enabled: &m.Enabled,
+		KeySpec: kmskey.KeySpec(m.KeySpec), KeyUsage: kmskey.KeyUsage(m.KeyUsage), MultiRegion: m.MultiRegion,
+		DeletionDate: moment(m.DeletionDate), ValidTo: moment(m.ValidTo),
+		Unknown: make(map[string]jsontext.Value),
+	}
+	keep := func(name string, there bool, value any) {
+		if data, err := json.Marshal(value, json.Deterministic(true)); there && err == nil {
+			out.Unknown[name] = data
+		}
+	}
+	keep("AWSAccountId", m.AWSAccountId != nil, m.AWSAccountId)
+	keep("CreationDate", m.CreationDate != nil, moment(m.CreationDate))
+	keep("Description", aws.ToString(m.Description) != "", m.Description)
+	keep("KeyManager", m.KeyManager != "", m.KeyManager)
+	keep("Origin", m.Origin != "", m.Origin)
+	keep("ExpirationModel", m.ExpirationModel != "", m.ExpirationModel)
+	if r := m.MultiRegionConfiguration; r != nil {
+		keep("MultiRegionKeyType", r.MultiRegionKeyType != "", r.MultiRegionKeyType)
+	}
+	if len(out.Unknown) == 0 {
+		out.Unknown = nil
+	}
+	return out
+}
+
+func moment(t *time.Time) kmskey.Time {
+	if t == nil {
+		return kmskey.Time{}
+	}
+	return kmskey.Time{Time: t.UTC()}
+}
+
+// aliasList is the aliases of one key.
+type aliasList struct {
+	names []string // sorted; never nil if known
+	known bool
+	note  string
+}
+
+// aliasesOf asks for the aliases of a key. That they cannot be had is a note, not an error: the key itself is good.
+func (c *Client) aliasesOf(ctx context.Context, arn kmskey.ARN) *aliasList {
+	out := &aliasList{names: []string{}}
+	err := c.eachAlias(ctx, arn.Region, aws.String(arn.String()), func(name, target string) {
+		if target == arn.KeyID {
+			out.names = append(out.names, name)
+		}
+	})
+	if err != nil {
+		return &aliasList{note: fmt.Sprintf("the key's aliases are not known: %s", kmserr.As(err).Fact)}
+	}
+	slices.Sort(out.names)
+	out.known = true
+	return out
+}
+
+// eachAlias calls take for every alias of a key, of the whole account in the Region if keyID is nil.
+func (c *Client) eachAlias(ctx context.Context, region string, keyID *string, take func(name, target string)) error {
+	client, err := c.in(region)
+	if err != nil {
+		return err
+	}
+	what := kmskey.Ref{Scope: kmskey.Scope{Region: region}}
+	if keyID != nil {
+		if what, err = kmskey.ParseRef(*keyID); err != nil {
+			return err
+		}
+	}
+	pages := kms.NewListAliasesPaginator(client, &kms.ListAliasesInput{KeyId: keyID, Limit: aws.Int32(100)}, func(o *kms.ListAliasesPaginatorOptions) { o.StopOnDuplicateToken = true })
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return explain(err, ActionListAliases, what)
+		}
+		for _, a := range page.Aliases {
+			name := aws.ToString(a.AliasName)
+			if _, err := kmskey.ParseAlias(name); err != nil || a.TargetKeyId == nil {
+				continue // AWS's own aliases may mean no key yet
+			}
+			take(name, *a.TargetKeyId)
+		}
+	}
+	return nil
+}
+
+// AliasTarget asks what an alias means now: a bare key ID in the alias's own account and Region; empty if KMS has no such
+// alias.
+func (c *Client) AliasTarget(ctx context.Context, alias kmskey.AliasARN) (keyID string, at kmskey.Time, err error) {
+	ref, err := kmskey.ParseRef(alias.String())
+	if err != nil {
+		return "", at, err
+	}
+	at = now()
+	m, err := c.describe(ctx, ref)
+	if kmserr.Is(err, kmserr.NotFound) {
+		return "", at, nil
+	}
+	if err != nil {
+		return "", at, err
+	}
+	arn, err := checkARN(m.Arn, ref, alias.Region)
+	return arn.KeyID, at, err
+}
+
+// List is what ListKeys found.
+type List struct {
+	// Keys are the signing keys, described.
+	Keys []Listed
+	// Skipped counts other keys: symmetric, for encryption, for key agreement, or outside the filter.
+	Skipped int
+	// Notes are what could not be had.
+	Notes []string
+}
+
+// Listed is a key that was listed, not fetched yet.
+type Listed struct {
+	Ref      kmskey.Ref
+	metadata *kmskey.KeyMetadata
+	aliases  *aliasList
+	// listedAt is from before the aliases were listed, describedAt from before the key was described.
+	listedAt, describedAt kmskey.Time
+	err                   error
+}
+
+// Filter narrows a list. The zero value takes every signing key.
+type Filter struct {
+	// AliasPrefix: at least one alias begins with it, "alias/" included.
+	AliasPrefix string
+	// Tags the key must all have, by name; an empty value takes any.
+	Tags map[string]string
+}
+
+// Listing lists the asymmetric signing keys of the account in a Region, with at most parallel calls at once.
+func (c *Client) Listing(ctx context.Context, region string, filter Filter, parallel int) (*List, error) {
+	client, err := c.in(region)
+	if err != nil {
+		return nil, err
+	}
+	out, listedAt := new(List), now()
+	names := make(map[string]*aliasList)
+	err = c.eachAlias(ctx, client.Options().Region, nil, func(name, target string) {
+		if names[target] == nil {
+			names[target] = &aliasList{known: true}
+		}
+		names[target].names = append(names[target].names, name)
+	})
+	unknown := ""
+	if err != nil {
+		if !kmserr.Is(err, kmserr.AccessDenied) || filter.AliasPrefix != "" {
+			return nil, err
+		}
+		unknown = fmt.Sprintf("aliases are not known: %s", kmserr.As(err).Fact)
+		out.Notes = append(out.Notes, unknown)
+	}
+	var refs []Listed
+	pages := kms.NewListKeysPaginator(client, &kms.ListKeysInput{Limit: aws.Int32(1000)}, func(o *kms.ListKeysPaginatorOptions) { o.StopOnDuplicateToken = true })
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
+		}
+		for _, k := range page.Keys {
+			ref, err := kmskey.ParseRef(aws.ToString(k.KeyArn))
+			if err != nil {
+				return nil, kmserr.New(kmserr.KMSService, "KMS listed the key %q, which is no key ARN", aws.ToString(k.KeyArn)).WithCause(err)
+			}
+			aliases := names[ref.KeyID]
+			switch {
+			case unknown != "":
+				aliases = &aliasList{}
+			case aliases == nil:
+				aliases = &aliasList{names: []string{}, known: true}
+			}
+			slices.Sort(aliases.names)
+			if filter.AliasPrefix != "" && !slices.ContainsFunc(aliases.names, func(n string) bool { return strings.HasPrefix(n, filter.AliasPrefix) }) {
+				out.Skipped++
+				continue
+			}
+			refs = append(refs, Listed{Ref: ref, aliases: aliases, listedAt: listedAt})
+		}
+	}
+	Each(ctx, parallel, len(refs), func(ctx context.Context, i int) {
+		refs[i].describedAt = now()
+		refs[i].metadata, refs[i].err = c.describe(ctx, refs[i].Ref)
+		if refs[i].err == nil && len(filter.Tags) > 0 && signs(refs[i].metadata) {
+			var match bool
+			if match, refs[i].err = c.tagged(ctx, refs[i].Ref, filter.Tags); !match {
+				refs[i].metadata.KeyUsage = ""
+			}
+		}
+	})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for _, k := range refs {
+		switch {
+		case k.err != nil:
+			out.Keys = append(out.Keys, k) // Fetch says what is wrong
+		case signs(k.metadata):
+			out.Keys = append(out.Keys, k)
+		default:
+			out.Skipped++
+		}
+	}
+	return out, nil
+}
+
+func signs(m *kmskey.KeyMetadata) bool { return m.KeyUsage == kmskey.SignVerify }
+
+func (c *Client) tagged(ctx context.Context, ref kmskey.Ref, want map[string]string) (bool, error) {
+	client, id, err := c.of(ref)
+	if err != nil {
+		return false, err
+	}
+	left := len(want)
+	pages := kms.NewListResourceTagsPaginator(client, &kms.ListResourceTagsInput{KeyId: id}, func(o *kms.ListResourceTagsPaginatorOptions) { o.StopOnDuplicateToken = true })
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return false, explain(err, ActionListResourceTags, ref)
+		}
+		for _, tag := range page.Tags {
+			if value, asked := want[aws.ToString(tag.TagKey)]; asked && (value == "" || value == aws.ToString(tag.TagValue)) {
+				left--
+			}
+		}
+	}
+	return left == 0, nil
+}
+
+// FetchListed fetches a key that Listing found; what it knows already is not asked for again.
+func (c *Client) FetchListed(ctx context.Context, k Listed) (*Fetched, error) {
+	if k.err != nil && !kmserr.Is(k.err, kmserr.AccessDenied) {
+		return nil, k.err
+	}
+	return c.fetch(ctx, k.Ref, &k)
+}
