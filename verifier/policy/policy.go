@@ -1,15 +1,17 @@
 // Package policy says what a user allows beyond, and more often short of, what KMS itself would.
 //
+// A policy is a file, policy.json, in the home and in the machine's folder; docs/policy.md describes it and
+// docs/policy.schema.json is its JSON schema. It holds grants, which widen and name their keys exactly, and restrictions,
+// which narrow and may name whole accounts or Regions. Where both files are there each is judged by itself, and a key may
+// do what both allow: a restriction of either holds, a grant holds where both give it.
+//
 // The verifier asks once a decision and once for every ARN that takes part in it, and enforces the answer; this package
 // decides nothing about a signature. The zero value of Rules is the strict one where a field grants something, and "no
 // further restriction" where a field restricts: a grant that was forgotten is not given.
 package policy
 
 import (
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -19,7 +21,8 @@ import (
 // FileName is the policy's name in the home and in the machine's folder.
 const FileName = "policy.json"
 
-// Policy answers what is in force. An implementation is read once and does not change while a decision runs.
+// Policy answers what is in force. An implementation is read once and does not change while a decision runs. One that a
+// test makes embeds None, and overrides what it is about.
 type Policy interface {
 	// Store returns what concerns the store as a whole.
 	Store() StoreRules
@@ -27,12 +30,24 @@ type Policy interface {
 	Rules(Subject) (Rules, error)
 }
 
+// File is a policy file as it was read.
+type File struct {
+	Path   string // absolute
+	SHA256 string // of its bytes, in lower-case hexadecimal
+}
+
 // Subject is the key that the rules are asked for.
 type Subject struct {
-	// Asked is the identifier as the caller gave it.
+	// Asked is the identifier as the caller gave it. A grant that names this alias applies to ARN, unless Former is set.
 	Asked kmskey.Ref
 	// ARN is the key ARN asked for or used: rules apply to it, however it was asked for.
 	ARN kmskey.ARN
+	// Aliases are aliases that lead to ARN now, beside Asked; of those that Policy.Aliases returns. A grant by alias then
+	// holds however the key was asked for.
+	Aliases []kmskey.AliasARN
+	// Former says that Asked, an alias, meant ARN once and means another key now. A grant that names the alias then gives
+	// this key nothing but aliasHistory.
+	Former bool
 	// Fingerprint is the SHA-256 of the SubjectPublicKeyInfo in lower-case hexadecimal.
 	Fingerprint string
 }
@@ -43,6 +58,18 @@ type StoreRules struct {
 	ExactRegion bool
 	// StrictPermissions refuses a store that its group can write.
 	StrictPermissions bool
+}
+
+// LogRules say what the policy demands of the log. The zero value is "nothing said": best effort, in the default place.
+type LogRules struct {
+	// Path is the log's absolute path, "-" for standard error, or empty for the default place.
+	Path string
+	// Required: no line, no "verified". Off: no log at all. Neither: a failure is a warning. Never both.
+	Required, Off bool
+	// Sync writes each line through to the disk before the answer is given.
+	Sync bool
+	// Set reports whether a policy says anything about the log.
+	Set bool
 }
 
 // Rules are what is in force for one key.
@@ -64,10 +91,16 @@ type Rules struct {
 	NotBefore, NotAfter time.Time
 	// Sources are the snapshot sources allowed; nil restricts nothing.
 	Sources []string
-	// DistinguishingID, if given, is pinned: a caller cannot change it.
+	// DistinguishingID, if given, is pinned: what a caller gets that names none. PickDistinguishingID obeys both fields.
 	DistinguishingID kmskey.DistinguishingID
+	// DistinguishingIDs are all that a caller may name where one is pinned: the pin, and what grants except from it. Not
+	// nil and empty: pins contradict each other, and none may be named. nil: DistinguishingID alone, or any without a pin.
+	DistinguishingIDs []kmskey.DistinguishingID
 	// AllowJavaHelperENTL permits kmskey.ENTLAWSJavaHelper.
 	AllowJavaHelperENTL bool
+	// AllowAliasHistory lets an alias stand for this key that meant it once. AllowAliasHistoryForNotation does so for
+	// Notation too, and is never set without the former.
+	AllowAliasHistory, AllowAliasHistoryForNotation bool
 	// IgnoreStateWhenRevocationSkipped: see rules on Notation's levels; state and age then fail nothing where Notation's
 	// trust policy skips revocation.
 	IgnoreStateWhenRevocationSkipped bool
@@ -77,32 +110,87 @@ type Rules struct {
 	Applied []string
 }
 
+// allowsDistinguishingID reports whether a caller may name id.
+func (r Rules) allowsDistinguishingID(id kmskey.DistinguishingID) bool {
+	switch {
+	case r.DistinguishingIDs != nil:
+		return slices.Contains(r.DistinguishingIDs, id)
+	case r.DistinguishingID.Given():
+		return id == r.DistinguishingID
+	}
+	return true
+}
+
+// pinsDistinguishingID reports whether r says anything about distinguishing IDs.
+func (r Rules) pinsDistinguishingID() bool {
+	return r.DistinguishingIDs != nil || r.DistinguishingID.Given()
+}
+
+// PinsDistinguishingID reports whether any of the rules fixes the SM2 distinguishing ID. A digest, which does not show its
+// ID, then cannot be checked against it.
+func PinsDistinguishingID(rules ...Rules) bool {
+	return slices.ContainsFunc(rules, Rules.pinsDistinguishingID)
+}
+
+// PickDistinguishingID settles the SM2 distinguishing ID by the rules of every ARN that takes part: what the caller
+// asked for if all allow it, else the pin. The ID returned is not given if the caller named none and none is pinned.
+// What is not allowed is a ValidationException that names both; pins that contradict each other are an
+// AlgorithmNotAllowedException.
+func PickDistinguishingID(asked kmskey.DistinguishingID, rules ...Rules) (kmskey.DistinguishingID, error) {
+	picked := asked
+	if !asked.Given() {
+		for _, r := range rules {
+			if r.pinsDistinguishingID() && (!r.DistinguishingID.Given() || picked.Given() && picked != r.DistinguishingID) {
+				return kmskey.DistinguishingID{}, kmserr.New(kmserr.AlgorithmNotAllowed,
+					"the policy fixes different distinguishing IDs for this key, so that none holds by itself").
+					WithHint("`awskms-offline policy show` names the restrictions that contradict each other.")
+			}
+			if r.DistinguishingID.Given() {
+				picked = r.DistinguishingID
+			}
+		}
+	}
+	if !picked.Given() {
+		return picked, nil
+	}
+	for _, r := range rules {
+		if r.allowsDistinguishingID(picked) {
+			continue
+		}
+		allowed := "none"
+		switch {
+		case len(r.DistinguishingIDs) > 0:
+			allowed = quoteIDs(r.DistinguishingIDs)
+		case r.DistinguishingIDs == nil:
+			allowed = quoteIDs([]kmskey.DistinguishingID{r.DistinguishingID})
+		}
+		return kmskey.DistinguishingID{}, kmserr.New(kmserr.Validation,
+			"the distinguishing ID %q was asked for, but the policy fixes %s for this key", picked, allowed).
+			WithHint("Leave the distinguishing ID out, or change the policy.")
+	}
+	return picked, nil
+}
+
 // None is the policy where there is no policy file: what KMS would allow, and nothing else.
 type None struct{}
 
 // Store returns no rules.
 func (None) Store() StoreRules { return StoreRules{} }
 
+// Log returns no rules.
+func (None) Log() LogRules { return LogRules{} }
+
 // Rules returns KMS's own behaviour. The Java helper's rule needs a policy's permission only where there is a policy.
 func (None) Rules(Subject) (Rules, error) { return Rules{AllowJavaHelperENTL: true}, nil }
 
-// Load returns the policy in force for a home: that of the machine's folder and that of the home. This version has no
-// policy language; a policy file that is there must not be taken for enforced, so it is a PolicyInvalidException.
-func Load(home, machineFolder string) (Policy, error) {
-	for _, folder := range []string{machineFolder, home} {
-		if folder == "" {
-			continue
-		}
-		path := filepath.Join(folder, FileName)
-		_, err := os.Lstat(path)
-		switch {
-		case err == nil:
-			return nil, kmserr.New(kmserr.PolicyInvalid, "%s is there, but this version enforces no policy files", path).
-				WithHint("Use a version that does, or remove the file if its rules are not needed.")
-		case !errors.Is(err, fs.ErrNotExist):
-			return nil, kmserr.New(kmserr.PolicyInvalid, "cannot tell whether %s exists: %v", path, err).
-				WithHint("Make its folder readable.").WithCause(err)
-		}
-	}
-	return None{}, nil
-}
+// Explain returns the defaults.
+func (None) Explain(s Subject) ([]Effect, error) { return (&set{}).Explain(s) }
+
+// Aliases returns none.
+func (None) Aliases(kmskey.ARN) []kmskey.AliasARN { return nil }
+
+// Files returns none.
+func (None) Files() []File { return nil }
+
+// Warnings returns none.
+func (None) Warnings() []string { return nil }

@@ -1,0 +1,234 @@
+package policy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/awskms-offline/awskms-offline/internal/strictjson"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// The limits of a policy file. docs/policy.schema.json repeats those that a schema can say.
+const (
+	// MaxFile is the largest policy file read, in bytes.
+	MaxFile = 1 << 20
+
+	maxRules       = 1000  // grants, and restrictions
+	maxKeys        = 10000 // of one rule
+	maxList        = 1000  // members of any other list
+	maxName        = 100   // characters
+	maxDescription = 1000  // characters
+	maxPath        = 4096  // bytes
+)
+
+// formatVersion is the only version of the format.
+const formatVersion = "1"
+
+// document is policy.json. Members that are pointers tell "absent" from "false".
+type document struct {
+	// Schema is for editors, which find the JSON schema by it. It is not read.
+	Schema       string            `json:"$schema,omitempty"`
+	Version      string            `json:"version" strict:"required"`
+	Description  string            `json:"description,omitempty"`
+	AllowList    *bool             `json:"allowList,omitempty"`
+	Store        *storeSection     `json:"store,omitempty"`
+	Homes        []string          `json:"homes,omitempty"`
+	Log          *logSection       `json:"log,omitempty"`
+	Notation     *notationSection  `json:"notation,omitempty"`
+	Grants       []grantSection    `json:"grants,omitempty"`
+	Restrictions []restrictSection `json:"restrictions,omitempty"`
+}
+
+type storeSection struct {
+	Permissions *string `json:"permissions,omitempty"`
+	MultiRegion *string `json:"multiRegion,omitempty"`
+}
+
+type logSection struct {
+	Path *string `json:"path,omitempty"`
+	Mode *string `json:"mode,omitempty"`
+	Sync *bool   `json:"sync,omitempty"`
+}
+
+type notationSection struct {
+	WhenRevocationSkipped *string `json:"whenRevocationSkipped,omitempty"`
+	StateFailsIdentity    *bool   `json:"stateFailsIdentity,omitempty"`
+}
+
+type grantSection struct {
+	Name                    string   `json:"name" strict:"required"`
+	Description             string   `json:"description,omitempty"`
+	Keys                    []string `json:"keys" strict:"required"`
+	Verify                  *bool    `json:"verify,omitempty"`
+	KeyStates               []string `json:"keyStates,omitempty"`
+	AliasHistory            *string  `json:"aliasHistory,omitempty"`
+	AliasHistoryForNotation *bool    `json:"aliasHistoryForNotation,omitempty"`
+	SM2ENTL                 *string  `json:"sm2Entl,omitempty"`
+	DistinguishingIDs       []string `json:"distinguishingIds,omitempty"`
+}
+
+type restrictSection struct {
+	Name              string   `json:"name" strict:"required"`
+	Description       string   `json:"description,omitempty"`
+	Keys              []string `json:"keys,omitempty"`
+	SigningAlgorithms []string `json:"signingAlgorithms,omitempty"`
+	MessageTypes      []string `json:"messageTypes,omitempty"`
+	KeyStates         []string `json:"keyStates,omitempty"`
+	RequireKnownState *bool    `json:"requireKnownState,omitempty"`
+	MaxSnapshotAge    *string  `json:"maxSnapshotAge,omitempty"`
+	NotBefore         *string  `json:"notBefore,omitempty"`
+	NotAfter          *string  `json:"notAfter,omitempty"`
+	Sources           []string `json:"sources,omitempty"`
+	DistinguishingID  *string  `json:"distinguishingId,omitempty"`
+}
+
+// parse reads one policy file's bytes. path names it in every error and origin. All errors are PolicyInvalidException; as
+// many problems as could be told apart are returned, the first in the file first.
+func parse(path string, data []byte, machine bool) (*source, []*kmserr.Error) {
+	var doc document
+	clause := strictjson.Decode(data, MaxFile, strictjson.Refuse, &doc)
+	lines, broken := locate(data)
+	if clause != nil {
+		line := broken
+		if line == 0 {
+			line = lines.of(clause.Error())
+		}
+		e := invalid(path, line, "%v", clause)
+		if known := membersAt(clause.Error()); known != "" {
+			e.Hint = "The members here are " + known + "."
+		}
+		return nil, []*kmserr.Error{e}
+	}
+	c := checker{path: path, lines: lines, machine: machine}
+	s := c.source(doc)
+	if len(c.problems) > 0 {
+		return nil, c.problems
+	}
+	return s, nil
+}
+
+// invalid is the one form of a complaint about a file's content: line 0 is unknown.
+func invalid(path string, line int, format string, args ...any) *kmserr.Error {
+	e := kmserr.New(kmserr.PolicyInvalid, format, args...).
+		WithHint("Correct the file; `awskms-offline policy check FILE` lists all that is wrong with it.")
+	e.Fact = "the policy " + place(path, line) + " " + e.Fact
+	return e
+}
+
+// lineMap holds the line, counted from 1, of every value of a document by its JSON Pointer (RFC 6901).
+type lineMap map[string]int
+
+// of returns the line that a clause of strictjson's is about: that of the longest pointer of the document in it, which for
+// an absent member is the object that lacks it.
+func (m lineMap) of(clause string) int {
+	longest, line := "", m[""]
+	for pointer, at := range m {
+		named := strings.Contains(clause, pointer)
+		if !named { // "the member "Verify", which differs from": the member's name alone
+			_, name, _ := cutLast(pointer, "/")
+			named = strings.Contains(clause, "member \""+name+"\"")
+		}
+		if named && (len(pointer) > len(longest) || len(pointer) == len(longest) && at < line) {
+			longest, line = pointer, at
+		}
+	}
+	return line
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// locate finds the line of every value. Where the document breaks off, broken is that line; what came before is found.
+func locate(data []byte) (lines lineMap, broken int) {
+	lines = lineMap{"": 1}
+	dec := jsontext.NewDecoder(bytes.NewReader(data))
+	line, counted := 1, 0
+	lineAt := func(offset int64) int {
+		if end := int(offset); end > counted {
+			line += bytes.Count(data[counted:min(end, len(data))], []byte("\n"))
+			counted = end
+		}
+		return line
+	}
+	for {
+		token, err := dec.ReadToken()
+		if errors.Is(err, io.EOF) {
+			return lines, 0
+		}
+		if err != nil {
+			var syntax *jsontext.SyntacticError
+			if errors.As(err, &syntax) {
+				return lines, lineAt(max(syntax.ByteOffset, 0))
+			}
+			return lines, lineAt(dec.InputOffset())
+		}
+		// Tokens hold no line breaks, so the end of one is on its line.
+		at := lineAt(dec.InputOffset())
+		if dec.StackDepth() > strictjson.MaxDepth {
+			return lines, at
+		}
+		if kind := token.Kind(); kind == '}' || kind == ']' {
+			continue
+		}
+		pointer := string(dec.StackPointer())
+		if _, known := lines[pointer]; !known {
+			lines[pointer] = at
+		}
+	}
+}
+
+// membersAt lists the known members of the object whose unknown member a clause of strictjson's names.
+func membersAt(clause string) string {
+	_, pointer, ok := strings.Cut(clause, "has the unknown member ")
+	if !ok {
+		return ""
+	}
+	t := reflect.TypeFor[document]()
+	parts := strings.Split(pointer, "/")
+	for _, part := range parts[1 : len(parts)-1] {
+		switch t.Kind() {
+		case reflect.Struct:
+			field, ok := fieldNamed(t, part)
+			if !ok {
+				return ""
+			}
+			t = field
+		case reflect.Slice:
+			t = t.Elem()
+		}
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+	}
+	if t.Kind() != reflect.Struct {
+		return ""
+	}
+	return strings.Join(memberNames(t), ", ")
+}
+
+func memberNames(t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
+
+func fieldNamed(t reflect.Type, name string) (reflect.Type, bool) {
+	for i, known := range memberNames(t) {
+		if known == name {
+			return t.Field(i).Type, true
+		}
+	}
+	return nil, false
+}

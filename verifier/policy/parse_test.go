@@ -1,0 +1,107 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+const testPath = "/etc/awskms-offline/policy.json"
+
+// mustParse reads a policy that must be a good one.
+func mustParse(t testing.TB, text string, machine bool) *source {
+	t.Helper()
+	s, problems := parse(testPath, []byte(text), machine)
+	if len(problems) > 0 {
+		t.Fatalf("%v\n%s", problems[0], text)
+	}
+	return s
+}
+
+func TestParse(t *testing.T) {
+	for _, table := range []map[string]example{examples, notJSON} {
+		for name, x := range table {
+			t.Run(name, func(t *testing.T) {
+				s, problems := parse(testPath, []byte(x.policy), true)
+				if (s == nil) != (len(problems) > 0) {
+					t.Fatalf("both or neither: %v, %v", s, problems)
+				}
+				if x.verdict == taken {
+					if len(problems) > 0 {
+						t.Fatal(problems[0])
+					}
+					return
+				}
+				if len(problems) == 0 {
+					t.Fatal("was taken")
+				}
+				e := problems[0]
+				if e.Name != kmserr.PolicyInvalid || e.Hint == "" || !strings.HasPrefix(e.Fact, "the policy "+testPath) || !strings.Contains(e.Fact, x.says) {
+					t.Errorf("got %v | %s, expected it to say: %s", e, e.Hint, x.says)
+				}
+				if line := fmt.Sprintf("%s, line %d, ", testPath, x.line); x.line != 0 && !strings.Contains(e.Fact, line) {
+					t.Errorf("line %d is not in: %s", x.line, e.Fact)
+				}
+				if len(e.Fact) > 2000 {
+					t.Errorf("the fact is %d bytes long", len(e.Fact))
+				}
+			})
+		}
+	}
+}
+
+// Only the machine's policy chooses the homes.
+func TestHomesAreTheMachines(t *testing.T) {
+	_, problems := parse(testPath, []byte(with("\n\"homes\":[\"/a\"]")), false)
+	if len(problems) != 1 || !strings.Contains(problems[0].Fact, "line 2, has a list of homes at /homes, expected none") {
+		t.Error(problems)
+	}
+}
+
+func TestUnknownMembersListTheKnown(t *testing.T) {
+	for policy, hint := range map[string]string{
+		with(`"rules":[]`):                   "The members here are $schema, version, description, allowList, store, homes, log, notation, grants, restrictions.",
+		with(`"log":{"file":"-"}`):           "The members here are path, mode, sync.",
+		withRestriction(`"age":"1h"`):        "The members here are name, description, keys, signingAlgorithms, ",
+		withGrant(`"state":["Disabled"]`):    "The members here are name, description, keys, verify, ",
+		with(`"store":{"a/b":{"c":1}}`):      "",
+		with(`"grants":[{"a":{"b":1},"c":{`): "",
+	} {
+		_, problems := parse(testPath, []byte(policy), true)
+		if len(problems) != 1 || !strings.HasPrefix(problems[0].Hint, hint) || problems[0].Hint == "" {
+			t.Errorf("%s: %v", policy, problems)
+		}
+	}
+}
+
+func TestCheckListsAll(t *testing.T) {
+	err := CheckBytes("/p.json", []byte(`{
+"version":"2",
+"store":{"permissions":"lax"},
+"grants":[
+ {"name":"a","keys":["*"],
+  "verify":true}],
+"restrictions":[
+ {"name":"b","maxSnapshotAge":"1 month"}]}`))
+	if err == nil || kmserr.ExitCode(err) != kmserr.ExitOurSide {
+		t.Fatal(err)
+	}
+	all, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("got a %T", err)
+	}
+	lines := []int{2, 3, 5, 6, 8}
+	if len(all.Unwrap()) != len(lines) {
+		t.Fatalf("got %d problems: %v", len(all.Unwrap()), err)
+	}
+	for i, one := range all.Unwrap() {
+		if !kmserr.Is(one, kmserr.PolicyInvalid) || !strings.Contains(one.Error(), fmt.Sprintf("the policy /p.json, line %d, has ", lines[i])) {
+			t.Errorf("%v, expected line %d", one, lines[i])
+		}
+	}
+	if err := CheckBytes("/p.json", Strict()); err != nil {
+		t.Error(err)
+	}
+}
