@@ -1,4 +1,9 @@
-// Package audit holds what is remembered of every decision. Decision is one line of the log; Log takes it.
+// Package audit is the durable log: what is remembered of every decision, and how it is found out later whether the log
+// still says what was written.
+//
+// Decision is what a line tells of; Log takes it, and FileLog is the Log in a file. Every line holds its number and the
+// SHA-256 of the line before, so that Verify finds a line that was changed, swapped, inserted or removed, and with a Head
+// noted elsewhere also lines that are missing at the end. docs/audit.md describes the form for readers of other programs.
 //
 // Member names follow AWS CloudTrail's where it has one (CloudTrail User Guide, "CloudTrail record contents").
 package audit

@@ -1,0 +1,421 @@
+package audit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
+
+	"github.com/awskms-offline/awskms-offline/internal/durable"
+	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// Config says where the log is and what it promises.
+type Config struct {
+	// Path is the absolute path of the log's file, or "-" for Writer.
+	Path string
+	// Writer takes the lines where Path is "-": standard error. Such lines are chained within the process only, and are
+	// as durable as whatever collects them.
+	Writer io.Writer
+	// Required is what Log.Required answers.
+	Required bool
+	// NoSync leaves it to the system when a line reaches the disk: then a crash of the process loses nothing, but one of
+	// the machine may lose what was written last. The default is fsync before Append returns.
+	NoSync bool
+	// RotateBytes is the size that a file of the log keeps below: a line that would make it larger begins a new file. 0
+	// never rotates; else MaxLine or more.
+	RotateBytes int64
+	// UnsafePermissions takes a folder or file that others could write.
+	UnsafePermissions bool
+}
+
+// FileLog is the log in a file, used by any number of processes and goroutines at once.
+//
+// A lock beside the file admits one writer at a time, for as long as it takes to find the last line and to write one
+// behind it in one call. Flushing comes after the lock is given back, so that many writers share the disk's work; each
+// flush covers every line before its own, and a file is flushed before it is rotated, so what a crash leaves of the chain
+// has no gaps. An incomplete end that a crash left is kept aside, and the next line says so. Nothing else of what was
+// written is ever changed.
+type FileLog struct {
+	cfg  Config
+	wait time.Duration
+	// turn admits one goroutine at a time to the lock, so that a busy process waits with one thread only.
+	turn chan struct{}
+
+	mu      sync.Mutex // of the Writer and its chain
+	written Head
+
+	// write and sync are the disk's, other in tests.
+	write func(*os.File, []byte) (int, error)
+	sync  func(*os.File) error
+}
+
+// OpenFile returns the log of cfg. It touches no disk, as a process that decides nothing leaves no trace: that the file
+// cannot be written, Append says. A ValidationException for a Config that cannot be meant.
+func OpenFile(cfg Config) (*FileLog, error) {
+	switch {
+	case cfg.Path == "-" && cfg.Writer == nil:
+		return nil, kmserr.New(kmserr.Internal, "a log on \"-\" needs a writer")
+	case cfg.Path != "-" && !filepath.IsAbs(cfg.Path):
+		return nil, kmserr.New(kmserr.Validation, "the log's path is %q, expected an absolute one, or \"-\" for standard error", shortText(cfg.Path, 1000)).
+			WithHint("A relative path would mean another log in every working directory.")
+	case cfg.RotateBytes != 0 && cfg.RotateBytes < MaxLine:
+		return nil, kmserr.New(kmserr.Validation, "the log rotates at %d bytes, expected 0 for never, or at least %d", cfg.RotateBytes, MaxLine)
+	}
+	if cfg.Path != "-" {
+		cfg.Path = filepath.Clean(cfg.Path)
+	}
+	return &FileLog{cfg: cfg, wait: lockWait, turn: make(chan struct{}, 1), write: (*os.File).Write, sync: (*os.File).Sync}, nil
+}
+
+// Required reports whether an answer may be given only with its line written.
+func (l *FileLog) Required() bool { return l != nil && l.cfg.Required }
+
+// Append writes the line of a decision. When it returns nil the line is in the file and, unless the log was opened with
+// NoSync, on the disk. It waits at most two seconds for other writers, less if ctx ends before. Every error is an
+// AuditUnavailableException; the line then is not promised, though after a failed flush it may be there.
+func (l *FileLog) Append(ctx context.Context, d Decision) error {
+	if l == nil || l.turn == nil {
+		return kmserr.New(kmserr.AuditUnavailable, "the log was not made by OpenFile")
+	}
+	line := newLine(d)
+	if l.cfg.Path == "-" {
+		return l.print(line)
+	}
+	f, err := l.append(ctx, line)
+	if err != nil {
+		return err
+	}
+	if !l.cfg.NoSync {
+		err = l.sync(f)
+	}
+	// Some network file systems report only here that they did not take the data.
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return unavailable(err, "the log %s cannot be flushed to the disk: %v", l.cfg.Path, fileguard.Cause(err))
+	}
+	return nil
+}
+
+// print writes to the Writer.
+func (l *FileLog) print(line Line) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	line.follow(l.written)
+	data, err := line.encode()
+	if err != nil {
+		return unavailable(err, "%v", err)
+	}
+	n, err := l.cfg.Writer.Write(data)
+	if err == nil && n < len(data) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return unavailable(err, "the log cannot be written to standard error: %v", fileguard.Cause(err))
+	}
+	l.written = headOf(line, data)
+	return nil
+}
+
+func headOf(line Line, data []byte) Head {
+	return Head{Sequence: line.Sequence, Hash: sha256.Sum256(data[:len(data)-1])}
+}
+
+// append writes to the file, and returns it open, to be flushed and closed.
+func (l *FileLog) append(ctx context.Context, line Line) (*os.File, error) {
+	guard, tree, err := l.openTree(true)
+	if err != nil {
+		return nil, err
+	}
+	defer tree.Close()
+	d := &folder{root: tree.Root(), dir: filepath.Dir(l.cfg.Path), name: filepath.Base(l.cfg.Path)}
+	release, err := l.lock(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+
+	f, size, err := d.openCurrent(guard, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if f != nil {
+			f.Close()
+		}
+	}()
+	last, err := d.readTail(f, size)
+	if err != nil {
+		return nil, err
+	}
+	if last.head.Sequence >= maxSequence {
+		return nil, unavailable(nil, "the log %s has the line %d, the last that can be counted", l.cfg.Path, maxSequence)
+	}
+	line.follow(last.head)
+	if last.end < size {
+		if line.Recovered, err = d.keepAside(f, last.end, size); err != nil {
+			return nil, unavailable(err, "the incomplete end of the log %s cannot be kept aside: %v", l.cfg.Path, fileguard.Cause(err))
+		}
+	}
+	data, err := line.encode()
+	if err != nil {
+		return nil, unavailable(err, "%v", err)
+	}
+	if line.Recovered != nil {
+		if err := l.overwrite(d, f, last.end, data); err != nil {
+			return nil, unavailable(err, "the log %s cannot be written: %v", l.cfg.Path, fileguard.Cause(err))
+		}
+		return handOver(&f), nil
+	}
+	if limit := l.cfg.RotateBytes; limit > 0 && size > 0 && size+int64(len(data)) > limit {
+		if err := l.rotate(d, f, last.head.Sequence); err != nil {
+			return nil, err
+		}
+		f.Close()
+		if f, size, err = d.openCurrent(guard, true); err != nil {
+			return nil, err
+		}
+	}
+	if size == 0 {
+		// Before there is a line, so that whoever finds one need not ask whether the file's name is on the disk.
+		if err := durable.SyncFolder(d.root, "."); err != nil {
+			return nil, unavailable(err, "the log's folder %s cannot be flushed to the disk: %v", d.dir, fileguard.Cause(err))
+		}
+	}
+	if n, err := l.write(f, data); err != nil || n < len(data) {
+		if err == nil {
+			err = io.ErrShortWrite
+		}
+		// A part of a line is torn already; the next writer would mend it, but not every log has a next writer.
+		_ = d.truncate(f, size)
+		return nil, unavailable(err, "the log %s cannot be written: %v", l.cfg.Path, fileguard.Cause(err))
+	}
+	return handOver(&f), nil
+}
+
+func handOver(f **os.File) *os.File {
+	g := *f
+	*f = nil
+	return g
+}
+
+// openTree opens the log's folder through checks, made if need be. With create unset, fileguard.ErrAbsent if it is not
+// there.
+func (l *FileLog) openTree(create bool) (*fileguard.Guard, *fileguard.Tree, error) {
+	guard := fileguard.New(fileguard.Options{Unsafe: l.cfg.UnsafePermissions})
+	dir := filepath.Dir(l.cfg.Path)
+	tree, err := guard.Open(dir)
+	if create && errors.Is(err, fileguard.ErrAbsent) {
+		if err := createFolder(dir); err != nil {
+			return nil, nil, unavailable(err, "the log's folder %s cannot be made: %v", dir, fileguard.Cause(err))
+		}
+		tree, err = guard.Open(dir)
+	}
+	if err != nil && !errors.Is(err, fileguard.ErrAbsent) {
+		return nil, nil, guarded(err)
+	}
+	return guard, tree, err
+}
+
+// guarded gives an error of the guard our name.
+func guarded(err error) error {
+	known := kmserr.As(err)
+	return kmserr.New(kmserr.AuditUnavailable, "%s", known.Fact).WithHint("%s", known.Hint).WithCause(err)
+}
+
+// openCurrent opens the log's file for appending, made if it is not there and create is set.
+func (d *folder) openCurrent(guard *fileguard.Guard, create bool) (*os.File, int64, error) {
+	f, info, err := d.openRegular(d.name, os.O_RDWR|os.O_APPEND)
+	if create && errors.Is(err, fs.ErrNotExist) {
+		f, err = d.root.OpenFile(d.name, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, durable.FilePerm)
+		if err == nil {
+			info, err = f.Stat()
+		}
+	}
+	if err == nil {
+		if err = guard.File(d.path(d.name), f); err != nil {
+			err = guarded(err)
+		}
+	}
+	if err != nil {
+		if f != nil {
+			f.Close()
+		}
+		var known *kmserr.Error
+		if errors.As(err, &known) {
+			return nil, 0, known
+		}
+		return nil, 0, unavailable(err, "the log %s cannot be opened: %v", d.path(d.name), fileguard.Cause(err))
+	}
+	return f, info.Size(), nil
+}
+
+var errBusy = errors.New("other processes have kept the log busy")
+
+// lock takes the writers' lock.
+func (l *FileLog) lock(ctx context.Context, d *folder) (release func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.wait, errBusy)
+	defer cancel()
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, l.busy(context.Cause(ctx))
+	}
+	left := func() { <-l.turn }
+	name := d.name + lockSuffix
+	if info, err := d.root.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		left()
+		return nil, notRegular(d.path(name), info.Mode())
+	}
+	release, err = acquire(ctx, left, func() (*lockedfile.File, error) {
+		return lockedfile.OpenFile(filepath.Join(d.root.Name(), name), os.O_RDWR|os.O_CREATE|nonblock, durable.FilePerm)
+	})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, l.busy(err)
+	case err != nil:
+		return nil, unavailable(err, "the log's lock %s cannot be taken: %v", d.path(name), fileguard.Cause(err))
+	}
+	return release, nil
+}
+
+func (l *FileLog) busy(err error) error {
+	if errors.Is(err, errBusy) {
+		return unavailable(err, "other processes have kept the log %s busy for more than %v", l.cfg.Path, l.wait).
+			WithHint("Try again; if it stays, look for a process that was stopped while it wrote, or for a slow disk.")
+	}
+	return unavailable(err, "the time was over before the log %s was free: %v", l.cfg.Path, err)
+}
+
+// keepAside copies what is behind the last whole line into a file of its own.
+func (d *folder) keepAside(f *os.File, from, size int64) (*Recovered, error) {
+	name := d.name + tornInfix + time.Now().UTC().Format(tornTime)
+	aside, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, durable.FilePerm)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(aside, sum), io.NewSectionReader(f, from, size-from))
+	if err == nil {
+		err = aside.Sync()
+	}
+	if closed := aside.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = durable.SyncFolder(d.root, ".")
+	}
+	if err != nil {
+		_ = d.root.Remove(name) // not whole; the end is still where it was
+		return nil, err
+	}
+	return &Recovered{File: name, Bytes: n, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
+}
+
+// overwrite puts the first line after a crash in the place of what was kept aside. The line goes there before the rest is
+// cut off: cutting first would, in a crash between the two, leave nothing that names the file kept aside.
+func (l *FileLog) overwrite(d *folder, f *os.File, at int64, data []byte) error {
+	w, err := d.reopen(f)
+	if err != nil {
+		return err
+	}
+	_, err = w.WriteAt(data, at)
+	if err == nil {
+		err = w.Truncate(at + int64(len(data)))
+	}
+	return errors.Join(err, w.Close())
+}
+
+func (d *folder) truncate(f *os.File, size int64) error {
+	w, err := d.reopen(f)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.Truncate(size), w.Close())
+}
+
+// reopen opens the file f once more, for writing elsewhere than at its end.
+func (d *folder) reopen(f *os.File) (*os.File, error) {
+	w, info, err := d.openRegular(d.name, os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	if was, err := f.Stat(); err != nil || !os.SameFile(was, info) {
+		w.Close()
+		return nil, notRegular(d.path(d.name), info.Mode())
+	}
+	return w, nil
+}
+
+// rotate gives the current file its name among the rotated ones. That it cannot be renamed, as where a reader on Windows
+// has it open, is no reason to lose a line: the file then grows on, and the next writer tries again.
+func (l *FileLog) rotate(d *folder, f *os.File, last int64) error {
+	name := rotatedName(d.name, last)
+	if _, err := d.root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if !l.cfg.NoSync {
+		// Lines of the next file may be on the disk before those of this one are, by their writers' own flush.
+		if err := l.sync(f); err != nil {
+			return unavailable(err, "the log %s cannot be flushed to the disk: %v", l.cfg.Path, fileguard.Cause(err))
+		}
+	}
+	_ = d.root.Rename(d.name, name)
+	return nil
+}
+
+// LastTime returns the time of the log's last line, zero if there is none: a clock that stands before it is wrong (rule
+// R15). It takes no lock. An AuditUnavailableException if the log cannot be read.
+func (l *FileLog) LastTime() (time.Time, error) {
+	if l == nil || l.cfg.Path == "-" || l.turn == nil {
+		return time.Time{}, nil
+	}
+	guard, tree, err := l.openTree(false)
+	if errors.Is(err, fileguard.ErrAbsent) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer tree.Close()
+	d := &folder{root: tree.Root(), dir: filepath.Dir(l.cfg.Path), name: filepath.Base(l.cfg.Path)}
+	f, info, err := d.openRegular(d.name, os.O_RDONLY)
+	if err == nil {
+		defer f.Close()
+		if err := guard.File(l.cfg.Path, f); err != nil {
+			return time.Time{}, guarded(err)
+		}
+		last, err := d.readTail(f, info.Size())
+		return last.time, err
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, d.unusable(d.name, err)
+	}
+	last, err := d.readTail(nil, 0)
+	return last.time, err
+}
+
+func unavailable(err error, format string, args ...any) *kmserr.Error {
+	e := kmserr.New(kmserr.AuditUnavailable, format, args...).WithCause(err)
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		e.Hint = "Make room on the disk."
+	case errors.Is(err, syscall.EROFS):
+		e.Hint = "Its place is mounted read-only: name another one in the policy."
+	case errors.Is(err, fs.ErrPermission):
+		e.Hint = "Let the current user write it, or name another place in the policy."
+	}
+	return e
+}
