@@ -153,6 +153,8 @@ type Outcome struct {
 	Alias kmskey.AliasARN
 	// Change concerns the record and the aliases given with it.
 	Change Change
+	// Confirmed says that a change is one of dates only: what was known was said again, later.
+	Confirmed bool
 	// What lists what changed, Kept what was given but gives way to what is known: one clause each.
 	What, Kept []string
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/awskms-offline/awskms-offline/internal/durable"
@@ -266,10 +267,11 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	aliases, what, kept, err := w.planAliases(key, opts)
+	aliases, what, kept, moved, err := w.planAliases(key, opts)
 	if err != nil {
 		return Outcome{}, err
 	}
+	outcome.Confirmed = !isNew && !moved && sameButDates(old.Key, record)
 	outcome.What, outcome.Kept = append(outcome.What, what...), append(outcome.Kept, kept...)
 	if isNew || !bytes.Equal(was, now) {
 		if err := w.write(recordPath(arn), now); err != nil {
@@ -298,8 +300,23 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions) (Outcome, error) {
 	return outcome, nil
 }
 
-// planAliases returns the alias files to write, and what to say of them.
-func (w *Writer) planAliases(key *kmskey.Key, opts PutOptions) (plan []AliasEntry, what, kept []string, err error) {
+// sameButDates reports whether two records of a key differ in nothing but when KMS said so.
+func sameButDates(a, b *kmskey.Key) bool {
+	undated := func(k *kmskey.Key) []byte {
+		r := k.Record()
+		r.Snapshot = kmskey.Snapshot{Source: r.Snapshot.Source}
+		data, err := json.Marshal(r, json.Deterministic(true))
+		if err != nil {
+			return nil
+		}
+		return data
+	}
+	x := undated(a)
+	return x != nil && bytes.Equal(x, undated(b))
+}
+
+// planAliases returns the alias files to write, what to say of them, and whether one of them gets another meaning.
+func (w *Writer) planAliases(key *kmskey.Key, opts PutOptions) (plan []AliasEntry, what, kept []string, moved bool, err error) {
 	record := key.Record()
 	given := make(map[string]kmskey.Time)
 	var names []string
@@ -315,12 +332,12 @@ func (w *Writer) planAliases(key *kmskey.Key, opts PutOptions) (plan []AliasEntr
 	}
 	for _, name := range record.Aliases {
 		if err := add(name, record.Snapshot.Time); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, nil, false, err
 		}
 	}
 	for _, name := range opts.Aliases {
 		if err := add(name, opts.AliasTime); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, nil, false, err
 		}
 	}
 	slices.Sort(names)
@@ -330,28 +347,29 @@ func (w *Writer) planAliases(key *kmskey.Key, opts PutOptions) (plan []AliasEntr
 		was, err := w.store.readAlias(alias)
 		switch {
 		case errors.Is(err, errAbsent):
-			what = append(what, name+" is new")
+			what, moved = append(what, name+" is new"), true
 		case err != nil:
-			return nil, nil, nil, err
+			return nil, nil, nil, false, err
 		default:
-			moved, stays, err := moveAlias(was, &now, opts)
+			said, stays, err := moveAlias(was, &now, opts)
 			if err != nil {
-				return nil, nil, nil, err
+				return nil, nil, nil, false, err
 			}
 			if stays != "" {
 				kept = append(kept, stays)
 			}
-			if moved == "" {
+			if said == "" {
 				continue
 			}
-			what = append(what, moved)
+			what = append(what, said)
+			moved = moved || was.TargetKeyID != now.TargetKeyID
 		}
 		if _, err := encodeAlias(now); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, nil, false, err
 		}
 		plan = append(plan, now)
 	}
-	return plan, what, kept, nil
+	return plan, what, kept, moved, nil
 }
 
 // moveAlias decides whether now replaces was, and gives now its history. what is empty if it does not.

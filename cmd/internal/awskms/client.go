@@ -14,9 +14,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -27,8 +30,10 @@ const (
 	maxAnswer = 8 << 20
 	// callTimeout is how long one attempt of a call may take.
 	callTimeout = 20 * time.Second
-	// maxAttempts counts the first one. KMS's request quotas are per second, so patience is all it takes.
-	maxAttempts = 12
+	// maxAttempts counts the first one, maxBackoff is the longest wait between two. KMS's request quotas are per second, so
+	// some patience is all it takes.
+	maxAttempts = 8
+	maxBackoff  = 3 * time.Second
 )
 
 // Config says how KMS is reached. The zero value is AWS's own chain: environment, shared files, SSO, container, instance.
@@ -54,8 +59,9 @@ type Client struct {
 func New(ctx context.Context, c Config) (*Client, error) {
 	options := []func(*config.LoadOptions) error{
 		// Adaptive: what KMS throttles is sent more slowly, by all goroutines together.
-		config.WithRetryMode(aws.RetryModeAdaptive), config.WithRetryMaxAttempts(maxAttempts),
-		config.WithHTTPClient(bounded{awshttp.NewBuildableClient().WithTimeout(callTimeout)}),
+		config.WithRetryer(func() aws.Retryer { return newRetryer() }),
+		config.WithLogger(logging.Nop{}), // what fails is in the error
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callTimeout)),
 	}
 	if c.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(c.Profile))
@@ -68,11 +74,24 @@ func New(ctx context.Context, c Config) (*Client, error) {
 		return nil, kmserr.New(kmserr.KMSService, "AWS's configuration cannot be read: %v", err).
 			WithHint("Check --profile and AWS's files and environment variables.").WithCause(err)
 	}
+	base.HTTPClient = bounded{base.HTTPClient}
 	client := &Client{base: base, regions: make(map[string]*kms.Client)}
 	if c.EndpointURL != "" {
 		client.endpoint = &c.EndpointURL
 	}
 	return client, nil
+}
+
+// newRetryer is patient with KMS's request quotas and less so with a network that is not there.
+func newRetryer() aws.Retryer {
+	return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
+		o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
+			o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
+			// The SDK's quota of retries is for one caller in a hurry. A pull of thousands of keys is many calls that may
+			// all wait; what bounds it is the number of attempts of each.
+			o.RateLimiter = ratelimit.None
+		})
+	})
 }
 
 // Region is the one for identifiers that do not name one; empty if there is none.

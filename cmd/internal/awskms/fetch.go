@@ -232,11 +232,10 @@ func (c *Client) eachAlias(ctx context.Context, region string, keyID *string, ta
 			return err
 		}
 	}
-	pages := kms.NewListAliasesPaginator(client, &kms.ListAliasesInput{KeyId: keyID, Limit: aws.Int32(100)}, func(o *kms.ListAliasesPaginatorOptions) { o.StopOnDuplicateToken = true })
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+	return pages(func(marker *string) (*string, bool, error) {
+		page, err := client.ListAliases(ctx, &kms.ListAliasesInput{KeyId: keyID, Limit: aws.Int32(100), Marker: marker})
 		if err != nil {
-			return explain(err, ActionListAliases, what)
+			return nil, false, explain(err, ActionListAliases, what)
 		}
 		for _, a := range page.Aliases {
 			name := aws.ToString(a.AliasName)
@@ -245,8 +244,8 @@ func (c *Client) eachAlias(ctx context.Context, region string, keyID *string, ta
 			}
 			take(name, *a.TargetKeyId)
 		}
-	}
-	return nil
+		return page.NextMarker, page.Truncated, nil
+	})
 }
 
 // AliasTarget asks what an alias means now: a bare key ID in the alias's own account and Region; empty if KMS has no such
@@ -319,16 +318,15 @@ func (c *Client) Listing(ctx context.Context, region string, filter Filter, para
 		out.Notes = append(out.Notes, unknown)
 	}
 	var refs []Listed
-	pages := kms.NewListKeysPaginator(client, &kms.ListKeysInput{Limit: aws.Int32(1000)}, func(o *kms.ListKeysPaginatorOptions) { o.StopOnDuplicateToken = true })
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+	err = pages(func(marker *string) (*string, bool, error) {
+		page, err := client.ListKeys(ctx, &kms.ListKeysInput{Limit: aws.Int32(1000), Marker: marker})
 		if err != nil {
-			return nil, explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
+			return nil, false, explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
 		}
 		for _, k := range page.Keys {
 			ref, err := kmskey.ParseRef(aws.ToString(k.KeyArn))
 			if err != nil {
-				return nil, kmserr.New(kmserr.KMSService, "KMS listed the key %q, which is no key ARN", aws.ToString(k.KeyArn)).WithCause(err)
+				return nil, false, kmserr.New(kmserr.KMSService, "KMS listed the key %q, which is no key ARN", aws.ToString(k.KeyArn)).WithCause(err)
 			}
 			aliases := names[ref.KeyID]
 			switch {
@@ -344,6 +342,10 @@ func (c *Client) Listing(ctx context.Context, region string, filter Filter, para
 			}
 			refs = append(refs, Listed{Ref: ref, aliases: aliases, listedAt: listedAt})
 		}
+		return page.NextMarker, page.Truncated, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	Each(ctx, parallel, len(refs), func(ctx context.Context, i int) {
 		refs[i].describedAt = now()
@@ -379,19 +381,36 @@ func (c *Client) tagged(ctx context.Context, ref kmskey.Ref, want map[string]str
 		return false, err
 	}
 	left := len(want)
-	pages := kms.NewListResourceTagsPaginator(client, &kms.ListResourceTagsInput{KeyId: id}, func(o *kms.ListResourceTagsPaginatorOptions) { o.StopOnDuplicateToken = true })
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+	err = pages(func(marker *string) (*string, bool, error) {
+		page, err := client.ListResourceTags(ctx, &kms.ListResourceTagsInput{KeyId: id, Marker: marker})
 		if err != nil {
-			return false, explain(err, ActionListResourceTags, ref)
+			return nil, false, explain(err, ActionListResourceTags, ref)
 		}
 		for _, tag := range page.Tags {
 			if value, asked := want[aws.ToString(tag.TagKey)]; asked && (value == "" || value == aws.ToString(tag.TagValue)) {
 				left--
 			}
 		}
+		return page.NextMarker, page.Truncated, nil
+	})
+	return left == 0, err
+}
+
+// pages calls page until it says that nothing is left. The SDK's own paginators end in silence where a service answers
+// with the same marker for ever, or says that there is more and not where: half a list would pass for the whole.
+func pages(page func(marker *string) (next *string, more bool, err error)) error {
+	var marker *string
+	for {
+		next, more, err := page(marker)
+		if err != nil || !more {
+			return err
+		}
+		if aws.ToString(next) == "" || marker != nil && *next == *marker {
+			return kmserr.New(kmserr.KMSService, "KMS says that a list goes on at the marker %q, where it was already", aws.ToString(next)).
+				WithHint("Is the endpoint a real KMS? Nothing of an unfinished list is taken.")
+		}
+		marker = next
 	}
-	return left == 0, nil
 }
 
 // FetchListed fetches a key that Listing found; what it knows already is not asked for again.

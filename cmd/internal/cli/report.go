@@ -45,17 +45,22 @@ func (a *app) report(results []result) error {
 		if row.Error != nil {
 			continue
 		}
-		var b strings.Builder
-		fmt.Fprintf(&b, "%s: %s\n", row.Change, row.KeyID)
-		for _, what := range row.What {
-			fmt.Fprintf(&b, "  %s\n", plain(what))
-		}
-		for _, kept := range row.Kept {
-			fmt.Fprintf(&b, "  kept %s\n", plain(kept))
-		}
-		if err := a.printf("%s", b.String()); err != nil {
+		if err := a.printRow(row); err != nil {
 			return err
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// printRow prints what became of one thing, for people.
+func (a *app) printRow(row resultJSON) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", row.Change, row.KeyID)
+	for _, what := range row.What {
+		fmt.Fprintf(&b, "  %s\n", plain(what))
+	}
+	for _, kept := range row.Kept {
+		fmt.Fprintf(&b, "  kept %s\n", plain(kept))
+	}
+	return a.printf("%s", b.String())
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -43,6 +44,8 @@ type app struct {
 	answer verifyAnswer
 	// printed is set by a command whose result holds its refusals already.
 	printed bool
+	// warned are the warnings that were told.
+	warned []string
 }
 
 // Main runs the command line with args, which are without the program's name, and returns the exit code.
@@ -215,16 +218,20 @@ func (a *app) storeOptions() keystore.Options {
 }
 
 func (a *app) openStore() (*keystore.Store, error) {
+	store, err := a.openStoreQuietly()
+	if err == nil {
+		a.warn(store.Warnings())
+	}
+	return store, err
+}
+
+// openStoreQuietly is for a command that has told the store's warnings already.
+func (a *app) openStoreQuietly() (*keystore.Store, error) {
 	home, err := keystore.Locate(a.homeFlag(), "--home")
 	if err != nil {
 		return nil, err
 	}
-	store, err := keystore.Open(home, a.storeOptions())
-	if err != nil {
-		return nil, err
-	}
-	a.warn(store.Warnings())
-	return store, nil
+	return keystore.Open(home, a.storeOptions())
 }
 
 func (a *app) openWriter() (*keystore.Writer, error) {
@@ -345,9 +352,15 @@ func errorJSON(err error) machineError {
 
 func (a *app) warn(warnings []string) {
 	for _, w := range warnings {
-		fmt.Fprintf(a.stderr, "warning: %s\n", plain(w))
+		if !slices.Contains(a.warned, w) { // a command may open the store more than once
+			a.warned = append(a.warned, w)
+			fmt.Fprintf(a.stderr, "warning: %s\n", plain(w))
+		}
 	}
 }
+
+// note prints what a person should know beside a result.
+func (a *app) note(text string) { fmt.Fprintf(a.stderr, "note: %s\n", plain(text)) }
 
 // json prints v as one indented object.
 func (a *app) json(v any) error {
