@@ -1,4 +1,4 @@
-package main
+package fakekms
 
 import (
 	"bufio"
@@ -16,14 +16,14 @@ import (
 
 var testdata = filepath.Join("..", "..", "..", "..", "..", "testdata")
 
-func TestRun(t *testing.T) {
+func TestServe(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	reader, writer := io.Pipe()
 	var stderr bytes.Buffer
 	done := make(chan int)
 	go func() {
-		done <- run(ctx, []string{"--testdata", testdata, "--keys", "1000", "--latency", "1ms", "--deny", "Sign=*"}, writer, &stderr)
+		done <- Main(ctx, []string{"--testdata", testdata, "--keys", "1000", "--latency", "1ms", "--deny", "Sign=*"}, writer, &stderr)
 		writer.Close()
 	}()
 	lines := bufio.NewScanner(reader)
@@ -84,7 +84,7 @@ func TestFlags(t *testing.T) {
 		{[]string{"--help"}, 0, "-listen"},
 	} {
 		var stdout, stderr bytes.Buffer
-		code := run(t.Context(), test.args, &stdout, &stderr)
+		code := Main(t.Context(), test.args, &stdout, &stderr)
 		if code != test.code || !strings.Contains(stderr.String(), test.want) || stdout.Len() > 0 {
 			t.Errorf("%q: exit code %d, %s%s", test.args, code, &stdout, &stderr)
 		}

@@ -1,4 +1,5 @@
-package main
+// Package fakekms is the fake AWS KMS of package kmstest as a program; kmstest/testdata/fakekms is its main.
+package fakekms
 
 import (
 	"context"
@@ -26,8 +27,8 @@ type options struct {
 	expired          bool
 }
 
-// run answers the exit code: 0 when it was interrupted, 1 if it could not start, 2 for wrong flags.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+// Main runs the program until the context ends. It answers the exit code: 0 when it was interrupted, 1 if it could not start, 2 for wrong flags.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
