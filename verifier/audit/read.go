@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -27,10 +28,11 @@ type snapshot struct {
 // openSnapshot takes the log at path under the lock, so that no line is half-written and no file about to be rotated. A
 // ValidationException if there is no log.
 func openSnapshot(ctx context.Context, path string) (*snapshot, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, kmserr.New(kmserr.Validation, "the log %q cannot be found: %v", path, err)
+	abs, err := filepath.Abs(path)
+	if err != nil || path == "" {
+		return nil, noLog(fmt.Sprintf("%q", path))
 	}
+	path = abs
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, noLog(path)
