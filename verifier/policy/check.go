@@ -39,9 +39,8 @@ var (
 // source is one policy file, checked. What a file does not say is the zero value, or nil.
 type source struct {
 	path    string
-	sha256  string
 	machine bool
-	lines   lineMap
+	lines   lineMap // of rules, and of the members of sections
 
 	allowList    bool
 	permissions  string
@@ -131,14 +130,18 @@ func parsePattern(text string) (pattern, error) {
 // checker turns a document into a source, and collects what is wrong with it.
 type checker struct {
 	path     string
-	lines    lineMap
+	data     []byte
 	machine  bool
 	problems []*kmserr.Error
+	all      lineMap // made for the first problem
 }
 
 // complain records that the value at a pointer is wrong: "has VALUE at POINTER, expected …".
 func (c *checker) complain(pointer string, found any, format string, args ...any) {
-	c.problems = append(c.problems, invalid(c.path, c.lines[pointer], "has %s at %s, %s", show(found), pointer, fmt.Sprintf(format, args...)))
+	if c.all == nil {
+		c.all, _ = locate(c.data, deepest)
+	}
+	c.problems = append(c.problems, invalid(c.path, c.all[pointer], "has %s at %s, %s", show(found), pointer, fmt.Sprintf(format, args...)))
 }
 
 // phrase is what was found where it is no text of the file.
@@ -240,7 +243,8 @@ func wordList[T ~string](c *checker, pointer string, items []string, words []T) 
 }
 
 func (c *checker) source(doc document) *source {
-	s := &source{path: c.path, machine: c.machine, lines: c.lines, log: doc.Log}
+	lines, _ := locate(c.data, rulesLevel)
+	s := &source{path: c.path, machine: c.machine, lines: lines, log: doc.Log}
 	if doc.Version != formatVersion {
 		c.complain("/version", doc.Version, "expected %q, the only version that this program enforces", formatVersion)
 	}
@@ -268,10 +272,12 @@ func (c *checker) source(doc document) *source {
 	names := make(map[string]bool)
 	for i, g := range doc.Grants {
 		s.grants = append(s.grants, c.grant(at("/grants", i), g, doc.AllowList != nil, names))
+		s.grants[i].origin.Line = lines[at("/grants", i)]
 	}
 	names = make(map[string]bool)
 	for i, r := range doc.Restrictions {
 		s.restrictions = append(s.restrictions, c.restriction(at("/restrictions", i), r, names))
+		s.restrictions[i].origin.Line = lines[at("/restrictions", i)]
 	}
 	return s
 }
@@ -339,10 +345,10 @@ func (c *checker) description(pointer, text string) {
 func (c *checker) name(kind, pointer, name string, taken map[string]bool) Origin {
 	pointer += "/name"
 	switch {
-	case name == "" || utf8.RuneCountInString(name) > maxName || strings.ContainsFunc(name, func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune("-_./:@ ", r)
+	case name == "" || len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool {
+		return r < ' ' || r > '~' || r == '"' || r == '\\'
 	}) || name[0] == ' ' || name[len(name)-1] == ' ':
-		c.complain(pointer, name, "expected 1 to %d letters, digits, spaces and - _ . / : @, no space at either end", maxName)
+		c.complain(pointer, name, "expected 1 to %d printable ASCII characters without quotation marks and backslashes, no space at either end", maxName)
 	case taken[name]:
 		c.complain(pointer, name, "which is the name of another %s", kind)
 	}
@@ -352,7 +358,6 @@ func (c *checker) name(kind, pointer, name string, taken map[string]bool) Origin
 
 func (c *checker) grant(pointer string, g grantSection, switched bool, names map[string]bool) grant {
 	out := grant{origin: c.name(KindGrant, pointer, g.Name, names)}
-	out.origin.Line = c.lines[pointer]
 	c.description(pointer+"/description", g.Description)
 	out.keys, out.aliases = c.exactKeys(pointer+"/keys", g.Keys)
 	out.verify = c.onlyTrue(pointer+"/verify", g.Verify)
@@ -423,7 +428,6 @@ func (c *checker) id(pointer, text string) kmskey.DistinguishingID {
 
 func (c *checker) restriction(pointer string, r restrictSection, names map[string]bool) restriction {
 	out := restriction{origin: c.name(KindRestriction, pointer, r.Name, names)}
-	out.origin.Line = c.lines[pointer]
 	c.description(pointer+"/description", r.Description)
 	if c.list(pointer+"/keys", r.Keys, maxKeys) {
 		for i, text := range r.Keys {

@@ -92,8 +92,8 @@ type restrictSection struct {
 func parse(path string, data []byte, machine bool) (*source, []*kmserr.Error) {
 	var doc document
 	clause := strictjson.Decode(data, MaxFile, strictjson.Refuse, &doc)
-	lines, broken := locate(data)
 	if clause != nil {
+		lines, broken := locate(data, deepest)
 		line := broken
 		if line == 0 {
 			line = lines.of(clause.Error())
@@ -104,7 +104,7 @@ func parse(path string, data []byte, machine bool) (*source, []*kmserr.Error) {
 		}
 		return nil, []*kmserr.Error{e}
 	}
-	c := checker{path: path, lines: lines, machine: machine}
+	c := checker{path: path, data: data, machine: machine}
 	s := c.source(doc)
 	if len(c.problems) > 0 {
 		return nil, c.problems
@@ -147,8 +147,15 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// locate finds the line of every value. Where the document breaks off, broken is that line; what came before is found.
-func locate(data []byte) (lines lineMap, broken int) {
+// The levels down to which locate looks: rules and the members of sections, which a good policy is asked for, or all.
+const (
+	rulesLevel = 2
+	deepest    = strictjson.MaxDepth
+)
+
+// locate finds the line of every value down to a level, counted from 0 for the document itself. Where the document breaks
+// off, broken is that line; what came before is found.
+func locate(data []byte, level int) (lines lineMap, broken int) {
 	lines = lineMap{"": 1}
 	dec := jsontext.NewDecoder(bytes.NewReader(data))
 	line, counted := 1, 0
@@ -173,10 +180,17 @@ func locate(data []byte) (lines lineMap, broken int) {
 		}
 		// Tokens hold no line breaks, so the end of one is on its line.
 		at := lineAt(dec.InputOffset())
-		if dec.StackDepth() > strictjson.MaxDepth {
+		depth := dec.StackDepth()
+		if depth > deepest {
 			return lines, at
 		}
-		if kind := token.Kind(); kind == '}' || kind == ']' {
+		switch token.Kind() {
+		case '}', ']':
+			continue
+		case '{', '[':
+			depth--
+		}
+		if depth > level {
 			continue
 		}
 		pointer := string(dec.StackPointer())

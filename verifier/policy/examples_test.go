@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 )
 
@@ -13,12 +14,20 @@ const (
 	aliasA = "arn:aws:kms:us-east-1:111122223333:alias/release"
 )
 
-// with is a policy with these members beside the version.
+// local makes an absolute path of this system out of a slash's.
+func local(path string) string {
+	if runtime.GOOS == "windows" {
+		return "C:" + path
+	}
+	return path
+}
+
+// with is a policy with these members beside the version. Texts that start with a slash are made this system's paths.
 func with(members string) string {
 	if members == "" {
 		return `{"version":"1"}`
 	}
-	return `{"version":"1",` + members + `}`
+	return `{"version":"1",` + strings.ReplaceAll(members, `"/`, `"`+local("/")) + `}`
 }
 
 func withGrant(members string) string {
@@ -121,6 +130,9 @@ var examples = map[string]example{
 	"name empty":               {refused, with(`"grants":[{"name":"","keys":["` + keyA + `"],"keyStates":["Disabled"]}]`), "/grants/0/name", 0},
 	"name, space before":       {refused, with(`"grants":[{"name":" g","keys":["` + keyA + `"],"keyStates":["Disabled"]}]`), "no space at either end", 0},
 	"name, quotation mark":     {refused, with(`"grants":[{"name":"\"","keys":["` + keyA + `"],"keyStates":["Disabled"]}]`), "/grants/0/name", 0},
+	"name, backslash":          {refused, with(`"grants":[{"name":"a\\b","keys":["` + keyA + `"],"keyStates":["Disabled"]}]`), "/grants/0/name", 0},
+	"name, letters of others":  {refused, with(`"grants":[{"name":"ключ","keys":["` + keyA + `"],"keyStates":["Disabled"]}]`), "/grants/0/name", 0},
+	"name, a sentence":         {taken, with(`"grants":[{"name":"It's ok: [old] (keys), ~90 %!","keys":["` + keyA + `"],"keyStates":["Disabled"]}]`), "", 0},
 	"name, 100":                {taken, with(`"grants":[{"name":"` + strings.Repeat("n", 100) + `","keys":["` + keyA + `"],"keyStates":["Disabled"]}]`), "", 0},
 	"name, 101":                {refused, with(`"grants":[{"name":"` + strings.Repeat("n", 101) + `","keys":["` + keyA + `"],"keyStates":["Disabled"]}]`), "/grants/0/name", 0},
 	"name twice":               {schemaTakes, with(`"restrictions":[{"name":"r","notBefore":"2026-01-01T00:00:00Z"},` + "\n" + `{"name":"r","notAfter":"2026-01-01T00:00:00Z"}]`), "the name of another restriction", 2},

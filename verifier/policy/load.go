@@ -105,7 +105,7 @@ func readFrom(folder string, machine bool, guard *fileguard.Guard) (path string,
 	if err != nil {
 		return "", nil, unusable(path, "it cannot be relied on", err)
 	}
-	defer tree.Close()
+	defer func() { _ = tree.Close() }() // what was only read loses nothing
 	data, _, err = tree.Read(FileName, MaxFile)
 	if err != nil {
 		return "", nil, unusable(path, "it cannot be relied on", err)
@@ -121,7 +121,7 @@ func exists(folder string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer tree.Close()
+	defer func() { _ = tree.Close() }() // what was only read loses nothing
 	there, err := tree.Exists(FileName)
 	if err != nil {
 		// What stands in the policy's place, a link that leads nowhere, say, is the policy's matter and not the store's.
@@ -136,7 +136,11 @@ func unusable(path, what string, err error) *kmserr.Error {
 	if errors.Is(err, fileguard.ErrAbsent) {
 		fact = "it was there and is gone"
 	}
-	return kmserr.New(kmserr.PolicyInvalid, "the policy %s: %s: %s", path, what, fact).WithHint("%s", cause.Hint).WithCause(err)
+	hint := cause.Hint
+	if hint == "" {
+		hint = "Mend or move away what stands in the policy's place; nothing verifies until it can be read."
+	}
+	return kmserr.New(kmserr.PolicyInvalid, "the policy %s: %s: %s", path, what, fact).WithHint("%s", hint).WithCause(err)
 }
 
 // first returns the first problem, and how many more there are.

@@ -10,16 +10,6 @@ import (
 
 const testPath = "/etc/awskms-offline/policy.json"
 
-// mustParse reads a policy that must be a good one.
-func mustParse(t testing.TB, text string, machine bool) *source {
-	t.Helper()
-	s, problems := parse(testPath, []byte(text), machine)
-	if len(problems) > 0 {
-		t.Fatalf("%v\n%s", problems[0], text)
-	}
-	return s
-}
-
 func TestParse(t *testing.T) {
 	for _, table := range []map[string]example{examples, notJSON} {
 		for name, x := range table {

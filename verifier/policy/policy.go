@@ -26,8 +26,19 @@ const FileName = "policy.json"
 type Policy interface {
 	// Store returns what concerns the store as a whole.
 	Store() StoreRules
+	// Log returns where decisions are logged, and whether they must be.
+	Log() LogRules
 	// Rules returns what is in force for one key. An error means that the policy cannot tell: the answer is no.
 	Rules(Subject) (Rules, error)
+	// Explain returns every rule with where it comes from, for people: the same that Store, Log and Rules return.
+	Explain(Subject) ([]Effect, error)
+	// Aliases returns the alias ARNs in the key's scope that grants name. A caller finds out which of them lead to the
+	// key now, and says so in Subject.Aliases; the list is empty where no grant names an alias.
+	Aliases(kmskey.ARN) []kmskey.AliasARN
+	// Files returns the files that this policy was read from, the machine's first.
+	Files() []File
+	// Warnings returns what was met on reading that strict permissions would refuse.
+	Warnings() []string
 }
 
 // File is a policy file as it was read.

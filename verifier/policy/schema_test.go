@@ -285,3 +285,34 @@ func (v validator) check(schema map[string]any, value any, path string) error {
 	}
 	return nil
 }
+
+// TestDocumentation: every example of docs/policy.md is a policy, for the decoder and the schema.
+func TestDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := schema(t)
+	blocks := strings.Split(string(page), "```json\n")[1:]
+	if len(blocks) < 10 {
+		t.Fatalf("the page has %d examples only", len(blocks))
+	}
+	for _, block := range blocks {
+		text, _, _ := strings.Cut(block, "```")
+		var value any
+		if err := json.Unmarshal([]byte(text), &value); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.check(v.root, value, ""); err != nil {
+			t.Errorf("the schema: %v\n%s", err, text)
+		}
+		if err := CheckBytes("policy.md", []byte(strings.ReplaceAll(text, `"/`, `"`+local("/")))); err != nil {
+			t.Errorf("%v\n%s", err, text)
+		}
+	}
+	for _, member := range slices.Concat(memberNames(reflect.TypeFor[grantSection]()), memberNames(reflect.TypeFor[restrictSection]()), memberNames(reflect.TypeFor[document]())) {
+		if !strings.Contains(string(page), member) {
+			t.Errorf("the page does not name %s", member)
+		}
+	}
+}

@@ -3,6 +3,7 @@
 package fileguard
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,7 +104,7 @@ func TestAbsentAndRelative(t *testing.T) {
 		t.Error(err)
 	}
 	dir := folder(t, 0o700, 0o600)
-	if _, err := g.Open(filepath.Join(dir, "none")); err != ErrAbsent {
+	if _, err := g.Open(filepath.Join(dir, "none")); !errors.Is(err, ErrAbsent) {
 		t.Error(err)
 	}
 	tree, err := g.Open(dir)
@@ -111,7 +112,7 @@ func TestAbsentAndRelative(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	if _, _, err := tree.Read("none", 1); err != ErrAbsent {
+	if _, _, err := tree.Read("none", 1); !errors.Is(err, ErrAbsent) {
 		t.Error(err)
 	}
 	if _, _, err := tree.Read("file", 6); err == nil || !strings.Contains(err.Error(), "more than 6 bytes") {

@@ -1,0 +1,166 @@
+package policy_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/emmansun/gmsm/sm2"
+
+	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// now is when every decision is taken; the records are ten hours older.
+var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+func record(keyARN string, der []byte, state kmskey.KeyState, aliases ...string) *kmskey.Key {
+	spec := must2(kmskey.FingerprintDER(der))
+	r := kmskey.Record{KeyID: keyARN, PublicKey: der, KeySpec: spec, KeyUsage: kmskey.SignVerify, SigningAlgorithms: spec.SigningAlgorithms(), Aliases: aliases}
+	r.Snapshot.Time = kmskey.Time{Time: now.Add(-10 * time.Hour)}
+	r.Snapshot.Source = kmskey.SourceFile
+	if state != kmskey.StateUnknown {
+		enabled := state == kmskey.StateEnabled
+		r.KeyMetadata = &kmskey.KeyMetadata{KeyState: state, Enabled: &enabled}
+		r.Snapshot.StateTime = r.Snapshot.Time
+	}
+	return must(kmskey.NewKey(r))
+}
+
+func must2(_ string, spec kmskey.KeySpec, err error) kmskey.KeySpec { return must(spec, err) }
+
+// TestStricterNeverVerifiesMore is the property of the rules, at the level of whole decisions: a policy that says more
+// restrictions or fewer grants turns no refusal into a success. The distinguishing ID is named by the caller.
+func TestStricterNeverVerifiesMore(t *testing.T) {
+	message := []byte("message")
+	ecdsaKey := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	ecdsaDER := must(x509.MarshalPKIXPublicKey(&ecdsaKey.PublicKey))
+	digest := sha256.Sum256(message)
+	ecdsaSignature := must(ecdsa.SignASN1(rand.Reader, ecdsaKey, digest[:]))
+
+	sm2Key := must(sm2.GenerateKey(rand.Reader))
+	point := must(sm2.PublicKeyToECDH(&sm2Key.PublicKey)).Bytes()
+	type algorithm struct{ Algorithm, Curve asn1.ObjectIdentifier }
+	sm2DER := must(asn1.Marshal(struct {
+		Algorithm algorithm
+		Key       asn1.BitString
+	}{algorithm{asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}, asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 301}}, asn1.BitString{Bytes: point, BitLength: 8 * len(point)}}))
+	sm2Signature := func(id string) []byte {
+		return must(sm2Key.SignWithSM2(rand.Reader, []byte(id), message))
+	}
+
+	dir := must(filepath.EvalSymlinks(t.TempDir()))
+	home, machine := filepath.Join(dir, "home"), filepath.Join(dir, "machine")
+	if err := os.Mkdir(machine, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	named := func(keyID, id string) func(*verifier.Verifier) error {
+		signature, wanted := sm2Signature(id), must(kmskey.ParseDistinguishingID(id))
+		return func(v *verifier.Verifier) error {
+			_, err := v.Verify(ctx, verifier.Request{KeyID: keyID, Message: bytes.NewReader(message), Signature: signature, DistinguishingID: wanted})
+			return err
+		}
+	}
+	plain := func(input []byte, typ kmskey.MessageType) func(*verifier.Verifier) error {
+		return func(v *verifier.Verifier) error {
+			_, err := v.Verify(ctx, verifier.Request{KeyID: policy.TestKeyB, Message: bytes.NewReader(input), MessageType: typ, Signature: ecdsaSignature})
+			return err
+		}
+	}
+	authorize := func(req verifier.KeyRequest) func(*verifier.Verifier) error {
+		return func(v *verifier.Verifier) error {
+			_, err := v.AuthorizeKey(ctx, req)
+			return err
+		}
+	}
+	questions := map[string]func(*verifier.Verifier) error{
+		"SM2, the pinned ID":    named(policy.TestKeyA, policy.TestPin),
+		"SM2, another ID":       named(policy.TestKeyA, "Y"),
+		"SM2, by alias":         named(policy.TestAliasA, policy.TestPin),
+		"SM2, by key ID":        named("1234abcd-12ab-34cd-56ef-1234567890ab", policy.TestPin),
+		"ECDSA, message":        plain(message, kmskey.MessageTypeUnset),
+		"ECDSA, digest":         plain(digest[:], kmskey.Digest),
+		"AuthorizeKey":          authorize(verifier.KeyRequest{KeyID: policy.TestKeyB, PublicKey: ecdsaDER}),
+		"AuthorizeKey, by name": authorize(verifier.KeyRequest{KeyID: "alias/release"}),
+		"AuthorizeKey, state":   authorize(verifier.KeyRequest{KeyID: policy.TestKeyB, SeparateState: true}),
+	}
+
+	random := mathrand.New(mathrand.NewPCG(5, 6))
+	yes, turned := 0, 0
+	for round := range 150 {
+		if round%30 == 0 { // with other key states
+			if err := os.RemoveAll(home); err != nil {
+				t.Fatal(err)
+			}
+			states := []kmskey.KeyState{kmskey.StateEnabled, kmskey.StateUnknown, kmskey.StateDisabled}
+			w := must(keystore.OpenWriter(keystore.Home{Path: home, ChosenBy: "test"}, keystore.Options{}))
+			must(w.Put(record(policy.TestKeyA, sm2DER, states[round/30%3], "alias/release"), keystore.PutOptions{}))
+			must(w.Put(record(policy.TestKeyB, ecdsaDER, states[(round/30+2)%3]), keystore.PutOptions{}))
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, after, how := policy.RandomPair(random)
+		answers := func(texts [2]string) map[string]error {
+			for i, folder := range []string{machine, home} {
+				path := filepath.Join(folder, policy.FileName)
+				err := os.Remove(path)
+				if texts[i] != "" {
+					err = os.WriteFile(path, []byte(texts[i]), 0o600)
+				}
+				if err != nil && !os.IsNotExist(err) {
+					t.Fatal(err)
+				}
+			}
+			rules := must(policy.Load(home, machine))
+			store := must(keystore.Open(keystore.Home{Path: home, ChosenBy: "test"}, keystore.Options{}))
+			defer store.Close()
+			v := must(verifier.New(verifier.Config{Store: store, Policy: rules, Now: func() time.Time { return now }}))
+			out := map[string]error{}
+			for name, ask := range questions {
+				out[name] = ask(v)
+				if kmserr.Is(out[name], kmserr.Internal) {
+					t.Fatal(out[name])
+				}
+			}
+			return out
+		}
+		first, then := answers(before), answers(after)
+		for name := range questions {
+			if first[name] != nil && then[name] == nil {
+				t.Fatalf("%s: %s turned %v into a success\nbefore: %s\nafter:  %s", name, how, first[name], before, after)
+			}
+			if first[name] == nil {
+				yes++
+				if then[name] != nil {
+					turned++
+				}
+			}
+		}
+	}
+	if yes < 100 || turned < 20 {
+		t.Errorf("%d successes, of which %d turned into refusals: the test looks at too little", yes, turned)
+	}
+	t.Logf("%d successes, of which %d turned into refusals", yes, turned)
+}
