@@ -1,6 +1,7 @@
 package kmstest
 
 import (
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -64,17 +65,19 @@ func Oversized(bytes int64) Fault {
 		const head, tail = `{"Padding":"`, `"}`
 		w.Header().Set("Content-Type", contentType)
 		w.WriteHeader(http.StatusOK)
-		w.Write([]byte(head))
-		chunk := []byte(strings.Repeat("A", 64<<10))
-		for left := bytes - int64(len(head)+len(tail)); left > 0; {
-			n, err := w.Write(chunk[:min(left, int64(len(chunk)))])
-			if err != nil {
-				return // the client had enough
-			}
-			left -= int64(n)
-		}
-		w.Write([]byte(tail))
+		padding := io.LimitReader(letters{}, bytes-int64(len(head)+len(tail)))
+		_, _ = io.Copy(w, io.MultiReader(strings.NewReader(head), padding, strings.NewReader(tail))) // the client may have enough
 	}}
+}
+
+// letters reads as A without end.
+type letters struct{}
+
+func (letters) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = 'A'
+	}
+	return len(b), nil
 }
 
 type rule struct {
@@ -180,8 +183,8 @@ func cut(w http.ResponseWriter, status int, body []byte, after int) {
 	if after >= 0 {
 		setHeaders(w, contentType, body)
 		w.WriteHeader(status)
-		w.Write(body[:min(after, len(body))])
-		http.NewResponseController(w).Flush()
+		_, _ = w.Write(body[:min(after, len(body))]) // whoever does not read it sees the cut all the same
+		_ = http.NewResponseController(w).Flush()
 	}
 	panic(http.ErrAbortHandler) // net/http closes the connection and logs nothing
 }

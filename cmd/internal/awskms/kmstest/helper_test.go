@@ -2,7 +2,6 @@ package kmstest_test
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
@@ -88,15 +87,6 @@ func signingKeys(t testing.TB) map[string]*kmstest.Material {
 func read(t testing.TB, path string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func unbase64(t testing.TB, text string) []byte {
-	t.Helper()
-	data, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
 		t.Fatal(err)
 	}
