@@ -139,7 +139,7 @@ func TestLongestLine(t *testing.T) {
 		for _, items := range []int{1, 1000} {
 			t.Run(fmt.Sprint(name, items), func(t *testing.T) {
 				var d Decision
-				size := 100_000 / items
+				size := 70_000 / items
 				fill(reflect.ValueOf(&d).Elem(), func() string { return strings.Repeat(one, size) }, items)
 				d.EventTime = kmskey.Time{Time: someTime}
 				was := slices.Clone(d.Warnings)
