@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 FUZZ_BRIEF ?= 3s
 SYSTEMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test unit e2e lint vet cross clients bench fuzz fuzz-brief generate docs clean
+.PHONY: build demo test test-clients unit e2e lint vet cross clients bench fuzz fuzz-brief generate docs clean
 
 build:
 	$(GO) build -trimpath -o bin/ ./cmd/...
@@ -23,6 +23,10 @@ unit:
 # -count=1: the test cache does not see changes in the binaries that the tests build.
 e2e:
 	cd e2e && $(GO) test -count=1 ./...
+
+# The whole matrix with every client, cosign 2 among them.
+test-clients:
+	cd e2e && $(GO) test -count=1 ./... -args -cosign2
 
 vet:
 	@unformatted="$$(gofmt -l cmd internal plugin verifier e2e)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }

@@ -35,6 +35,9 @@ type suite struct {
 
 var shared suite
 
+// withCosign2 is what make test-clients sets.
+var withCosign2 = flag.Bool("cosign2", false, "run the tests of cosign with cosign 2 too, which takes minutes to build")
+
 // binaries lets a run use binaries that are built already.
 var binaries = flag.String("binaries", "", "use the binaries in `DIR` instead of building them")
 
@@ -67,7 +70,11 @@ func (s *suite) setUp(dir string) error {
 	if s.cases, err = fixture.Cases(s.testdata); err != nil {
 		return err
 	}
-	if err := build.EnsureClients(s.root, os.Stderr); err != nil {
+	clients := []string{"notation", "cosign"}
+	if *withCosign2 {
+		clients = append(clients, "cosign2")
+	}
+	if err := build.EnsureClients(s.root, os.Stderr, clients...); err != nil {
 		return err
 	}
 	s.notation = build.ClientPath(s.root, "notation")

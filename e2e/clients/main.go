@@ -21,10 +21,10 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if err := build.EnsureClients(root, os.Stdout); err != nil {
-		return err
-	}
 	for _, c := range build.Clients {
+		if err := build.EnsureClients(root, os.Stdout, c.Name); err != nil {
+			return err
+		}
 		fmt.Println(build.ClientPath(root, c.Name))
 	}
 	return nil

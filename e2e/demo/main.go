@@ -48,7 +48,7 @@ func run(keep bool) error {
 	if err := build.EnsureProducts(root, bin, os.Stdout); err != nil {
 		return err
 	}
-	if err := build.EnsureClients(root, os.Stdout); err != nil {
+	if err := build.EnsureClients(root, os.Stdout, "notation"); err != nil {
 		return err
 	}
 	show := filepath.Join(root, ".cache", build.Executable("demo"))

@@ -284,9 +284,7 @@ func (d *demo) cosign() error {
 		return nil
 	}
 	d.step("cosign: our plugin on PATH, the key by its ARN, the same SM2 signature")
-	if err := os.Setenv("PATH", d.bin+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
-		return err
-	}
+	d.host.Bin = d.bin
 	fmt.Println("$ export PATH=" + d.short(d.bin) + string(os.PathListSeparator) + "$PATH")
 	dir := filepath.Join(d.testdata(), "sm2")
 	id, err := os.ReadFile(filepath.Join(dir, "distinguishing-id.txt"))

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -50,17 +51,22 @@ func Root() (string, error) {
 type Client struct {
 	// Name of the binary.
 	Name string
-	// Module is where its version is looked up, Package its main package. Both are pinned by e2e/go.mod and go.sum.
+	// Module is where its version is looked up, Package its main package.
 	Module, Package string
+	// Dir is the folder below e2e whose go.mod and go.sum pin both. Each cosign has a module of its own, so that it is
+	// built with the dependencies of its release.
+	Dir string
 }
 
-// Clients are all clients.
+// Clients are all clients. The demo needs the first, the tests the first two; cosign 2 is for test-clients.
 var Clients = []Client{
-	{Name: "notation", Module: "github.com/notaryproject/notation", Package: "github.com/notaryproject/notation/cmd/notation"},
+	{Name: "notation", Module: "github.com/notaryproject/notation", Package: "github.com/notaryproject/notation/cmd/notation", Dir: "."},
+	{Name: "cosign", Module: "github.com/sigstore/cosign/v3", Package: "github.com/sigstore/cosign/v3/cmd/cosign", Dir: "clients/cosign3"},
+	{Name: "cosign2", Module: "github.com/sigstore/cosign/v2", Package: "github.com/sigstore/cosign/v2/cmd/cosign", Dir: "clients/cosign2"},
 }
 
 // Products are our own binaries, by the names of their folders below cmd.
-var Products = []string{"awskms-offline", "notation-awskms-offline"}
+var Products = []string{"awskms-offline", "notation-awskms-offline", "sigstore-kms-awskms-offline"}
 
 // heartbeat is how long a build may be silent.
 const heartbeat = 5 * time.Second
@@ -78,14 +84,17 @@ func Executable(name string) string {
 	return name
 }
 
-// EnsureClients builds the clients that are not built yet from the same go.mod, go.sum and Go release. One line a build,
-// and one every few seconds while it lasts, goes to progress.
-func EnsureClients(root string, progress io.Writer) error {
-	stamp, err := pins(root)
-	if err != nil {
-		return err
-	}
+// EnsureClients builds those of the named clients that are not built yet from the same go.mod, go.sum and Go release. One
+// line a build, and one every few seconds while it lasts, goes to progress.
+func EnsureClients(root string, progress io.Writer, names ...string) error {
 	for _, c := range Clients {
+		if !slices.Contains(names, c.Name) {
+			continue
+		}
+		stamp, err := pins(root, c)
+		if err != nil {
+			return err
+		}
 		path := ClientPath(root, c.Name)
 		stampPath := path + ".stamp"
 		old, err := os.ReadFile(stampPath)
@@ -106,11 +115,11 @@ func EnsureClients(root string, progress io.Writer) error {
 }
 
 // pins is what decides a client's binary, as text.
-func pins(root string) (string, error) {
+func pins(root string, c Client) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	for _, name := range []string{"go.mod", "go.sum"} {
-		data, err := os.ReadFile(filepath.Join(root, "e2e", name))
+		data, err := os.ReadFile(filepath.Join(root, "e2e", filepath.FromSlash(c.Dir), name))
 		if err != nil {
 			return "", err
 		}
@@ -120,8 +129,8 @@ func pins(root string) (string, error) {
 }
 
 func buildClient(root string, c Client, path string, progress io.Writer) error {
-	e2e := filepath.Join(root, "e2e")
-	version, err := goCommand(e2e, "list", "-m", "-f", "{{.Version}}", c.Module).Output()
+	module := filepath.Join(root, "e2e", filepath.FromSlash(c.Dir))
+	version, err := goCommand(module, "list", "-m", "-f", "{{.Version}}", c.Module).Output()
 	if err != nil {
 		return fmt.Errorf("looking up the version of %s: %w", c.Module, err)
 	}
@@ -136,7 +145,7 @@ func buildClient(root string, c Client, path string, progress io.Writer) error {
 	defer os.RemoveAll(temporary)
 	made := filepath.Join(temporary, filepath.Base(path))
 	what := c.Name + " " + strings.TrimSpace(string(version))
-	if err := run(progress, what, goCommand(e2e, "build", "-trimpath", "-o", made, c.Package)); err != nil {
+	if err := run(progress, what, goCommand(module, "build", "-trimpath", "-o", made, c.Package)); err != nil {
 		return err
 	}
 	return os.Rename(made, path)
@@ -151,7 +160,7 @@ func EnsureProducts(root, dir string, progress io.Writer) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return run(progress, strings.Join(Products, " and "), goCommand(root, args...))
+	return run(progress, strings.Join(Products, ", "), goCommand(root, args...))
 }
 
 // Package builds one main package of the e2e module, such as a plugin that misbehaves for a test.

@@ -32,6 +32,8 @@ type Host struct {
 	Home string
 	// Notation and CLI are the programs.
 	Notation, CLI string
+	// Bin, if set, is first on the search path: cosign finds plugins there.
+	Bin string
 	// WorkDir is where the programs run; empty means Dir.
 	WorkDir string
 	// Trace, if set, sees each command line before it runs.
@@ -63,6 +65,9 @@ func (h *Host) Environment() []string {
 	}
 	for _, name := range []string{"PATH", "TMPDIR", "TMP", "TEMP", "SystemRoot", "ProgramData"} {
 		if value, ok := os.LookupEnv(name); ok {
+			if name == "PATH" && h.Bin != "" {
+				value = h.Bin + string(os.PathListSeparator) + value
+			}
 			env = append(env, name+"="+value)
 		}
 	}

@@ -1,0 +1,394 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/awskms-offline/awskms-offline/e2e/internal/build"
+	"github.com/awskms-offline/awskms-offline/e2e/internal/fixture"
+	"github.com/awskms-offline/awskms-offline/e2e/internal/harness"
+	"github.com/awskms-offline/awskms-offline/e2e/internal/kmssign"
+)
+
+// signer is one way to sign: a test key, an algorithm, and how cosign's user has to name both.
+type signer struct {
+	name, key, algorithm string
+	// id is SM2's distinguishing ID; empty for the default.
+	id string
+	// option is the query of the key reference.
+	option string
+	// unreadable keys are those that cosign itself cannot parse.
+	unreadable bool
+	// sha256 algorithms sign the SHA-256 of the message and nothing else.
+	sha256 bool
+	// other is a key to ask for instead, which must be refused.
+	other string
+}
+
+var signers = []signer{
+	{name: "p256", key: "p256", algorithm: "ECDSA_SHA_256", sha256: true, other: "p256-other"},
+	{name: "p384", key: "p384", algorithm: "ECDSA_SHA_384", other: "p256"},
+	{name: "p521", key: "p521", algorithm: "ECDSA_SHA_512", other: "p256"},
+	{name: "rsa-pkcs1", key: "rsa2048", algorithm: "RSASSA_PKCS1_V1_5_SHA_256", sha256: true, other: "rsa3072"},
+	{name: "rsa-pss", key: "rsa2048", algorithm: "RSASSA_PSS_SHA_256", option: "?signing-algorithm=RSASSA_PSS_SHA_256", sha256: true, other: "rsa3072"},
+	{name: "ed25519", key: "ed25519", algorithm: "ED25519_SHA_512", other: "p256"},
+	{name: "secp256k1", key: "secp256k1", algorithm: "ECDSA_SHA_256", sha256: true, unreadable: true, other: "p256"},
+	{name: "sm2", key: "sm2", algorithm: "SM2DSA", unreadable: true, other: "p256"},
+	{name: "sm2-custom", key: "sm2", algorithm: "SM2DSA", id: "release@example.com & co", option: "?distinguishing-id=release@example.com%20%26%20co", unreadable: true, other: "p256"},
+	{name: "mldsa65", key: "mldsa65", algorithm: "ML_DSA_SHAKE_256", unreadable: true, other: "mldsa44"},
+}
+
+func (s signer) sign(t *testing.T, message []byte) []byte {
+	t.Helper()
+	signature, err := kmssign.Sign(shared.testdata, s.key, s.algorithm, message, s.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signature
+}
+
+// twin is what is wrong with a signature, if anything.
+type twin string
+
+const (
+	good             twin = "good"
+	changedMessage   twin = "message changed"
+	changedSignature twin = "signature changed"
+)
+
+// signed returns a signature over the message, as the twin has it.
+func (s signer) signed(t *testing.T, message []byte, w twin) []byte {
+	t.Helper()
+	if w == changedMessage {
+		message = slices.Clone(message)
+		message[len(message)/2] ^= 1
+	}
+	signature := s.sign(t, message)
+	if w == changedSignature {
+		signature[len(signature)-1] ^= 1
+	}
+	return signature
+}
+
+// client is one cosign.
+type client struct {
+	name, path string
+	two        bool
+}
+
+// flow is one way in which cosign verifies. prepare makes what is verified and returns cosign's arguments without --key.
+type flow struct {
+	name string
+	// parses: cosign asks for the public key and parses it itself.
+	parses bool
+	// digestOnly: the plugin gets nothing but a SHA-256.
+	digestOnly bool
+	prepare    func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string
+}
+
+const cosignMessage = "what is signed\n"
+
+// newBundle are the arguments that make cosign 2 read bundles of the new format.
+func (c client) newBundle(t *testing.T, h *harness.Host) []string {
+	if !c.two {
+		return nil
+	}
+	root := file(t, h, "root.json", []byte(`{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1","tlogs":[]}`))
+	return []string{"--new-bundle-format", "--trusted-root", root}
+}
+
+func file(t *testing.T, h *harness.Host, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(h.Dir, name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// repository is one that no other test has.
+func repository(t *testing.T) string {
+	clean := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '/' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(t.Name()))
+	return strings.ReplaceAll(strings.Trim(clean, "-"), "-/", "/")
+}
+
+func image(t *testing.T) (repository_, digest, reference string) {
+	t.Helper()
+	repository_ = repository(t)
+	digest, err := shared.registry.PushImage(repository_, t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repository_, digest, shared.registry.Reference(repository_, digest)
+}
+
+// attach stores with the real cosign.
+func attach(t *testing.T, c client, h *harness.Host, args ...string) {
+	t.Helper()
+	r, err := h.Run(c.path, append([]string{"attach"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Code != 0 {
+		t.Fatal(r)
+	}
+}
+
+// attached is an image with a signature of the old format.
+func attached(t *testing.T, c client, h *harness.Host, s signer, w twin) (reference string) {
+	repository, digest, reference := image(t)
+	payload := harness.SimpleSigning(shared.registry.Scope(repository), digest)
+	signature := base64.StdEncoding.EncodeToString(s.signed(t, payload, w))
+	attach(t, c, h, "signature", "--allow-http-registry", "--payload", file(t, h, "payload.json", payload), "--signature", file(t, h, "payload.sig", []byte(signature)), reference)
+	return reference
+}
+
+var flows = []flow{
+	{name: "verify-blob --signature", prepare: func(t *testing.T, _ client, h *harness.Host, s signer, w twin) []string {
+		signature := base64.StdEncoding.EncodeToString(s.signed(t, []byte(cosignMessage), w))
+		return []string{"verify-blob", "--signature", file(t, h, "message.sig", []byte(signature)), file(t, h, "message", []byte(cosignMessage))}
+	}},
+	{name: "verify-blob --bundle", prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		bundle := harness.Bundle([]byte(cosignMessage), s.signed(t, []byte(cosignMessage), w))
+		args := append([]string{"verify-blob", "--bundle", file(t, h, "message.bundle", bundle)}, c.newBundle(t, h)...)
+		return append(args, file(t, h, "message", []byte(cosignMessage)))
+	}},
+	{name: "verify-blob sha256", digestOnly: true, prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		bundle := harness.Bundle([]byte(cosignMessage), s.signed(t, []byte(cosignMessage), w))
+		sum := sha256.Sum256([]byte(cosignMessage))
+		args := append([]string{"verify-blob", "--bundle", file(t, h, "message.bundle", bundle)}, c.newBundle(t, h)...)
+		return append(args, "sha256:"+hex.EncodeToString(sum[:]))
+	}},
+	{name: "verify, attached signature", prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		return []string{"verify", "--allow-http-registry", attached(t, c, h, s, w)}
+	}},
+	{name: "verify, local image", prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		dir := filepath.Join(h.Dir, "image")
+		r, err := h.Run(c.path, "save", "--allow-http-registry", "--dir", dir, attached(t, c, h, s, w))
+		if err != nil || r.Code != 0 {
+			t.Fatal(r, err)
+		}
+		return []string{"verify", "--local-image", dir}
+	}},
+	{name: "verify, bundle", parses: true, prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		repository, digest, reference := image(t)
+		statement := harness.InTotoStatement(repository, digest, harness.SignPredicate)
+		bundle := harness.EnvelopeBundle(statement, s.signed(t, harness.PAE(statement), w))
+		if err := shared.registry.PushReferrer(repository, digest, harness.SignPredicate, bundle); err != nil {
+			t.Fatal(err)
+		}
+		return append(append([]string{"verify", "--allow-http-registry"}, c.newBundle(t, h)...), reference)
+	}},
+	{name: "verify-attestation, old format", prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		repository, digest, reference := image(t)
+		statement := harness.InTotoStatement(repository, digest, harness.CustomPredicate)
+		attach(t, c, h, "attestation", "--allow-http-registry", "--attestation", file(t, h, "attestation.json", harness.Envelope(statement, s.signed(t, harness.PAE(statement), w))), reference)
+		return []string{"verify-attestation", "--allow-http-registry", "--type", harness.CustomPredicate, reference}
+	}},
+	{name: "verify-attestation, bundle", parses: true, prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		repository, digest, reference := image(t)
+		statement := harness.InTotoStatement(repository, digest, harness.CustomPredicate)
+		bundle := harness.EnvelopeBundle(statement, s.signed(t, harness.PAE(statement), w))
+		if err := shared.registry.PushReferrer(repository, digest, harness.CustomPredicate, bundle); err != nil {
+			t.Fatal(err)
+		}
+		return append(append([]string{"verify-attestation", "--allow-http-registry", "--type", harness.CustomPredicate}, c.newBundle(t, h)...), reference)
+	}},
+	{name: "verify-blob-attestation --bundle", parses: true, prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		statement := blobStatement()
+		bundle := harness.EnvelopeBundle(statement, s.signed(t, harness.PAE(statement), w))
+		args := append([]string{"verify-blob-attestation", "--type", harness.CustomPredicate, "--bundle", file(t, h, "att.bundle", bundle)}, c.newBundle(t, h)...)
+		return append(args, file(t, h, "message", []byte(cosignMessage)))
+	}},
+	{name: "verify-blob-attestation --signature", prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		statement := blobStatement()
+		envelope := harness.Envelope(statement, s.signed(t, harness.PAE(statement), w))
+		return []string{"verify-blob-attestation", "--type", harness.CustomPredicate, "--signature", file(t, h, "att.json", envelope), file(t, h, "message", []byte(cosignMessage))}
+	}},
+}
+
+func blobStatement() []byte {
+	sum := sha256.Sum256([]byte(cosignMessage))
+	return harness.InTotoStatement("message", "sha256:"+hex.EncodeToString(sum[:]), harness.CustomPredicate)
+}
+
+// expectation is how a run must end: exit code 0 or not, and what the user must see.
+type expectation struct {
+	ok   bool
+	says string
+}
+
+// expected is what the table of docs/cosign.md promises.
+func (f flow) expected(s signer, w twin) expectation {
+	switch {
+	case f.parses && s.unreadable:
+		return expectation{says: "cosign itself cannot read a public key of spec " + fixture.Lookup(s.key).Spec}
+	case f.digestOnly && !s.sha256 && (s.key == "p384" || s.key == "p521"):
+		return expectation{says: "Digest is invalid length for algorithm"}
+	case f.digestOnly && !s.sha256:
+		return expectation{says: "a hash of the message is given, but"}
+	case w != good:
+		return expectation{says: "awskms-offline: KMSInvalidSignatureException"}
+	}
+	return expectation{ok: true}
+}
+
+func clients(t *testing.T) []client {
+	all := []client{{name: "cosign3", path: build.ClientPath(shared.root, "cosign")}}
+	if *withCosign2 {
+		return append(all, client{name: "cosign2", path: build.ClientPath(shared.root, "cosign2"), two: true})
+	}
+	t.Log("cosign 2 is left out: make test-clients runs it too")
+	return all
+}
+
+// cosignHost is a host of its own whose programs find the plugins in bin.
+func cosignHost(t *testing.T, bin string) *harness.Host {
+	t.Helper()
+	h, err := harness.NewHost(t.TempDir(), shared.notation, shared.bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Home, h.Bin = shared.records, bin
+	return h
+}
+
+func verifyWith(t *testing.T, c client, h *harness.Host, key string, args []string) harness.Result {
+	t.Helper()
+	args = slices.Insert(slices.Clone(args), 1, "--key", key, "--insecure-ignore-tlog")
+	r, err := h.Run(c.path, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (e expectation) check(t *testing.T, r harness.Result) {
+	t.Helper()
+	switch {
+	case e.ok && r.Code != 0:
+		t.Errorf("refused:\n%s", r)
+	case !e.ok && r.Code == 0:
+		t.Errorf("A WRONG YES:\n%s", r)
+	case !e.ok && !strings.Contains(r.Output(), e.says):
+		t.Errorf("%q is not in what the user sees:\n%s", e.says, r)
+	}
+}
+
+// TestCosign runs every flow of the real cosign with every kind of key, and each with its tampered twins.
+func TestCosign(t *testing.T) {
+	for _, c := range clients(t) {
+		for _, f := range flows {
+			for _, s := range signers {
+				t.Run(c.name+"/"+f.name+"/"+s.name, func(t *testing.T) {
+					t.Parallel()
+					key := "awskms-offline://" + fixture.Lookup(s.key).ARN() + s.option
+					for _, w := range []twin{good, changedMessage, changedSignature} {
+						t.Run(string(w), func(t *testing.T) {
+							h := cosignHost(t, shared.bin)
+							r := verifyWith(t, c, h, key, f.prepare(t, c, h, s, w))
+							f.expected(s, w).check(t, r)
+							if w == good && f.expected(s, w).ok {
+								other := verifyWith(t, c, h, "awskms-offline://"+fixture.Lookup(s.other).ARN(), f.prepare(t, c, h, s, w))
+								expectation{says: "awskms-offline: KMSInvalidSignatureException"}.check(t, other)
+							}
+						})
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestCosignGuards: signatures that are good, of keys that must not be relied on. In every flow, the reason seen.
+func TestCosignGuards(t *testing.T) {
+	for _, c := range clients(t) {
+		for _, f := range flows {
+			for _, guard := range []struct {
+				signer
+				says string
+			}{
+				{signer{key: "p256-disabled", algorithm: "ECDSA_SHA_256"}, "DisabledException"},
+				{signer{key: "rsa2048-encrypt", algorithm: "RSASSA_PKCS1_V1_5_SHA_256"}, "InvalidKeyUsageException"},
+				{signer{key: "p256-stranger", algorithm: "ECDSA_SHA_256"}, "NotFoundException"},
+				{signer{key: "p256", algorithm: "ECDSA_SHA_256", option: "?signing-algorithm=ECDSA_SHA_384"}, "is incompatible with key spec"},
+				{signer{key: "p256", algorithm: "ECDSA_SHA_256", option: "?home=/tmp"}, "unknown option"},
+			} {
+				t.Run(c.name+"/"+f.name+"/"+guard.key+guard.option, func(t *testing.T) {
+					t.Parallel()
+					h := cosignHost(t, shared.bin)
+					key := "awskms-offline://" + fixture.Lookup(guard.key).ARN() + guard.option
+					expectation{says: "awskms-offline: "}.check(t, verifyWith(t, c, h, key, f.prepare(t, c, h, guard.signer, good)))
+					expectation{says: guard.says}.check(t, verifyWith(t, c, h, key, f.prepare(t, c, h, guard.signer, good)))
+				})
+			}
+		}
+	}
+}
+
+// TestCosignTakesAnEmptyAnswerForAYes shows why the tests above can fail: with a plugin that answers {} they do.
+func TestCosignTakesAnEmptyAnswerForAYes(t *testing.T) {
+	bin := t.TempDir()
+	plugin := filepath.Join(bin, build.Executable("sigstore-kms-awskms-offline"))
+	if err := build.Package(shared.root, "./internal/emptyanswer", plugin, os.Stderr); err != nil {
+		t.Fatal(err)
+	}
+	passed := 0
+	for _, c := range clients(t) {
+		for _, f := range flows {
+			if f.parses {
+				continue // an empty answer to publicKey is no key
+			}
+			h := cosignHost(t, bin)
+			if r := verifyWith(t, c, h, "awskms-offline://x", f.prepare(t, c, h, signers[0], changedSignature)); r.Code == 0 {
+				passed++
+			} else {
+				t.Errorf("%s: %s", f.name, r)
+			}
+		}
+	}
+	t.Logf("%d tampered signatures passed with a plugin that answers {}", passed)
+}
+
+// TestCosignSigning: what cannot be done here says what can.
+func TestCosignSigning(t *testing.T) {
+	for _, c := range clients(t) {
+		h := cosignHost(t, shared.bin)
+		key := "awskms-offline://" + fixture.Lookup("p256").ARN()
+		for _, call := range []struct {
+			args []string
+			says []string
+		}{
+			{[]string{"generate-key-pair", "--kms", key}, []string{"cannot create keys", "aws kms create-key"}},
+			{[]string{"sign-blob", "--yes", "--key", key, "--tlog-upload=false", "--use-signing-config=false", "--bundle", filepath.Join(h.Dir, "out.bundle"), file(t, h, "message", []byte(cosignMessage))}, []string{"cannot sign", "aws kms sign"}},
+			{[]string{"public-key", "--key", "awskms-offline://" + fixture.Lookup("p256-disabled").ARN()}, []string{"DisabledException"}},
+		} {
+			args := call.args
+			if c.two {
+				args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "--use-signing-config") })
+			}
+			r, err := h.Run(c.path, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, says := range call.says {
+				expectation{says: says}.check(t, r)
+			}
+		}
+		r, err := h.Run(c.path, "public-key", "--key", key)
+		if err != nil || r.Code != 0 || !strings.Contains(r.Stdout, "BEGIN PUBLIC KEY") {
+			t.Errorf("%v %s", err, r)
+		}
+	}
+}
