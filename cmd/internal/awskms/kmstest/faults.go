@@ -26,7 +26,8 @@ type Rule struct {
 type Fault struct {
 	delay    time.Duration
 	err      *Error
-	send     func(http.ResponseWriter, *Request)
+	send     func(http.ResponseWriter) // in place of KMS's answer
+	status   int                       // of what send sends
 	edit     func(map[string]any)
 	cut      bool
 	cutAfter int
@@ -47,10 +48,7 @@ func CutAfter(bytes int) Fault { return Fault{cut: true, cutAfter: bytes} }
 
 // Answer sends a body of one's own, as a captive portal or a broken proxy does.
 func Answer(status int, contentType, body string) Fault {
-	return Fault{send: func(w http.ResponseWriter, entry *Request) {
-		entry.Status = status
-		respond(w, status, contentType, []byte(body))
-	}}
+	return Fault{status: status, send: func(w http.ResponseWriter) { respond(w, status, contentType, []byte(body)) }}
 }
 
 // NotJSON answers 200 with a body that is no JSON.
@@ -60,8 +58,7 @@ func NotJSON() Fault {
 
 // Oversized answers 200 with a JSON object that has that many bytes and is well-formed.
 func Oversized(bytes int64) Fault {
-	return Fault{send: func(w http.ResponseWriter, entry *Request) {
-		entry.Status = http.StatusOK
+	return Fault{status: http.StatusOK, send: func(w http.ResponseWriter) {
 		const head, tail = `{"Padding":"`, `"}`
 		w.Header().Set("Content-Type", contentType)
 		w.WriteHeader(http.StatusOK)
@@ -139,7 +136,7 @@ func (s *Server) faultFor(c *call) Fault {
 		}
 		sum.delay += r.fault.delay
 		if r.fault.err != nil || r.fault.send != nil {
-			sum.err, sum.send = r.fault.err, r.fault.send
+			sum.err, sum.send, sum.status = r.fault.err, r.fault.send, r.fault.status
 		}
 		if r.fault.edit != nil {
 			sum.edit = r.fault.edit

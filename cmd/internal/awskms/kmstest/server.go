@@ -56,7 +56,7 @@ type Server struct {
 // Request is one request as the log keeps it.
 type Request struct {
 	Time time.Time
-	// Duration is how long the answer took, delays included.
+	// Duration is how long it took to make the answer, delays included; not how long to send it.
 	Duration time.Duration
 	// Operation is the API's name, "GetPublicKey".
 	Operation string
@@ -234,8 +234,10 @@ var operations = map[string]func(*Server, *call) (any, *Error){
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	entry := Request{Time: time.Now(), UserAgent: r.UserAgent(), Attempt: attempt(r.Header.Get("Amz-Sdk-Request"))}
 	s.enter()
-	// Deferred, because a cut connection leaves by a panic (http.ErrAbortHandler).
-	defer func() { s.leave(&entry) }()
+	// A request is in the log, and counts as answered, before the client can know its answer: a test may look at the log
+	// as soon as the call returns, and a client that has n calls under way has n here.
+	answered := sync.OnceFunc(func() { s.leave(&entry) })
+	defer answered() // for a client that went away
 
 	w.Header().Set("X-Amzn-Requestid", requestID())
 	c, e := s.read(r, &entry)
@@ -245,7 +247,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case f.send != nil:
-		f.send(w, &entry)
+		entry.Status = f.status
+		answered()
+		f.send(w)
 		return
 	case f.err != nil:
 		e = f.err
@@ -268,9 +272,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body = must(json.Marshal(members, json.Deterministic(true)))
 	}
 	if f.cut {
+		answered()
 		cut(w, status, body, f.cutAfter)
 	}
 	entry.Status = status
+	answered()
 	respond(w, status, contentType, body)
 }
 
