@@ -141,8 +141,15 @@ func (v *Verifier) permit(d *decision) error {
 			WithHint("%s", kmserr.Lookup(kmserr.KeyBlocked).Cure)
 	}
 	d.rules = nil
+	for _, f := range v.cfg.Policy.Files() {
+		d.line.Files = append(d.line.Files, audit.File{Path: f.Path, SHA256: f.SHA256})
+	}
 	for _, arn := range arns {
-		r, err := v.cfg.Policy.Rules(policy.Subject{Asked: d.asked, ARN: arn, Fingerprint: d.key().Fingerprint()})
+		aliases, err := v.aliasesNow(arn)
+		if err != nil {
+			return err
+		}
+		r, err := v.cfg.Policy.Rules(policy.Subject{Asked: d.asked, ARN: arn, Aliases: aliases, Fingerprint: d.key().Fingerprint()})
 		if err != nil {
 			return kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", arn, err).WithCause(err)
 		}
@@ -170,6 +177,22 @@ func (v *Verifier) permit(d *decision) error {
 		}
 	}
 	return nil
+}
+
+// aliasesNow returns those of the aliases named by the policy's grants that mean the key now. A grant by alias holds
+// however the key was asked for.
+func (v *Verifier) aliasesNow(arn kmskey.ARN) ([]kmskey.AliasARN, error) {
+	var now []kmskey.AliasARN
+	for _, alias := range v.cfg.Policy.Aliases(arn) {
+		found, err := v.cfg.Store.Resolve(kmskey.Ref{Scope: alias.Scope, Alias: alias.Alias}, keystore.ResolveOptions{ExactRegion: true})
+		switch {
+		case err == nil && found.Target == arn:
+			now = append(now, alias)
+		case err != nil && !kmserr.Is(err, kmserr.NotFound):
+			return nil, err
+		}
+	}
+	return now, nil
 }
 
 // checkState is step 4, for every record used: the state of the snapshot, and its dates.

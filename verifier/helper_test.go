@@ -343,6 +343,7 @@ func (w *world) check(t testing.TB, before int, event, asked string, d audit.Dec
 
 // fakePolicy answers what a test says, and remembers what it was asked.
 type fakePolicy struct {
+	policy.None
 	store policy.StoreRules
 	rules func(policy.Subject) (policy.Rules, error)
 	asked []policy.Subject

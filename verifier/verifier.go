@@ -12,6 +12,7 @@ package verifier
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
@@ -71,7 +72,7 @@ func Open(o Options) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := policy.Load(home.Path, keystore.MachineFolder())
+	rules, err := loadPolicy(home.Path, o.UnsafeStorePermissions)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,10 @@ func Open(o Options) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(Config{Store: store, Policy: rules, FrontEnd: o.FrontEnd, MaxMessage: o.MaxMessage})
+	return New(Config{
+		Store: store, Policy: rules, Log: openLog(rules.Log(), o.UnsafeStorePermissions),
+		FrontEnd: o.FrontEnd, MaxMessage: o.MaxMessage,
+	})
 }
 
 // ready refuses a Verifier that neither New nor Open made.
@@ -111,7 +115,7 @@ func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) e
 	}
 	err = v.typed(err, d)
 	// Only now is known what was met while this decision read the store.
-	d.line.Warnings = append(v.cfg.Store.Warnings(), d.line.Warnings...)
+	d.line.Warnings = slices.Concat(v.cfg.Store.Warnings(), v.cfg.Policy.Warnings(), d.line.Warnings)
 	d.line.Verified = err == nil
 	if err != nil {
 		refusal := kmserr.As(err)

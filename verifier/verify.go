@@ -11,6 +11,7 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/internal/rawverify"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
 // Request is the question of Verify.
@@ -176,24 +177,17 @@ func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
 	// A digest holds its ID already, and does not show it: rawverify refuses an ID beside it, and a pinned one cannot be
 	// checked.
 	if req.MessageType == kmskey.Digest {
-		for _, r := range d.rules {
-			if r.DistinguishingID.Given() {
-				return opts, kmserr.New(kmserr.AlgorithmNotAllowed, "a digest does not show its distinguishing ID, and the policy fixes %q for this key", r.DistinguishingID).
-					WithHint("Give the message itself and leave the message type out.")
-			}
+		if policy.PinsDistinguishingID(d.rules...) {
+			return opts, kmserr.New(kmserr.AlgorithmNotAllowed, "a digest does not show its distinguishing ID, and the policy fixes it for this key").
+				WithHint("Give the message itself and leave the message type out.")
 		}
 		return opts, nil
 	}
-	for _, r := range d.rules {
-		pinned := r.DistinguishingID
-		if !pinned.Given() {
-			continue
-		}
-		if opts.DistinguishingID.Given() && opts.DistinguishingID != pinned {
-			return opts, kmserr.New(kmserr.Validation, "the distinguishing ID %q was asked for, but the policy fixes %q for this key", opts.DistinguishingID, pinned)
-		}
-		opts.DistinguishingID = pinned
+	picked, err := policy.PickDistinguishingID(req.DistinguishingID, d.rules...)
+	if err != nil {
+		return opts, err
 	}
+	opts.DistinguishingID = picked
 	if !opts.DistinguishingID.Given() {
 		opts.DistinguishingID = key.DistinguishingID()
 		for _, e := range d.found.Entries {

@@ -67,7 +67,7 @@ func answer(ctx context.Context, args []string, stdin io.Reader) ([]byte, error)
 		}
 		req, err := decodeRequest(data)
 		if err != nil {
-			return nil, err
+			return nil, logged(ctx, options(nil), err)
 		}
 		response, err := verifySignature(ctx, req)
 		if err != nil {

@@ -536,10 +536,12 @@ func overwrite(t *testing.T, home, rel, content string) {
 }
 
 // rules is a policy that says the same of every key.
-type rules policy.Rules
+type rules struct {
+	policy.None
+	r policy.Rules
+}
 
-func (rules) Store() policy.StoreRules                     { return policy.StoreRules{} }
-func (r rules) Rules(policy.Subject) (policy.Rules, error) { return policy.Rules(r), nil }
+func (r rules) Rules(policy.Subject) (policy.Rules, error) { return r.r, nil }
 
 // TestLevels: what policy says of Notation's levels, and the age of a snapshot.
 func TestLevels(t *testing.T) {
@@ -572,7 +574,7 @@ func TestLevels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v, err := verifier.New(verifier.Config{Store: store, Policy: rules(c.rules), Now: func() time.Time { return time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC) }})
+			v, err := verifier.New(verifier.Config{Store: store, Policy: rules{r: c.rules}, Now: func() time.Time { return time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC) }})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -35,16 +35,29 @@ func verifySignature(ctx context.Context, req *request) (*plugin.VerifySignature
 	if err != nil {
 		return nil, err
 	}
-	options := verifier.Options{FrontEnd: audit.FrontEnd{Name: "notation-" + Name, Version: buildinfo.Version}}
-	if home, ok := req.PluginConfig[homeOption]; ok {
-		options.Home, options.HomeOption = &home, "plugin configuration home"
-	}
-	v, err := verifier.Open(options)
+	v, err := verifier.Open(options(req))
 	if err != nil {
-		return nil, err
+		return nil, logged(ctx, options(req), err)
 	}
 	defer v.Close()
 	return respond(ctx, v, req, algorithm)
+}
+
+// options say which home is used; req is nil where no request could be read.
+func options(req *request) verifier.Options {
+	o := verifier.Options{FrontEnd: audit.FrontEnd{Name: "notation-" + Name, Version: buildinfo.Version}}
+	if req != nil {
+		if home, ok := req.PluginConfig[homeOption]; ok {
+			o.Home, o.HomeOption = &home, "plugin configuration home"
+		}
+	}
+	return o
+}
+
+// logged leaves a line of a call that the verifier was never asked about, and returns the refusal as it is.
+func logged(ctx context.Context, o verifier.Options, refusal error) error {
+	_ = verifier.LogRefusal(ctx, o, audit.EventAuthorizeKey, "", refusal) // a refusal stands without its line
+	return refusal
 }
 
 // respond answers every capability from one evaluation of the identities.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin"
 
+	"github.com/awskms-offline/awskms-offline/internal/testenv"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -31,7 +33,14 @@ func TestMain(m *testing.M) {
 	if how := os.Getenv(breakVariable); how != "" && strings.HasPrefix(filepath.Base(os.Args[0]), Program) {
 		os.Exit(breakDown(how))
 	}
-	os.Exit(m.Run())
+	dir, err := testenv.Isolate()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // breakDown is Main with something broken below it.

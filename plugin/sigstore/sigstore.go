@@ -59,7 +59,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	answer, err := wire.Run(context.Background(), deadline, func(ctx context.Context) (*response, error) {
 		c, err := decodeCall(args, time.Now())
 		if err != nil {
-			return nil, err
+			return nil, logged(ctx, "", err)
 		}
 		return wire.Run(ctx, c.limit, func(ctx context.Context) (*response, error) { return answer(ctx, c, stdin) })
 	})
@@ -98,7 +98,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 	switch c.MethodName {
 	case common.VerifySignatureMethodName:
-		verified, err := ask(c, func(v *verifier.Verifier) (*verifier.Verified, error) {
+		verified, err := ask(ctx, c, func(v *verifier.Verifier) (*verifier.Verified, error) {
 			req, err := c.request(stdin)
 			if err != nil {
 				return nil, err
@@ -113,7 +113,7 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 		}
 		return &response{VerifySignature: &common.VerifySignatureResp{}, notes: warnings(verified.Decision())}, nil
 	case common.PublicKeyMethodName:
-		authorized, err := ask(c, func(v *verifier.Verifier) (*verifier.Authorized, error) {
+		authorized, err := ask(ctx, c, func(v *verifier.Verifier) (*verifier.Authorized, error) {
 			return v.AuthorizeKey(ctx, c.keyRequest())
 		})
 		if err != nil {
@@ -144,14 +144,22 @@ func warnings(d audit.Decision) []string {
 }
 
 // ask opens the verifier for one question. The message is streamed into it.
-func ask[T any](c *call, question func(*verifier.Verifier) (T, error)) (T, error) {
+func ask[T any](ctx context.Context, c *call, question func(*verifier.Verifier) (T, error)) (T, error) {
 	var none T
-	v, err := verifier.Open(verifier.Options{FrontEnd: audit.FrontEnd{Name: Program, Version: buildinfo.Version}})
+	v, err := verifier.Open(options)
 	if err != nil {
-		return none, err
+		return none, logged(ctx, c.key.keyID, err)
 	}
 	defer v.Close()
 	return question(v)
+}
+
+var options = verifier.Options{FrontEnd: audit.FrontEnd{Name: Program, Version: buildinfo.Version}}
+
+// logged leaves a line of a call that the verifier was never asked about, and returns the refusal as it is.
+func logged(ctx context.Context, asked string, refusal error) error {
+	_ = verifier.LogRefusal(ctx, options, audit.EventVerify, asked, refusal) // a refusal stands without its line
+	return refusal
 }
 
 // drain reads what is left of a message that is refused, for limit at most. A terminal has no end to wait for.

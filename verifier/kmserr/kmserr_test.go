@@ -96,7 +96,7 @@ func TestExitCodes(t *testing.T) {
 			"UnsupportedOperationException", "KeyMaterialMismatchException"},
 		ExitBadCall: {"ValidationException"},
 		ExitOurSide: {"StoreIntegrityException", "StoreAccessException", "PolicyInvalidException", "AuditUnavailableException",
-			"DeadlineExceededException", "InternalException"},
+			"AccessDeniedException", "ThrottlingException", "KMSServiceException", "DeadlineExceededException", "InternalException"},
 	}
 	total := 0
 	for exit, names := range want {

@@ -57,7 +57,7 @@ func prepareDocs(t *testing.T) {
 	}
 	dir := t.TempDir()
 	t.Chdir(dir)
-	for _, variable := range []string{"HOME", "XDG_CONFIG_HOME", "AppData"} {
+	for _, variable := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "AppData", "LocalAppData"} {
 		t.Setenv(variable, filepath.Join(dir, "config"))
 	}
 	t.Setenv("NOTATION_CONFIG", "")

@@ -42,6 +42,8 @@ type app struct {
 	args   []string
 	// answer is what verify knows before it is decided, for the refusal in the machine's form.
 	answer verifyAnswer
+	// asked is set once the verifier was asked, which logs its decision itself.
+	asked bool
 	// printed is set by a command whose result holds its refusals already.
 	printed bool
 	// warned are the warnings that were told.
@@ -248,10 +250,16 @@ func (a *app) openWriter() (*keystore.Writer, error) {
 }
 
 func (a *app) openVerifier(maxMessage int64) (*verifier.Verifier, error) {
-	return verifier.Open(verifier.Options{
-		Home: a.homeFlag(), HomeOption: "--home", UnsafeStorePermissions: a.unsafe, MaxMessage: maxMessage,
+	options := a.verifierOptions()
+	options.MaxMessage = maxMessage
+	return verifier.Open(options)
+}
+
+func (a *app) verifierOptions() verifier.Options {
+	return verifier.Options{
+		Home: a.homeFlag(), HomeOption: "--home", UnsafeStorePermissions: a.unsafe,
 		FrontEnd: audit.FrontEnd{Name: name, Version: buildinfo.Version},
-	})
+	}
 }
 
 // say prints a line for a person beside the result: the fact, then the hint on a line of its own.
@@ -270,6 +278,12 @@ func (a *app) say(err error) {
 // refuse prints err, each part of a joined one, and in the machine's form where that is asked for. It returns err, and
 // what kept it from being written.
 func (a *app) refuse(c *cobra.Command, err error) error {
+	verifies := c != nil && c.Name() == verifyName
+	if verifies && !a.asked {
+		keyID, _ := c.Flags().GetString("key-id")
+		// A refusal stands without its line.
+		_ = verifier.LogRefusal(context.Background(), a.verifierOptions(), audit.EventVerify, keyID, err)
+	}
 	var all []machineError
 	for _, one := range parts(err) {
 		a.say(one)
@@ -284,7 +298,7 @@ func (a *app) refuse(c *cobra.Command, err error) error {
 		refusal["Errors"] = all
 	}
 	var result any = refusal
-	if c != nil && c.Name() == verifyName {
+	if verifies {
 		answer := a.answer
 		answer.KeyID, answer.Error = problem.KeyID, &problem
 		result = answer

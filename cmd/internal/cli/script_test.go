@@ -62,7 +62,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TESTDATA", testdata)
 			env.Setenv("ESCAPES", "a\x1b[2Jb\nVerified: c")
 			env.Setenv("R", filepath.Join(testdata, "records"))
-			for _, variable := range []string{"HOME", "XDG_CONFIG_HOME", "AppData", "home"} {
+			for _, variable := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "AppData", "LocalAppData", "home"} {
 				env.Setenv(variable, filepath.Join(env.WorkDir, "config"))
 			}
 			for variable, record := range map[string]string{

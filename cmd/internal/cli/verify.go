@@ -201,6 +201,7 @@ func (a *app) runVerify(ctx context.Context, req verifier.Request, maxMessage in
 		return err
 	}
 	defer v.Close()
+	a.asked = true
 	verified, err := v.Verify(ctx, req)
 	if err != nil {
 		return err

@@ -1,0 +1,76 @@
+package verifier
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
+)
+
+// loadPolicy loads what is in force for a home: its own policy and the machine's. That a policy of the machine cannot be
+// looked for is not that there is none.
+func loadPolicy(home string, unsafe bool) (policy.Policy, error) {
+	machine := keystore.MachineFolder()
+	if machine == "" {
+		return nil, kmserr.New(kmserr.PolicyInvalid, "the environment does not say where this machine's policy would be").
+			WithHint("Set ProgramData, as Windows does.")
+	}
+	return policy.LoadWith(policy.Options{Home: home, MachineFolder: machine, UnsafePermissions: unsafe})
+}
+
+// openLog returns the log that the policy asks for, nil if it asks for none.
+func openLog(rules policy.LogRules, unsafe bool) audit.Log {
+	if rules.Off {
+		return nil
+	}
+	path := rules.Path
+	if path == "" {
+		var err error
+		if path, err = audit.DefaultPath(); err != nil {
+			return noLog{err, rules.Required}
+		}
+	}
+	log, err := audit.OpenFile(audit.Config{Path: path, Writer: os.Stderr, Required: rules.Required, NoSync: !rules.Sync, UnsafePermissions: unsafe})
+	if err != nil {
+		return noLog{err, rules.Required}
+	}
+	return log
+}
+
+// noLog is a log that has no place: every line is lost, and says so.
+type noLog struct {
+	err      error
+	required bool
+}
+
+func (l noLog) Append(context.Context, audit.Decision) error { return l.err }
+func (l noLog) Required() bool                               { return l.required }
+
+// LogRefusal writes the line of a call that was refused before the verifier was asked: one that cannot be read, or whose
+// store cannot be opened. asked is the identifier, as far as there is one. The refusal stands whatever becomes of the
+// line; the error is why there is none.
+func LogRefusal(ctx context.Context, o Options, event, asked string, refusal error) error {
+	home, err := keystore.Locate(o.Home, o.HomeOption)
+	if err != nil {
+		home = keystore.Home{} // the machine's policy may say where the log is all the same
+	}
+	rules, err := loadPolicy(home.Path, o.UnsafeStorePermissions)
+	if err != nil {
+		rules = policy.None{}
+	}
+	log := openLog(rules.Log(), o.UnsafeStorePermissions)
+	if log == nil {
+		return nil
+	}
+	e := kmserr.As(refusal)
+	return log.Append(ctx, audit.Decision{
+		EventTime: kmskey.Time{Time: time.Now().UTC()}, EventName: event, FrontEnd: o.FrontEnd,
+		Home: home.Path, HomeChosenBy: home.ChosenBy, Asked: asked, KeyARN: e.KeyARN,
+		ErrorCode: string(e.Name), ErrorMessage: e.Fact,
+	})
+}
