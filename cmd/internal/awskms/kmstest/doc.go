@@ -17,9 +17,13 @@
 // caller may do everything that Deny does not forbid); nothing happens by itself, so a key pending deletion stays; and
 // Verify knows no EXTERNAL_MU, which no library at hand verifies.
 //
-// Tests steer it by its methods. A process of another module steers it by the KMS API itself: CreateKey, CreateAlias,
-// UpdateAlias, DeleteAlias, EnableKey, DisableKey, ScheduleKeyDeletion, CancelKeyDeletion, TagResource and UntagResource
+// Tests steer it by its methods. Tests of another module, which cannot import it, run it as a program (testdata/fakekms)
+// and steer it by the KMS API itself: CreateKey, CreateAlias, UpdateAlias, DeleteAlias, EnableKey, DisableKey, ScheduleKeyDeletion, CancelKeyDeletion, TagResource and UntagResource
 // do what they do in KMS.
+//
+// Three things to know of the SDK, seen with it: a client that is as near as this may lose a race with itself and ask
+// once more, so requests can be one or two more than calls; a connection cut inside an answer is not tried again, one cut
+// before it is; and an answer of 200 without a body is a success without members.
 //
 // A method that is called wrongly (an unknown ARN, a malformed ID) panics: that is a mistake of the test, not a case.
 package kmstest
