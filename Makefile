@@ -19,6 +19,7 @@ test: vet unit cross e2e fuzz-brief
 
 unit:
 	$(GO) test ./...
+	cd sigstoreverifier/example && $(GO) test ./...
 
 # -count=1: the test cache does not see changes in the binaries that the tests build.
 e2e:
@@ -29,13 +30,15 @@ test-clients:
 	cd e2e && $(GO) test -count=1 ./... -args -cosign2
 
 vet:
-	@unformatted="$$(gofmt -l cmd internal plugin verifier e2e)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
+	@unformatted="$$(gofmt -l cmd internal plugin verifier sigstoreverifier e2e)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	cd e2e && $(GO) vet ./...
+	cd sigstoreverifier/example && $(GO) vet ./...
 
 lint:
 	$(GO) mod tidy -diff
 	cd e2e && $(GO) mod tidy -diff
+	cd sigstoreverifier/example && $(GO) mod tidy -diff
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
 
 cross:

@@ -68,6 +68,20 @@ func TestVerifyingPluginsLinkNoNetwork(t *testing.T) {
 	}
 }
 
+// TestSigstoreAdapterIsForOthers: sigstore's signature package doubles a program's start, so no binary links the adapter.
+func TestSigstoreAdapterIsForOthers(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", module+"cmd/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dep := range strings.Fields(string(out)) {
+		if dep == module+"sigstoreverifier" {
+			t.Error("a command links sigstoreverifier")
+		}
+	}
+}
+
 // TestArrowsPointOneWay: cmd → plugin → verifier → {keystore, policy, audit, internal} → kmskey → kmserr.
 func TestArrowsPointOneWay(t *testing.T) {
 	rules := []struct {

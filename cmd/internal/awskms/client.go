@@ -7,6 +7,7 @@ package awskms
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -90,6 +91,13 @@ func newRetryer() aws.Retryer {
 			// The SDK's quota of retries is for one caller in a hurry. A pull of thousands of keys is many calls that may
 			// all wait; what bounds it is the number of attempts of each.
 			o.RateLimiter = ratelimit.None
+			// A connection that is cut in the middle of an answer: every call here only reads.
+			o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+				if errors.Is(err, io.ErrUnexpectedEOF) {
+					return aws.TrueTernary
+				}
+				return aws.UnknownTernary
+			}))
 		})
 	})
 }
@@ -132,6 +140,10 @@ type bounded struct{ next aws.HTTPClient }
 
 // Do implements aws.HTTPClient.
 func (b bounded) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		// smithy-go's body answers WriteTo with io.EOF once it was closed, for which net/http gives up the connection.
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
 	response, err := b.next.Do(r)
 	if err == nil && response.Body != nil {
 		response.Body = &limitedBody{body: response.Body, left: maxAnswer}

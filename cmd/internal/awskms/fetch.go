@@ -54,6 +54,10 @@ func (c *Client) fetch(ctx context.Context, ref kmskey.Ref, listed *Listed) (*Fe
 	if err != nil {
 		return nil, explain(err, ActionGetPublicKey, ref)
 	}
+	if aws.ToString(answer.KeyId) == "" || len(answer.PublicKey) == 0 {
+		return nil, kmserr.New(kmserr.KMSService, "KMS answered GetPublicKey of %s without a key", ref).
+			WithHint("Is the endpoint a real KMS?").WithKey(ref.String())
+	}
 	out := new(Fetched)
 	record := kmskey.Record{
 		KeyID: aws.ToString(answer.KeyId), PublicKey: answer.PublicKey,

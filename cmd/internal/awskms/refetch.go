@@ -7,27 +7,46 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// Refetch is Fetch for a key that was fetched before. If KMS has it no more, that is not an error: the answer is the key
-// as it was known, with kmskey.StateNotFound, so that it stops verifying.
+// Refetch is Fetch for a key that was fetched before, and whose public key is therefore known. KMS gives out no public
+// key of a key that is pending deletion, and none at all of one that is gone: the answer then is the key as it was known,
+// with the state that KMS tells now, or kmskey.StateNotFound, so that it stops verifying.
 func (c *Client) Refetch(ctx context.Context, key *kmskey.Key) (*Fetched, error) {
 	arn := key.ARN()
-	asked := now()
-	got, err := c.Fetch(ctx, kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID})
-	if !kmserr.Is(err, kmserr.NotFound) {
-		return got, err
+	ref := kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}
+	got, err := c.Fetch(ctx, ref)
+	switch {
+	case kmserr.Is(err, kmserr.KMSInvalidState):
+		asked := now()
+		metadata, err := c.describe(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		return again(key, metadata, asked, c.aliasesOf(ctx, arn))
+	case kmserr.Is(err, kmserr.NotFound):
+		asked := now() // later than the answer, so never older than a state that was pulled just before
+		gone := kmskey.KeyMetadata{Arn: arn.String(), KeyID: arn.KeyID}
+		if known := key.Record().KeyMetadata; known != nil {
+			gone = *known
+		}
+		disabled := false
+		gone.KeyState, gone.Enabled = kmskey.StateNotFound, &disabled
+		return again(key, &gone, asked, &aliasList{names: []string{}, known: true, note: "KMS has no such key any more; it is kept, and no longer verifies"})
 	}
+	return got, err
+}
+
+// again is a known key with another state and other aliases.
+func again(key *kmskey.Key, metadata *kmskey.KeyMetadata, asked kmskey.Time, aliases *aliasList) (*Fetched, error) {
 	record := key.Record()
-	gone := kmskey.KeyMetadata{Arn: arn.String(), KeyID: arn.KeyID}
-	if record.KeyMetadata != nil {
-		gone = *record.KeyMetadata
-	}
-	disabled := false
-	gone.KeyState, gone.Enabled = kmskey.StateNotFound, &disabled
-	record.KeyMetadata, record.Snapshot.StateTime, record.Snapshot.Source = &gone, asked, kmskey.SourceKMS
-	record.Aliases = []string{}
-	missing, err := kmskey.NewKey(record)
+	record.KeyMetadata, record.Aliases = metadata, aliases.names
+	record.Snapshot.StateTime, record.Snapshot.Source = asked, kmskey.SourceKMS
+	same, err := kmskey.NewKey(record)
 	if err != nil {
 		return nil, err
 	}
-	return &Fetched{Key: missing, AliasesKnown: true, Notes: []string{"KMS has no such key any more; it is kept, and no longer verifies"}}, nil
+	out := &Fetched{Key: same, AliasesKnown: aliases.known}
+	if aliases.note != "" {
+		out.Notes = []string{aliases.note}
+	}
+	return out, nil
 }
