@@ -484,6 +484,63 @@ func TestRotationGoesOn(t *testing.T) {
 	intact(t, path, 7, Options{})
 	appendAll(t, l, 8, 9)
 	intact(t, path, 9, Options{})
+	occupied = filepath.Join(filepath.Dir(path), rotatedName(FileName, 9))
+	if err := os.WriteFile(occupied, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, l, 10, 10)
+	if got, err := os.ReadFile(occupied); err != nil || string(got) != "mine" {
+		t.Errorf("what had the name of the rotated file is %q, %v", got, err)
+	}
+}
+
+// TestRotatedIsFlushed: a file is flushed before it is rotated, since of two files the later one may reach the disk first.
+func TestRotatedIsFlushed(t *testing.T) {
+	path := newLog(t, 1)
+	l := openLog(t, Config{Path: path})
+	l.cfg.RotateBytes = 1
+	var flushed []fs.FileInfo
+	l.sync = func(f *os.File) error {
+		info, err := f.Stat()
+		flushed = append(flushed, info)
+		return errors.Join(err, f.Sync())
+	}
+	appendAll(t, l, 2, 2)
+	old, err := os.Stat(filepath.Join(filepath.Dir(path), rotatedName(FileName, 1)))
+	if err != nil || len(flushed) != 2 || !os.SameFile(flushed[0], old) || os.SameFile(flushed[1], old) {
+		t.Errorf("%d flushes, %v", len(flushed), err)
+	}
+	l.sync = func(*os.File) error { return syscall.EIO }
+	unavailableError(t, l.Append(t.Context(), decision(3)), "flushed")
+	intact(t, path, 2, Options{})
+}
+
+// TestTailWindow: what looks like a line only because the window begins in the middle of another is none.
+func TestTailWindow(t *testing.T) {
+	d := decision(1)
+	for _, size := range []int{8 << 10, 8<<10 + 1, 8<<10 - 1, 20 << 10, MaxLine} {
+		d.Home = ""
+		l := newLine(d)
+		l.follow(Head{})
+		data, err := l.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Home = strings.Repeat("h", size-len(data))
+		if data, err = l.encode(); err != nil || len(data) != size || l.Shortened {
+			t.Fatalf("%d bytes, %v", len(data), err)
+		}
+		for _, before := range []string{"", "\n", strings.Repeat("y", 9000) + "\n"} {
+			file := before + string(data)
+			if end, err := findTail(strings.NewReader(file), int64(len(file))); err != nil || end.end != int64(len(file)) || end.head.Hash != headOf(l, data).Hash {
+				t.Errorf("%d bytes behind %d: %+v, %v", size, len(before), end, err)
+			}
+			file = before + "x" + string(data)
+			if end, err := findTail(strings.NewReader(file), int64(len(file))); err == nil {
+				t.Errorf("%d bytes behind %d and a letter: %+v", size, len(before), end)
+			}
+		}
+	}
 }
 
 // TestGoroutines: many writers in one process, some with a log of their own, through rotations.

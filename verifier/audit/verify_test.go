@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -373,6 +374,33 @@ func TestVerifyNeverLeaks(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 		}
+	}
+}
+
+// TestGivenUp: a reading that was given up between two pieces never looks like the end of the log.
+func TestGivenUp(t *testing.T) {
+	const lines = 2000 // several pieces
+	path := newLog(t, lines)
+	for range 100 {
+		s, err := openSnapshot(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		in := inspect(ctx, s)
+		cancel()
+		n := 0
+		for ; err == nil; n++ {
+			_, err = in.next()
+		}
+		if errors.Is(err, io.EOF) && n != lines+1 || !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
+			t.Fatalf("after %d lines: %v", n-1, err)
+		}
+		if _, again := in.next(); again != err {
+			t.Fatalf("first %v, then %v", err, again)
+		}
+		in.stop()
+		s.close()
 	}
 }
 
