@@ -56,6 +56,7 @@ bench:
 	$(GO) test -run '^$$' -bench 'Verify/.*/.*/paired|Stream' -benchtime 1s ./verifier/internal/rawverify
 	$(GO) test -run '^$$' -bench 'Resolve|Open' ./verifier/keystore
 	$(GO) test -run '^$$' -bench Start -benchtime 200x ./cmd/notation-awskms-offline ./cmd/sigstore-kms-awskms-offline
+	cd e2e && $(GO) test -run '^$$' -bench Cosign -benchtime 50x .
 	@if command -v openssl >/dev/null; then \
 	  openssl speed -seconds 1 rsa2048 rsa3072 rsa4096 ecdsap256 ecdsap384 ecdsap521 ed25519 sm2 2>/dev/null | grep -E '^ *(rsa|sign|[0-9]+ bits|version)'; \
 	else echo "openssl is missing: its figures are left out"; fi

@@ -206,21 +206,21 @@ var flows = []flow{
 		return append(append([]string{"verify-attestation", "--allow-http-registry", "--type", harness.CustomPredicate}, c.newBundle(t, h)...), reference)
 	}},
 	{name: "verify-blob-attestation --bundle", parses: true, prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
-		statement := blobStatement()
+		statement := blobStatement(harness.CustomPredicate)
 		bundle := harness.EnvelopeBundle(statement, s.signed(t, harness.PAE(statement), w))
 		args := append([]string{"verify-blob-attestation", "--type", harness.CustomPredicate, "--bundle", file(t, h, "att.bundle", bundle)}, c.newBundle(t, h)...)
 		return append(args, file(t, h, "message", []byte(cosignMessage)))
 	}},
 	{name: "verify-blob-attestation --signature", prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
-		statement := blobStatement()
+		statement := blobStatement(harness.CustomPredicate)
 		envelope := harness.Envelope(statement, s.signed(t, harness.PAE(statement), w))
 		return []string{"verify-blob-attestation", "--type", harness.CustomPredicate, "--signature", file(t, h, "att.json", envelope), file(t, h, "message", []byte(cosignMessage))}
 	}},
 }
 
-func blobStatement() []byte {
+func blobStatement(predicate string) []byte {
 	sum := sha256.Sum256([]byte(cosignMessage))
-	return harness.InTotoStatement("message", "sha256:"+hex.EncodeToString(sum[:]), harness.CustomPredicate)
+	return harness.InTotoStatement("message", "sha256:"+hex.EncodeToString(sum[:]), predicate)
 }
 
 // expectation is how a run must end: exit code 0 or not, and what the user must see.

@@ -168,6 +168,11 @@ func Package(root, pkg, path string, progress io.Writer) error {
 	return run(progress, filepath.Base(path), goCommand(filepath.Join(root, "e2e"), "build", "-trimpath", "-o", path, pkg))
 }
 
+// Internal builds a main package of the main module that is no product, such as the fake KMS.
+func Internal(root, pkg, path string, progress io.Writer) error {
+	return run(progress, filepath.Base(path), goCommand(root, "build", "-trimpath", "-o", path, pkg))
+}
+
 func goCommand(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = dir

@@ -34,6 +34,8 @@ type Host struct {
 	Notation, CLI string
 	// Bin, if set, is first on the search path: cosign finds plugins there.
 	Bin string
+	// Extra is added to the environment of every program.
+	Extra []string
 	// WorkDir is where the programs run; empty means Dir.
 	WorkDir string
 	// Trace, if set, sees each command line before it runs.
@@ -71,7 +73,7 @@ func (h *Host) Environment() []string {
 			env = append(env, name+"="+value)
 		}
 	}
-	return env
+	return append(env, h.Extra...)
 }
 
 // Result is what a program left behind.
