@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	docsDigest = "sha256:a0adb0dc8d36f2e061d57d59a40cc82fd25808ff42adeff833c7d2c9e9f50862"
+	docsDigest    = "sha256:a0adb0dc8d36f2e061d57d59a40cc82fd25808ff42adeff833c7d2c9e9f50862"
 	slsaPredicate = "https://slsa.dev/provenance/v1"
-	sm2Section = "## Sign a container with an SM2 KMS key"
+	sm2Section    = "## Sign a container with an SM2 KMS key"
 )
 
 // TestCosignPage runs every cosign command of docs/cosign.md as it stands there, but for the registry's name and the
