@@ -139,7 +139,7 @@ func (l *FileLog) append(ctx context.Context, line Line) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer tree.Close()
+	defer func() { _ = tree.Close() }() // nothing is written through it
 	d := &folder{root: tree.Root(), dir: filepath.Dir(l.cfg.Path), name: filepath.Base(l.cfg.Path)}
 	release, err := l.lock(ctx, d)
 	if err != nil {
@@ -389,7 +389,7 @@ func (l *FileLog) LastTime() (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	defer tree.Close()
+	defer func() { _ = tree.Close() }() // nothing is written through it
 	d := &folder{root: tree.Root(), dir: filepath.Dir(l.cfg.Path), name: filepath.Base(l.cfg.Path)}
 	f, info, err := d.openRegular(d.name, os.O_RDONLY)
 	if err == nil {

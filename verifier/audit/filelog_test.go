@@ -141,6 +141,7 @@ func TestForeignFile(t *testing.T) {
 		"binary":      "\x7fELF\x00\x01",
 		"long":        strings.Repeat("long text without an end", MaxLine),
 		"huge":        strings.Repeat("huge text\n", (maxTorn+MaxLine)/10+1000),
+		"twice":       `{"eventVersion":"1.0","eventVersion":"1.0"}` + "\n",
 		"other's log": `{"eventVersion":"1.08","eventTime":"2026-11-23T11:00:00Z"}` + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {

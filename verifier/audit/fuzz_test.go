@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -104,7 +105,7 @@ func FuzzChunker(f *testing.F) {
 		var lines int
 		for chunks := (&chunker{r: &stutter{b, step}}); ; {
 			data, err := chunks.next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil || len(data) == 0 || len(data) > chunkSize {

@@ -242,7 +242,7 @@ func decodePlace(b []byte) (place, error) {
 	if len(b) >= MaxLine {
 		return p, errTooLong
 	}
-	if len(b) == 0 || b[0] != '{' || !jsontext.Value(b).IsValid() {
+	if len(b) == 0 || b[0] != '{' {
 		return p, errNoObject
 	}
 	var members struct {
@@ -252,6 +252,10 @@ func decodePlace(b []byte) (place, error) {
 		EventTime    kmskey.Time `json:"eventTime"`
 	}
 	if err := json.Unmarshal(b, &members); err != nil {
+		// A member that is there twice is nobody's crash.
+		if !jsontext.Value(b).IsValid(jsontext.AllowDuplicateNames(true)) {
+			return p, errNoObject
+		}
 		return p, jsonClause(err)
 	}
 	raw, err := hex.DecodeString(members.Previous)

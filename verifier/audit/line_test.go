@@ -277,7 +277,7 @@ func TestDecodeLine(t *testing.T) {
 		"unknown member":    {swap(`{`, `{"more":1,`), "unknown member /more"},
 		"inner member":      {swap(`"frontEnd":{`, `"frontEnd":{"more":1,`), "unknown member /frontEnd/more"},
 		"letter case":       {swap(`"verified"`, `"Verified"`), "unknown member /Verified"},
-		"twice":             {swap(`"verified"`, `"verified":true,"verified"`), "no JSON object"},
+		"twice":             {swap(`"verified"`, `"verified":true,"verified"`), "has a member twice"},
 		"null":              {swap(`"frontEnd":{"name":"test","version":"1.2.3"}`, `"frontEnd":null`), "not in the form"},
 		"missing":           {swap(`"verified":false,`, ``), "not in the form"},
 		"another type":      {swap(`"verified":false`, `"verified":0`), "bad value at /verified"},

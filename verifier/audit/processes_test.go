@@ -177,7 +177,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 	died := errors.New("died")
 	func() {
 		defer func() {
-			if r := recover(); r != died {
+			if r, _ := recover().(error); !errors.Is(r, died) {
 				t.Fatalf("got %v", r)
 			}
 		}()

@@ -77,7 +77,7 @@ func TestTampering(t *testing.T) {
 		"a carriage return":            {func(l []string) []string { l[4] = edit(l[4], "\n", "\r\n"); return l }, Changed, 5, 5, "line 6"},
 		"a member more":                {func(l []string) []string { l[4] = edit(l[4], `"home"`, `"more":1,"home"`); return l }, Changed, 5, 5, "line 6"},
 		"a member more in the last":    {func(l []string) []string { l[9] = edit(l[9], `"home"`, `"more":1,"home"`); return l }, Changed, 10, 10, "unknown member /more"},
-		"a member twice":               {func(l []string) []string { l[4] = edit(l[4], `"home"`, `"asked":"x","home"`); return l }, Changed, 5, 5, "no JSON object"},
+		"a member twice":               {func(l []string) []string { l[4] = edit(l[4], `"home"`, `"asked":"x","home"`); return l }, Changed, 5, 5, "has a member twice"},
 		"blanked":                      {func(l []string) []string { l[4] = "\n"; return l }, Changed, 5, 5, "no JSON object"},
 		"spaces of the same length":    {func(l []string) []string { l[4] = strings.Repeat(" ", len(l[4])-1) + "\n"; return l }, Changed, 5, 5, "no JSON object"},
 		"joined":                       {func(l []string) []string { l[4] = strings.TrimSuffix(l[4], "\n"); return l }, Changed, 5, 5, "no JSON object"},
@@ -396,7 +396,7 @@ func TestGivenUp(t *testing.T) {
 		if errors.Is(err, io.EOF) && n != lines+1 || !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
 			t.Fatalf("after %d lines: %v", n-1, err)
 		}
-		if _, again := in.next(); again != err {
+		if _, again := in.next(); !errors.Is(again, err) {
 			t.Fatalf("first %v, then %v", err, again)
 		}
 		in.stop()
