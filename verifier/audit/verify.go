@@ -98,6 +98,9 @@ func Verify(ctx context.Context, path string, opts Options) (Report, error) {
 	defer v.lines.stop()
 	v.report.First, v.report.Last = opts.ExpectStart, opts.ExpectStart
 	broken, err := v.run()
+	if err == nil {
+		err = ctx.Err() // who gave up gets no answer, however far the reading was
+	}
 	if err != nil {
 		return Report{}, unreadable(s.path(s.name), err)
 	}
