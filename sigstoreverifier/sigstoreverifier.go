@@ -1,6 +1,6 @@
-// Package sigstoreverifier lets programs built on sigstore's libraries verify by AWS KMS key, offline: Verifier satisfies
-// github.com/sigstore/sigstore/pkg/signature.Verifier over the one door of package verifier, so that a key's usage, state,
-// blocks and policy hold there too.
+// Package sigstoreverifier makes the verifier of this module a signature.Verifier of sigstore's, so that sigstore-go, and
+// whatever else takes one, verifies by KMS key ID offline and under this project's guards: key state, usage, algorithm,
+// policy and log.
 //
 //	v, err := verifier.Open(verifier.Options{})
 //	key, err := sigstoreverifier.New(v, "alias/release", sigstoreverifier.Options{})
@@ -8,174 +8,199 @@
 //		return root.NewExpiringKey(key, time.Time{}, time.Time{}), nil
 //	})
 //
-// The folder example has the whole program. sigstore's signature package costs twice an empty program's start, so no
-// binary of this project imports this one: the plugin for cosign is plugin/sigstore.
+// The folder example holds the whole program.
+//
+// Name the key yourself. A bundle's key hint is the word of whoever made the bundle: one that is handed on to New lets
+// every key of the store sign everything.
+//
+// # Answers
+//
+// A nil error is the only yes. Every error is a *kmserr.Error, which errors.As finds below sigstore-go's own wrapping,
+// except for attestations: DSSE libraries drop the reason of a signature that they skip, and then only Options.Observe and
+// the log tell it.
+//
+// # Options of a call
+//
+// WithContext is honoured. WithDigest is the bare hash of the message, for the algorithms that sign one; a message beside
+// it is refused, and so is a digest with nothing in it. WithCryptoSignerOpts: see VerifySignature. What cannot be honoured
+// is refused: a key version (keys of KMS have none that sign), remote verification, and credentials for a server. A call
+// refused for its options asks nothing, and leaves no line in the log.
+//
+// sigstore's signature package doubles a program's start, so no binary of this project imports this one: the plugin for
+// cosign is plugin/sigstore.
 package sigstoreverifier
 
 import (
-	"bytes"
-	"context"
 	"crypto"
-	"crypto/x509"
-	"errors"
 	"io"
 
 	"github.com/sigstore/sigstore/pkg/signature"
 
 	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// maxSignature is the longest signature read, in bytes: more than any of KMS's has.
-const maxSignature = 16 << 10
-
-// Options say how the key signs, where its record leaves a choice. The zero value is what cosign itself signs with:
-// RSASSA_PKCS1_V1_5_SHA_256 for RSA, ED25519_SHA_512 for Ed25519, and the one algorithm of every other key spec.
+// Options settle what sigstore's interface has no words for. The zero value suits every key that was signed with as cosign
+// does: RSA with PKCS#1 v1.5 and SHA-256, Ed25519 without prehash, and every other key with the only algorithm it has.
 type Options struct {
-	// SigningAlgorithm is KMS's name of the algorithm.
+	// SigningAlgorithm is the one algorithm taken. Empty: the key's only one, or the default above.
 	SigningAlgorithm kmskey.SigningAlgorithm
-	// DistinguishingID and ENTL are for SM2.
+	// Hash is that of the default for RSA keys: SHA256 (as 0 is), SHA384 or SHA512. It must be 0 beside SigningAlgorithm,
+	// which names one.
+	Hash crypto.Hash
+	// DistinguishingID and ENTL are for SM2 keys. Not given: the key record's ID, else KMS's own, 1234567812345678.
 	DistinguishingID kmskey.DistinguishingID
 	ENTL             kmskey.ENTL
+	// Observe is called with every answer before it is given, by the caller's goroutine: with the decision, the warnings
+	// and the age of what it rests on among it, or with a zero decision and the *kmserr.Error that refuses. May be nil. It
+	// cannot change the answer, except that a panic in it refuses.
+	Observe func(audit.Decision, error)
 }
 
-// Verifier verifies by one KMS key. Every call asks the store anew, so a key that is blocked or replaced meanwhile is
-// refused. The zero value refuses everything. It is safe for use by several goroutines.
+// Verifier is a signature.Verifier of one KMS key. It is made by New, and safe for use by several goroutines; the zero value refuses
+// everything. The key is looked up at each call, so that a change in the store counts from the next one on.
 type Verifier struct {
 	verifier *verifier.Verifier
 	keyID    string
-	options  Options
+	opts     Options
 }
 
 var _ signature.Verifier = (*Verifier)(nil)
 
-// New returns the verifier of a key, named in any of KMS's four forms. Whether the key is in the store, each call says. A
-// ValidationException for an identifier that is none.
-func New(v *verifier.Verifier, keyID string, o Options) (*Verifier, error) {
+// New returns the Verifier of the key, which keyID names in any of KMS's four forms. Whether the store has the key, and
+// what may be done with it, is decided at each call and not here. A ValidationException is a key identifier or option
+// that no call could use. v stays the caller's to close, after the last use.
+func New(v *verifier.Verifier, keyID string, opts Options) (*Verifier, error) {
 	if v == nil {
-		return nil, kmserr.New(kmserr.Internal, "a sigstore verifier needs a verifier")
+		return nil, kmserr.New(kmserr.Internal, "a sigstore verifier needs a verifier").WithHint("Make one with verifier.Open.")
 	}
 	if _, err := kmskey.ParseRef(keyID); err != nil {
 		return nil, err
 	}
-	return &Verifier{verifier: v, keyID: keyID, options: o}, nil
+	switch {
+	case opts.SigningAlgorithm == "":
+		if opts.Hash == 0 {
+			opts.Hash = crypto.SHA256
+		}
+		if rsaAlgorithms[opts.Hash].pkcs1 == "" {
+			return nil, unknownHash("Options.Hash", opts.Hash)
+		}
+	case !opts.SigningAlgorithm.Known():
+		return nil, kmserr.New(kmserr.Validation, "Options.SigningAlgorithm %q is none of KMS's: %s",
+			string(opts.SigningAlgorithm), kmskey.JoinNames(kmskey.SigningAlgorithms))
+	case opts.Hash != 0:
+		return nil, kmserr.New(kmserr.Validation, "Options.Hash is %v, beside SigningAlgorithm %s, which names its own", opts.Hash, opts.SigningAlgorithm).
+			WithHint("Leave one of the two out.")
+	}
+	return &Verifier{verifier: v, keyID: keyID, opts: opts}, nil
 }
 
-// VerifySignature implements signature.Verifier: a nil error is the only yes, every other is a *kmserr.Error. With
-// options.WithDigest the digest takes the message's place; it must be the bare hash that the algorithm signs, which SM2,
-// ML-DSA and ED25519_SHA_512 do not, and the message reader must then be nil or empty. options.WithContext is honoured; a
-// hash of options.WithCryptoSignerOpts chooses that of RSA PKCS#1 v1.5. Remote verification and key versions are refused.
+// VerifySignature reports by a nil error that the signature is the key's over the message and may be relied on. It reads
+// the message to its end, in constant memory except for Ed25519 and ML-DSA, and at most 16 KiB of signature, in KMS's
+// encoding: DER for ECDSA and SM2, raw bytes otherwise.
+//
+// WithCryptoSignerOpts with a crypto.Hash chooses the hash of the default for RSA keys in place of Options.Hash, as
+// sigstore's own RSA verifier does it; wherever the key or Options.SigningAlgorithm settles the algorithm it says nothing,
+// for many callers send SHA-256 with every key. *rsa.PSSOptions and *ed25519.Options name the algorithm, and are refused
+// where it is another or where KMS makes no such signatures.
 func (a *Verifier) VerifySignature(sig, message io.Reader, opts ...signature.VerifyOption) error {
-	if a == nil || a.verifier == nil {
-		return errZero()
-	}
-	ctx, digest, hash, err := settle(opts)
-	if err != nil {
+	var verified *verifier.Verified
+	err := guarded(func() (err error) {
+		verified, err = a.verify(sig, message, opts)
 		return err
+	})
+	return a.answer(verified.Decision(), err)
+}
+
+func (a *Verifier) verify(sig, message io.Reader, opts []signature.VerifyOption) (*verifier.Verified, error) {
+	if err := a.ready(); err != nil {
+		return nil, err
 	}
-	if sig == nil {
-		return kmserr.New(kmserr.Validation, "there is no signature")
-	}
-	der, err := io.ReadAll(io.LimitReader(sig, maxSignature+1))
+	given, err := readVerifyOptions(opts)
 	if err != nil {
-		return kmserr.New(kmserr.Validation, "the signature cannot be read: %v", err).WithCause(err)
+		return nil, err
 	}
 	req := verifier.Request{
-		KeyID: a.keyID, SigningAlgorithm: a.options.SigningAlgorithm, DefaultAlgorithms: defaults(hash),
-		Message: message, Signature: der,
-		DistinguishingID: a.options.DistinguishingID, ENTL: a.options.ENTL,
+		KeyID: a.keyID, Message: message,
+		DistinguishingID: a.opts.DistinguishingID, ENTL: a.opts.ENTL,
 	}
-	if digest != nil {
-		if message != nil {
-			if n, err := io.ReadFull(message, make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
-				return kmserr.New(kmserr.Validation, "a digest and a message are given, expected one of them")
-			}
+	if req.SigningAlgorithm, req.DefaultAlgorithms, err = given.algorithms(a.opts); err != nil {
+		return nil, err
+	}
+	if req.Signature, err = readSignature(sig); err != nil {
+		return nil, err
+	}
+	if given.hasDigest {
+		req.MessageType, req.BareHash = kmskey.Digest, true
+		if req.Message, err = given.digestAlone(message); err != nil {
+			return nil, err
 		}
-		req.MessageType, req.BareHash, req.Message = kmskey.Digest, true, bytes.NewReader(digest)
 	}
-	verified, err := a.verifier.Verify(ctx, req)
-	if err != nil {
-		return err
-	}
-	if !verified.Decision().Verified {
-		return errZero()
-	}
-	return nil
+	return a.verifier.Verify(given.ctx, req)
 }
 
-// PublicKey implements signature.PublicKeyProvider: the key, if it may be relied on, as one of Go's own types. SM2,
-// secp256k1 and ML-DSA have none that sigstore's libraries could use: an UnsupportedOperationException; VerifySignature
-// works for them all the same.
+// PublicKey returns the key itself, if it may be relied on: *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey, and a
+// PublicKey of this package for the key specs that the standard library does not know: secp256k1, SM2 and ML-DSA.
 func (a *Verifier) PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKey, error) {
-	if a == nil || a.verifier == nil {
-		return nil, errZero()
-	}
-	all := make([]signature.VerifyOption, 0, len(opts))
-	for _, o := range opts {
-		all = append(all, rpcOnly{o})
-	}
-	ctx, _, _, err := settle(all)
+	var authorized *verifier.Authorized
+	var key crypto.PublicKey
+	err := guarded(func() (err error) {
+		if authorized, err = a.authorize(opts); err == nil {
+			key, err = publicKey(authorized)
+		}
+		return err
+	})
+	d := authorized.Decision()
 	if err != nil {
+		d = audit.Decision{}
+	}
+	if err := a.answer(d, err); err != nil {
 		return nil, err
-	}
-	authorized, err := a.verifier.AuthorizeKey(ctx, verifier.KeyRequest{KeyID: a.keyID, SigningAlgorithm: a.options.SigningAlgorithm})
-	if err != nil {
-		return nil, err
-	}
-	key, err := x509.ParsePKIXPublicKey(authorized.PublicKeyDER())
-	if err != nil {
-		return nil, kmserr.New(kmserr.UnsupportedOperation, "Go has no type for a public key of spec %s", authorized.Decision().KeySpec).
-			WithHint("Verify with VerifySignature, which takes such keys.").WithCause(err).WithKey(authorized.ARN().String())
 	}
 	return key, nil
 }
 
-// rpcOnly makes a public key's option one of verification's.
-type rpcOnly struct{ signature.RPCOption }
-
-func (rpcOnly) ApplyDigest(*[]byte)                      {}
-func (rpcOnly) ApplyCryptoSignerOpts(*crypto.SignerOpts) {}
-
-// settle reads the options and refuses what cannot be honoured.
-func settle(opts []signature.VerifyOption) (ctx context.Context, digest []byte, hash crypto.Hash, err error) {
-	ctx, hash = context.Background(), crypto.SHA256
-	var signerOpts crypto.SignerOpts
-	var version string
-	var remote bool
-	for _, o := range opts {
-		o.ApplyContext(&ctx)
-		o.ApplyDigest(&digest)
-		o.ApplyCryptoSignerOpts(&signerOpts)
-		o.ApplyKeyVersion(&version)
-		o.ApplyRemoteVerification(&remote)
+func (a *Verifier) authorize(opts []signature.PublicKeyOption) (*verifier.Authorized, error) {
+	if err := a.ready(); err != nil {
+		return nil, err
 	}
-	switch {
-	case remote:
-		err = kmserr.New(kmserr.Validation, "remote verification is asked for, but nobody is called here")
-	case version != "":
-		err = kmserr.New(kmserr.Validation, "the key version %q is asked for, but KMS keys have no versions that sign", version)
+	given, err := readRPC(opts)
+	if err != nil {
+		return nil, err
 	}
-	if signerOpts != nil {
-		hash = signerOpts.HashFunc()
-	}
-	return ctx, digest, hash, err
+	return a.verifier.AuthorizeKey(given.ctx, verifier.KeyRequest{KeyID: a.keyID, SigningAlgorithm: a.opts.SigningAlgorithm})
 }
 
-// defaults are cosign's own for key specs that have several algorithms.
-func defaults(hash crypto.Hash) []kmskey.SigningAlgorithm {
-	all := []kmskey.SigningAlgorithm{kmskey.ED25519SHA512}
-	switch hash {
-	case crypto.SHA256:
-		all = append(all, kmskey.RSASSAPKCS1SHA256)
-	case crypto.SHA384:
-		all = append(all, kmskey.RSASSAPKCS1SHA384)
-	case crypto.SHA512:
-		all = append(all, kmskey.RSASSAPKCS1SHA512)
+// ready refuses a Verifier that New did not make.
+func (a *Verifier) ready() error {
+	if a == nil || a.verifier == nil {
+		return kmserr.New(kmserr.Internal, "the sigstore verifier was not made by New")
 	}
-	return all
+	return nil
 }
 
-func errZero() error {
-	return kmserr.New(kmserr.Internal, "the sigstore verifier was not made by New")
+// answer is the one place that says yes: no error, and a decision that says so too. It tells the observer before.
+func (a *Verifier) answer(d audit.Decision, err error) error {
+	if err == nil && !d.Verified {
+		d, err = audit.Decision{}, kmserr.New(kmserr.Internal, "the verifier gave neither a decision nor a reason")
+	}
+	if a == nil || a.opts.Observe == nil {
+		return err
+	}
+	if stopped := guarded(func() error { a.opts.Observe(d, err); return nil }); stopped != nil {
+		return stopped
+	}
+	return err
+}
+
+// guarded turns a panic, of a caller's reader, option or observer, into an error.
+func guarded(body func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = kmserr.New(kmserr.Internal, "the verification stopped: %v", r).WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure)
+		}
+	}()
+	return body()
 }

@@ -2,202 +2,349 @@ package sigstoreverifier
 
 import (
 	"bytes"
-	"context"
 	"crypto"
-	"crypto/rand"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
-	"filippo.io/mldsa"
-	mldsax509 "filippo.io/mldsa/x509"
 	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/dsse"
 	"github.com/sigstore/sigstore/pkg/signature/options"
 
-	"github.com/awskms-offline/awskms-offline/internal/testenv"
 	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
-	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
-
-const testdata = "../testdata"
-
-func TestMain(m *testing.M) {
-	dir, err := testenv.Isolate()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
-func known(name string) *kmskey.Key {
-	r := must(kmskey.DecodeRecord(must(os.ReadFile(filepath.Join(testdata, "records", name+".get-public-key.json")))))
-	if data, err := os.ReadFile(filepath.Join(testdata, "records", name+".describe-key.json")); err == nil {
-		m := must(kmskey.DecodeDescribeKey(data))
-		r.KeyMetadata = &m
-	}
-	return must(kmskey.NewKey(r))
-}
-
-// open returns a verifier of a store with the keys.
-func open(t *testing.T, names ...string) *verifier.Verifier {
-	t.Helper()
-	home := keystore.Home{Path: filepath.Join(must(filepath.EvalSymlinks(t.TempDir())), "home"), ChosenBy: "test"}
-	w := must(keystore.OpenWriter(home, keystore.Options{}))
-	for _, name := range names {
-		must(w.Put(known(name), keystore.PutOptions{}))
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	store := must(keystore.Open(home, keystore.Options{}))
-	t.Cleanup(func() { store.Close() })
-	return must(verifier.New(verifier.Config{Store: store, Policy: policy.None{}}))
-}
-
-func sign(t *testing.T, name string, algorithm kmskey.SigningAlgorithm, message []byte) []byte {
-	t.Helper()
-	block, _ := pem.Decode(must(os.ReadFile(filepath.Join(testdata, "keys", name+".key.pem"))))
-	if algorithm == kmskey.MLDSASHAKE256 {
-		return must(must(mldsax509.ParsePKCS8PrivateKey(block.Bytes)).(*mldsa.PrivateKey).Sign(nil, message, &mldsa.Options{}))
-	}
-	var opts crypto.SignerOpts = algorithm.Hash()
-	digest := message
-	switch algorithm.Hash() {
-	case crypto.SHA256:
-		sum := sha256.Sum256(message)
-		digest = sum[:]
-	case crypto.SHA384:
-		sum := sha512.Sum384(message)
-		digest = sum[:]
-	case crypto.SHA512:
-		sum := sha512.Sum512(message)
-		digest = sum[:]
-	default:
-		opts = crypto.Hash(0)
-	}
-	if strings.HasPrefix(string(algorithm), "RSASSA_PSS") {
-		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: algorithm.Hash()}
-	}
-	return must(must(x509.ParsePKCS8PrivateKey(block.Bytes)).(crypto.Signer).Sign(rand.Reader, digest, opts))
-}
 
 var message = []byte("the message")
 
-func TestVerifySignature(t *testing.T) {
-	v := open(t, "p256", "p384", "rsa2048", "ed25519", "mldsa65", "p256-disabled", "rsa2048-encrypt")
-	sum := sha256.Sum256(message)
-	over, cancel := context.WithCancel(context.Background())
-	cancel()
-	for name, c := range map[string]struct {
-		key     string
-		signed  kmskey.SigningAlgorithm
-		options Options
-		opts    []signature.VerifyOption
-		message []byte // nil: the message
-		refusal kmserr.Name
-	}{
-		"P-256":              {key: "p256", signed: kmskey.ECDSASHA256},
-		"P-384":              {key: "p384", signed: kmskey.ECDSASHA384},
-		"Ed25519":            {key: "ed25519", signed: kmskey.ED25519SHA512},
-		"ML-DSA":             {key: "mldsa65", signed: kmskey.MLDSASHAKE256},
-		"PKCS1":              {key: "rsa2048", signed: kmskey.RSASSAPKCS1SHA256},
-		"PKCS1 SHA-512":      {key: "rsa2048", signed: kmskey.RSASSAPKCS1SHA512, opts: []signature.VerifyOption{options.WithCryptoSignerOpts(crypto.SHA512)}},
-		"PKCS1 SHA-1":        {key: "rsa2048", signed: kmskey.RSASSAPKCS1SHA256, opts: []signature.VerifyOption{options.WithCryptoSignerOpts(crypto.SHA1)}, refusal: kmserr.Validation},
-		"PSS unsaid":         {key: "rsa2048", signed: kmskey.RSASSAPSSSHA256, refusal: kmserr.InvalidSignature},
-		"PSS":                {key: "rsa2048", signed: kmskey.RSASSAPSSSHA256, options: Options{SigningAlgorithm: kmskey.RSASSAPSSSHA256}},
-		"digest":             {key: "p256", signed: kmskey.ECDSASHA256, opts: []signature.VerifyOption{options.WithDigest(sum[:])}, message: []byte{}},
-		"digest and message": {key: "p256", signed: kmskey.ECDSASHA256, opts: []signature.VerifyOption{options.WithDigest(sum[:])}, refusal: kmserr.Validation},
-		"digest of ML-DSA":   {key: "mldsa65", signed: kmskey.MLDSASHAKE256, opts: []signature.VerifyOption{options.WithDigest(sum[:])}, message: []byte{}, refusal: kmserr.Validation},
-		"digest too long":    {key: "p256", signed: kmskey.ECDSASHA256, opts: []signature.VerifyOption{options.WithDigest(append(sum[:], 0))}, message: []byte{}, refusal: kmserr.Validation},
-		"remote":             {key: "p256", signed: kmskey.ECDSASHA256, opts: []signature.VerifyOption{options.WithRemoteVerification(true)}, refusal: kmserr.Validation},
-		"version":            {key: "p256", signed: kmskey.ECDSASHA256, opts: []signature.VerifyOption{options.WithKeyVersion("1")}, refusal: kmserr.Validation},
-		"context over":       {key: "p256", signed: kmskey.ECDSASHA256, opts: []signature.VerifyOption{options.WithContext(over)}, refusal: kmserr.DeadlineExceeded},
-		"another message":    {key: "p256", signed: kmskey.ECDSASHA256, message: []byte("another"), refusal: kmserr.InvalidSignature},
-		"disabled":           {key: "p256-disabled", signed: kmskey.ECDSASHA256, refusal: kmserr.Disabled},
-		"usage":              {key: "rsa2048-encrypt", signed: kmskey.RSASSAPKCS1SHA256, refusal: kmserr.InvalidKeyUsage},
+// signingKeys are testdata's keys that sign, one at least of each of KMS's key specs.
+var signingKeys = []string{
+	"p256", "p384", "p521", "secp256k1", "ed25519", "rsa2048", "rsa3072", "rsa4096", "mldsa44", "mldsa65", "mldsa87", "sm2",
+}
+
+// TestEveryKeyAndAlgorithm: yes for the signature; no for its tampered twins, each by its reason.
+func TestEveryKeyAndAlgorithm(t *testing.T) {
+	v := open(t, append(signingKeys, "p256-other")...)
+	specs := make(map[kmskey.KeySpec]bool)
+	count := 0
+	for _, name := range signingKeys {
+		spec := known(name).Spec()
+		specs[spec] = true
+		for _, algorithm := range spec.SigningAlgorithms() {
+			count++
+			t.Run(name+"/"+string(algorithm), func(t *testing.T) {
+				a := newVerifier(t, v, name, Options{SigningAlgorithm: algorithm})
+				sig := sign(name, algorithm, message)
+				ask := func(sig, message []byte, opts ...signature.VerifyOption) error {
+					err := a.VerifySignature(bytes.NewReader(sig), bytes.NewReader(message), opts...)
+					a.check(err)
+					return err
+				}
+				refused(t, ask(sig, message), "")
+				refused(t, ask(sig, append(message[:len(message):len(message)], '!')), kmserr.InvalidSignature)
+				refused(t, ask(sig, nil), kmserr.InvalidSignature)
+				broken := bytes.Clone(sig)
+				broken[len(broken)-1] ^= 1
+				refused(t, ask(broken, message), kmserr.InvalidSignature)
+
+				digest := digestOf(algorithm, message)
+				switch algorithm {
+				case kmskey.SM2DSA, kmskey.MLDSASHAKE256, kmskey.ED25519SHA512:
+					refused(t, ask(sig, nil, options.WithDigest(digest)), kmserr.Validation, "a hash of the message is given", "Give the message itself")
+				default:
+					refused(t, ask(sig, nil, options.WithDigest(digest)), "")
+					refused(t, ask(sig, nil, options.WithDigest(append(digest, 'x'))), kmserr.Validation)
+					refused(t, ask(sig, nil, options.WithDigest(digest[1:])), kmserr.Validation)
+					refused(t, ask(sig, nil, options.WithDigest(digestOf(algorithm, []byte("another")))), kmserr.InvalidSignature)
+				}
+				err := a.VerifySignature(bytes.NewReader(sig), nil, options.WithDigest(digest)) // as Rekor's clients call it
+				a.check(err)
+				if empty := ask(sig, nil, options.WithDigest(digest)); (err == nil) != (empty == nil) {
+					t.Errorf("no message: %v, an empty one: %v", err, empty)
+				}
+			})
+		}
+	}
+	for _, spec := range kmskey.KeySpecs {
+		if len(spec.SigningAlgorithms()) > 0 && !specs[spec] {
+			t.Errorf("no key of spec %s was tried", spec)
+		}
+	}
+	if count != 3*6+3+1+2+3+1 {
+		t.Errorf("%d pairs of key and algorithm were tried", count)
+	}
+	a := newVerifier(t, v, "p256-other", Options{})
+	err := a.VerifySignature(bytes.NewReader(sign("p256", kmskey.ECDSASHA256, message)), bytes.NewReader(message))
+	a.check(err)
+	refused(t, err, kmserr.InvalidSignature)
+}
+
+// TestDefaults: with nothing named, what cosign signs with, and nothing else is tried.
+func TestDefaults(t *testing.T) {
+	v := open(t, signingKeys...)
+	for _, name := range signingKeys {
+		for _, algorithm := range known(name).Spec().SigningAlgorithms() {
+			for _, hash := range []crypto.Hash{0, crypto.SHA256, crypto.SHA384, crypto.SHA512} {
+				t.Run(fmt.Sprintf("%s/%s/%d", name, algorithm, hash), func(t *testing.T) {
+					want := kmserr.InvalidSignature
+					switch {
+					case len(known(name).Spec().SigningAlgorithms()) == 1, algorithm == kmskey.ED25519SHA512,
+						algorithm == rsaAlgorithms[hash].pkcs1, hash == 0 && algorithm == kmskey.RSASSAPKCS1SHA256:
+						want = ""
+					}
+					a := newVerifier(t, v, name, Options{Hash: hash})
+					err := a.VerifySignature(bytes.NewReader(sign(name, algorithm, message)), bytes.NewReader(message))
+					a.check(err)
+					refused(t, err, want)
+				})
+			}
+		}
+	}
+}
+
+// TestDistinguishingID: testdata's SM2 signature is of an ID of its own.
+func TestDistinguishingID(t *testing.T) {
+	v := open(t, "sm2", "p256")
+	file := func(name string) []byte { return must(os.ReadFile(filepath.Join(testdata, "sm2", name))) }
+	id := must(kmskey.ParseDistinguishingID(strings.TrimSpace(string(file("distinguishing-id.txt")))))
+	ask := func(name string, o Options) error {
+		a := newVerifier(t, v, name, o)
+		err := a.VerifySignature(bytes.NewReader(file("signature.der")), bytes.NewReader(file("message.txt")))
+		a.check(err)
+		return err
+	}
+	refused(t, ask("sm2", Options{DistinguishingID: id}), "")
+	refused(t, ask("sm2", Options{}), kmserr.InvalidSignature)
+	refused(t, ask("sm2", Options{DistinguishingID: must(kmskey.NewDistinguishingID(nil))}), kmserr.InvalidSignature)
+	refused(t, ask("p256", Options{DistinguishingID: id}), kmserr.Validation, "for SM2 keys")
+	refused(t, ask("p256", Options{ENTL: kmskey.ENTLAWSJavaHelper}), kmserr.Validation, "for SM2 keys")
+}
+
+func TestKeysThatMayNot(t *testing.T) {
+	v := open(t, "p256-disabled", "rsa2048-encrypt", "p256-agree", "mlkem768")
+	for name, want := range map[string]kmserr.Name{
+		"p256-disabled": kmserr.Disabled, "rsa2048-encrypt": kmserr.InvalidKeyUsage, "p256-agree": kmserr.InvalidKeyUsage,
+		"mlkem768": kmserr.InvalidKeyUsage, "p521": kmserr.NotFound,
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, err := New(v, known(c.key).ARN().String(), c.options)
-			if err != nil {
-				t.Fatal(err)
-			}
-			input := message
-			if c.message != nil {
-				input = c.message
-			}
-			err = a.VerifySignature(bytes.NewReader(sign(t, c.key, c.signed, message)), bytes.NewReader(input), c.opts...)
-			if c.refusal == "" && err != nil || c.refusal != "" && !kmserr.Is(err, c.refusal) {
-				t.Errorf("got %v, expected %q", err, c.refusal)
+			a := newVerifier(t, v, name, Options{})
+			err := a.VerifySignature(bytes.NewReader([]byte("signature")), bytes.NewReader(message))
+			a.check(err)
+			refused(t, err, want)
+			key, err := a.PublicKey()
+			a.check(err)
+			refused(t, err, want)
+			if key != nil {
+				t.Errorf("a key beside the error: %v", key)
 			}
 		})
 	}
 }
 
-func TestPublicKey(t *testing.T) {
-	v := open(t, "p256", "sm2", "p256-disabled")
-	a := must(New(v, known("p256").ARN().String(), Options{}))
-	key, err := a.PublicKey(options.WithContext(context.Background()))
-	if err != nil || !bytes.Equal(must(x509.MarshalPKIXPublicKey(key)), known("p256").PublicKeyDER()) {
+// TestStoreIsAskedAnew: what changes in the store counts from the next call on.
+func TestStoreIsAskedAnew(t *testing.T) {
+	home := newHome(t, "p256")
+	v := must(verifier.Open(verifier.Options{Home: &home.Path, HomeOption: "test"}))
+	t.Cleanup(func() { v.Close() })
+	a := newVerifier(t, v, "p256", Options{})
+	ask := func() error {
+		err := a.VerifySignature(bytes.NewReader(sign("p256", kmskey.ECDSASHA256, message)), bytes.NewReader(message))
+		a.check(err)
+		return err
+	}
+	refused(t, ask(), "")
+	write(t, home, func(w *keystore.Writer) {
+		must(w.Block(keystore.Block{KeyID: known("p256").ARN().String(), Reason: "compromised"}))
+	})
+	refused(t, ask(), kmserr.KeyBlocked)
+	if key, err := a.PublicKey(); key != nil || !kmserr.Is(err, kmserr.KeyBlocked) {
 		t.Errorf("got %v, %v", key, err)
 	}
-	for name, want := range map[string]kmserr.Name{"sm2": kmserr.UnsupportedOperation, "p256-disabled": kmserr.Disabled, "p521": kmserr.NotFound} {
-		if key, err := must(New(v, known(name).ARN().String(), Options{})).PublicKey(); key != nil || !kmserr.Is(err, want) {
-			t.Errorf("%s: got %v, %v, expected %s", name, key, err, want)
-		}
+}
+
+func TestPublicKey(t *testing.T) {
+	v := open(t, signingKeys...)
+	for _, name := range signingKeys {
+		t.Run(name, func(t *testing.T) {
+			want := known(name)
+			a := newVerifier(t, v, name, Options{})
+			key, err := a.PublicKey()
+			a.check(err)
+			refused(t, err, "")
+			switch k := key.(type) {
+			case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
+				if !bytes.Equal(must(x509.MarshalPKIXPublicKey(k)), want.PublicKeyDER()) {
+					t.Error("another key")
+				}
+				if _, err := signature.LoadVerifier(k, crypto.SHA256); err != nil {
+					t.Errorf("sigstore does not take it: %v", err)
+				}
+			case PublicKey:
+				if !bytes.Equal(k.DER(), want.PublicKeyDER()) || k.KeySpec() != want.Spec() || k.String() != string(want.Spec())+" public key" {
+					t.Errorf("another key: %v", k)
+				}
+				if _, err := x509.ParsePKIXPublicKey(want.PublicKeyDER()); err == nil {
+					t.Error("crypto/x509 knows this key")
+				}
+				if again := must(a.PublicKey()); !k.Equal(again) || k.Equal(PublicKey{}) || (PublicKey{}).Equal(PublicKey{}) {
+					t.Error("Equal is wrong")
+				}
+				if _, err := signature.LoadVerifier(key, crypto.SHA256); err == nil {
+					t.Error("sigstore takes it for a key that it knows")
+				}
+				if _, err := x509.MarshalPKIXPublicKey(key); err == nil {
+					t.Error("crypto/x509 takes it for a key that it knows")
+				}
+			default:
+				t.Errorf("a key of type %T", key)
+			}
+		})
 	}
-	if _, err := a.PublicKey(options.WithRemoteVerification(true)); !kmserr.Is(err, kmserr.Validation) {
-		t.Errorf("remote: %v", err)
+	a := newVerifier(t, v, "p256", Options{SigningAlgorithm: kmskey.ECDSASHA384})
+	key, err := a.PublicKey()
+	a.check(err)
+	if refused(t, err, kmserr.InvalidKeyUsage); key != nil {
+		t.Errorf("a key beside the error: %v", key)
+	}
+}
+
+// TestAttestation: sigstore's own DSSE code takes a Verifier for every key, also where it does not know the public key.
+func TestAttestation(t *testing.T) {
+	v := open(t, signingKeys...)
+	const payloadType = "application/vnd.in-toto+json"
+	payload := []byte(`{"_type":"https://in-toto.io/Statement/v1"}`)
+	for _, name := range signingKeys {
+		t.Run(name, func(t *testing.T) {
+			algorithm := known(name).Spec().SigningAlgorithms()[0]
+			for _, signed := range [][]byte{payload, []byte(`{"_type":"another"}`)} {
+				pae := fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(signed), signed)
+				envelope := fmt.Sprintf(`{"payloadType":%q,"payload":%q,"signatures":[{"keyid":"","sig":%q}]}`,
+					payloadType, base64Text(payload), base64Text(sign(name, algorithm, pae)))
+				var reason error
+				a := must(New(v, known(name).ARN().String(), Options{Observe: func(_ audit.Decision, err error) { reason = err }}))
+				err := dsse.WrapVerifier(a).VerifySignature(strings.NewReader(envelope), nil)
+				if same := bytes.Equal(signed, payload); same != (err == nil) || !same && !kmserr.Is(reason, kmserr.InvalidSignature) {
+					t.Errorf("of %s: got %v, for %v", signed, err, reason)
+				}
+			}
+		})
 	}
 }
 
 func TestWhatWasNotMadeRefuses(t *testing.T) {
 	var none *Verifier
-	for _, a := range []*Verifier{none, {}} {
-		if err := a.VerifySignature(strings.NewReader("s"), strings.NewReader("m")); !kmserr.Is(err, kmserr.Internal) {
-			t.Errorf("got %v", err)
-		}
-		if key, err := a.PublicKey(); key != nil || !kmserr.Is(err, kmserr.Internal) {
-			t.Errorf("got %v, %v", key, err)
+	for _, a := range []*Verifier{none, {}, {verifier: &verifier.Verifier{}, keyID: "alias/a"}} {
+		sig := sign("p256", kmskey.ECDSASHA256, message)
+		refused(t, a.VerifySignature(bytes.NewReader(sig), bytes.NewReader(message)), kmserr.Internal, "not made by New")
+		key, err := a.PublicKey()
+		if refused(t, err, kmserr.Internal, "not made by New"); key != nil {
+			t.Errorf("a key beside the error: %v", key)
 		}
 	}
-	if a, err := New(nil, "alias/a", Options{}); a != nil || err == nil {
-		t.Errorf("got %v, %v", a, err)
+	refused(t, none.answer(audit.Decision{}, nil), kmserr.Internal)
+}
+
+func TestNew(t *testing.T) {
+	v := open(t)
+	for name, c := range map[string]struct {
+		v     *verifier.Verifier
+		keyID string
+		o     Options
+		want  kmserr.Name
+	}{
+		"a key":                  {v, "alias/release", Options{}, ""},
+		"an algorithm":           {v, "alias/release", Options{SigningAlgorithm: kmskey.SM2DSA}, ""},
+		"a hash":                 {v, "alias/release", Options{Hash: crypto.SHA384}, ""},
+		"no verifier":            {nil, "alias/release", Options{}, kmserr.Internal},
+		"no key":                 {v, "", Options{}, kmserr.Validation},
+		"a path":                 {v, "../alias/release", Options{}, kmserr.Validation},
+		"a reference of cosign":  {v, "awskms-offline:///alias/release", Options{}, kmserr.Validation},
+		"no algorithm of KMS's":  {v, "alias/release", Options{SigningAlgorithm: "ecdsa_sha_256"}, kmserr.Validation},
+		"no hash of KMS's":       {v, "alias/release", Options{Hash: crypto.SHA1}, kmserr.Validation},
+		"no hash at all":         {v, "alias/release", Options{Hash: 99}, kmserr.Validation},
+		"a hash and a algorithm": {v, "alias/release", Options{Hash: crypto.SHA256, SigningAlgorithm: kmskey.RSASSAPSSSHA256}, kmserr.Validation},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, err := New(c.v, c.keyID, c.o)
+			refused(t, err, c.want)
+			if (a == nil) != (err != nil) {
+				t.Errorf("%v beside %v", a, err)
+			}
+		})
 	}
+}
+
+// TestReaders: what the caller's readers do is a refusal or nothing.
+func TestReaders(t *testing.T) {
 	v := open(t, "p256")
-	if a, err := New(v, "nonsense", Options{}); a != nil || !kmserr.Is(err, kmserr.Validation) {
-		t.Errorf("got %v, %v", a, err)
+	sig := sign("p256", kmskey.ECDSASHA256, message)
+	var noBuffer *bytes.Buffer
+	for name, c := range map[string]struct {
+		sig, message io.Reader
+		opts         []signature.VerifyOption
+		want         kmserr.Name
+		holds        string
+	}{
+		"byte by byte":              {&slow{bytes.NewReader(sig)}, &slow{bytes.NewReader(message)}, nil, "", ""},
+		"no signature":              {nil, bytes.NewReader(message), nil, kmserr.Validation, "no signature"},
+		"an empty signature":        {bytes.NewReader(nil), bytes.NewReader(message), nil, kmserr.Validation, "empty"},
+		"an endless signature":      {endless{}, bytes.NewReader(message), nil, kmserr.Validation, "longer than 16384 bytes"},
+		"a broken signature":        {broken{}, bytes.NewReader(message), nil, kmserr.Validation, "cable pulled"},
+		"a panicking signature":     {noBuffer, bytes.NewReader(message), nil, kmserr.Internal, "stopped"},
+		"no message":                {bytes.NewReader(sig), nil, nil, kmserr.Validation, "no message"},
+		"a broken message":          {bytes.NewReader(sig), io.MultiReader(bytes.NewReader(message), broken{}), nil, kmserr.Validation, "cable pulled"},
+		"a panicking message":       {bytes.NewReader(sig), noBuffer, nil, kmserr.Internal, "stopped"},
+		"a broken, and a digest":    {bytes.NewReader(sig), broken{}, digestOption(), kmserr.Validation, "and a message too"},
+		"a panicking, and a digest": {bytes.NewReader(sig), noBuffer, digestOption(), kmserr.Internal, "stopped"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newVerifier(t, v, "p256", Options{})
+			err := a.VerifySignature(c.sig, c.message, c.opts...)
+			a.check(err)
+			refused(t, err, c.want, c.holds)
+		})
 	}
+}
+
+func TestObserverThatPanics(t *testing.T) {
+	v := open(t, "p256")
+	a := must(New(v, known("p256").ARN().String(), Options{Observe: func(audit.Decision, error) { panic("no room") }}))
+	refused(t, a.VerifySignature(bytes.NewReader(sign("p256", kmskey.ECDSASHA256, message)), bytes.NewReader(message)), kmserr.Internal, "no room")
+	key, err := a.PublicKey()
+	if refused(t, err, kmserr.Internal, "no room"); key != nil {
+		t.Errorf("a key beside the error: %v", key)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	v := open(t, "p256")
 	a := must(New(v, known("p256").ARN().String(), Options{}))
-	for name, sig := range map[string]io.Reader{"none": nil, "empty": strings.NewReader(""), "endless": endless{}, "broken": broken{}} {
-		if err := a.VerifySignature(sig, bytes.NewReader(message)); err == nil {
-			t.Errorf("%s signature: no error", name)
-		}
+	sig := sign("p256", kmskey.ECDSASHA256, message)
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			input := message
+			if i%2 == 1 {
+				input = []byte("another")
+			}
+			if err := a.VerifySignature(bytes.NewReader(sig), bytes.NewReader(input)); (err == nil) != (i%2 == 0) {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
 	}
-	if err := a.VerifySignature(strings.NewReader("s"), nil); err == nil {
-		t.Error("no message: no error")
-	}
+	wg.Wait()
 }
 
 type endless struct{}
@@ -207,3 +354,7 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errors.New("cable pulled") }
+
+type slow struct{ r io.Reader }
+
+func (s *slow) Read(p []byte) (int, error) { return s.r.Read(p[:min(1, len(p))]) }

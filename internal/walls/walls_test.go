@@ -75,10 +75,12 @@ func TestSigstoreAdapterIsForOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dep := range strings.Fields(string(out)) {
-		if dep == module+"sigstoreverifier" {
-			t.Error("a command links sigstoreverifier")
-		}
+	deps := strings.Fields(string(out))
+	if slices.Contains(deps, module+"sigstoreverifier") {
+		t.Error("a command links sigstoreverifier")
+	}
+	if !slices.Contains(deps, module+"verifier") {
+		t.Error("no command links the verifier: the list is not what it is taken for")
 	}
 }
 

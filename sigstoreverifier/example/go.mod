@@ -7,6 +7,7 @@ replace github.com/awskms-offline/awskms-offline => ../..
 
 require (
 	github.com/awskms-offline/awskms-offline v0.0.0-00010101000000-000000000000
+	github.com/emmansun/gmsm v0.44.0
 	github.com/sigstore/sigstore-go v1.2.2
 )
 
@@ -20,7 +21,6 @@ require (
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
 	github.com/digitorus/pkcs7 v0.0.0-20230818184609-3a137a874352 // indirect
 	github.com/digitorus/timestamp v0.0.0-20231217203849-220c5c2851b7 // indirect
-	github.com/emmansun/gmsm v0.44.0 // indirect
 	github.com/go-json-experiment/json v1.27.2 // indirect
 	github.com/go-logr/logr v1.4.3 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
