@@ -6,7 +6,6 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"encoding/base64"
 	"testing"
 	"time"
 
@@ -17,8 +16,6 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
-
-func base64Text(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
 func digestOption() []signature.VerifyOption {
 	return []signature.VerifyOption{options.WithDigest(digestOf(kmskey.ECDSASHA256, message))}

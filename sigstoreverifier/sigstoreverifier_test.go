@@ -17,7 +17,6 @@ import (
 	"testing"
 
 	"github.com/sigstore/sigstore/pkg/signature"
-	"github.com/sigstore/sigstore/pkg/signature/dsse"
 	"github.com/sigstore/sigstore/pkg/signature/options"
 
 	"github.com/awskms-offline/awskms-offline/verifier"
@@ -217,29 +216,6 @@ func TestPublicKey(t *testing.T) {
 	a.check(err)
 	if refused(t, err, kmserr.InvalidKeyUsage); key != nil {
 		t.Errorf("a key beside the error: %v", key)
-	}
-}
-
-// TestAttestation: sigstore's own DSSE code takes a Verifier for every key, also where it does not know the public key.
-func TestAttestation(t *testing.T) {
-	v := open(t, signingKeys...)
-	const payloadType = "application/vnd.in-toto+json"
-	payload := []byte(`{"_type":"https://in-toto.io/Statement/v1"}`)
-	for _, name := range signingKeys {
-		t.Run(name, func(t *testing.T) {
-			algorithm := known(name).Spec().SigningAlgorithms()[0]
-			for _, signed := range [][]byte{payload, []byte(`{"_type":"another"}`)} {
-				pae := fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(signed), signed)
-				envelope := fmt.Sprintf(`{"payloadType":%q,"payload":%q,"signatures":[{"keyid":"","sig":%q}]}`,
-					payloadType, base64Text(payload), base64Text(sign(name, algorithm, pae)))
-				var reason error
-				a := must(New(v, known(name).ARN().String(), Options{Observe: func(_ audit.Decision, err error) { reason = err }}))
-				err := dsse.WrapVerifier(a).VerifySignature(strings.NewReader(envelope), nil)
-				if same := bytes.Equal(signed, payload); same != (err == nil) || !same && !kmserr.Is(reason, kmserr.InvalidSignature) {
-					t.Errorf("of %s: got %v, for %v", signed, err, reason)
-				}
-			}
-		})
 	}
 }
 
