@@ -86,7 +86,14 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 			return err
 		}
 		if err := d.matchPublicKey(req.PublicKey); err != nil {
-			return err
+			former, formerErr := v.formerWith(d, req.PublicKey)
+			if formerErr != nil {
+				return formerErr
+			}
+			if former == nil {
+				return err
+			}
+			*d = *former
 		}
 		if err := v.permit(d); err != nil {
 			return err
@@ -109,11 +116,7 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 			d.line.SigningAlgorithm = string(req.SigningAlgorithm)
 			return d.checkAlgorithm(req.SigningAlgorithm)
 		}
-		if len(d.permitted()) == 0 {
-			return kmserr.New(kmserr.AlgorithmNotAllowed, "no signing algorithm is permitted for %s", d.found.Target).
-				WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
-		}
-		return nil
+		return d.checkSomeAlgorithm()
 	})
 	if err != nil {
 		return nil, err

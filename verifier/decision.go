@@ -3,6 +3,7 @@ package verifier
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
@@ -20,20 +21,37 @@ type decision struct {
 	now   time.Time
 	asked kmskey.Ref
 	found *keystore.Resolution
+	// former says that the key is one that the alias meant before.
+	former bool
 	// rules holds what is in force for every ARN that takes part: the one asked for and those used.
 	rules []policy.Rules
-	line  audit.Decision
+	// lastLine returns the time of the log's last line, read once if at all; zero if there is none.
+	lastLine func() time.Time
+	line     audit.Decision
 }
 
 func (v *Verifier) newDecision(event, keyID string) *decision {
 	home := v.cfg.Store.Home()
-	d := &decision{now: v.cfg.Now()}
+	d := &decision{now: v.cfg.Now(), lastLine: sync.OnceValue(v.lastLine)}
 	d.line = audit.Decision{
 		EventTime: kmskey.Time{Time: d.now.UTC()}, EventName: event, FrontEnd: v.cfg.FrontEnd,
 		Home: home.Path, HomeChosenBy: home.ChosenBy,
 		Asked: keyID, Options: map[string]string{},
 	}
 	return d
+}
+
+// lastLine asks the log for the time of its last line. A log that cannot say so will not take a line either.
+func (v *Verifier) lastLine() time.Time {
+	log, tells := v.cfg.Log.(interface{ LastTime() (time.Time, error) })
+	if !tells {
+		return time.Time{}
+	}
+	at, err := log.LastTime()
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 // resolve is steps 1 and 2: the identifier, and its record.
@@ -48,6 +66,12 @@ func (v *Verifier) resolve(d *decision, keyID string) (err error) {
 	if err := checkResolution(d.asked, d.found); err != nil {
 		return err
 	}
+	d.noteResolution()
+	return nil
+}
+
+// noteResolution writes into the line what the answer will rest on.
+func (d *decision) noteResolution() {
 	key := d.key()
 	d.line.KeyARN = d.found.Target.String()
 	d.line.KeySpec, d.line.PublicKey = string(key.Spec()), key.Fingerprint()
@@ -74,7 +98,6 @@ func (v *Verifier) resolve(d *decision, keyID string) (err error) {
 	if d.line.Fallback = d.found.Fallback; d.line.Fallback {
 		d.warn("%s has no record of its own; the records of its multi-Region replicas answered: %s", d.found.Target, kmskey.JoinNames(d.line.FallbackARNs))
 	}
-	return nil
 }
 
 // checkResolution checks again that what a lookup returned is what was asked for.
@@ -149,7 +172,7 @@ func (v *Verifier) permit(d *decision) error {
 		if err != nil {
 			return err
 		}
-		r, err := v.cfg.Policy.Rules(policy.Subject{Asked: d.asked, ARN: arn, Aliases: aliases, Fingerprint: d.key().Fingerprint()})
+		r, err := v.cfg.Policy.Rules(policy.Subject{Asked: d.asked, ARN: arn, Aliases: aliases, Former: d.former, Fingerprint: d.key().Fingerprint()})
 		if err != nil {
 			return kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", arn, err).WithCause(err)
 		}
@@ -309,11 +332,18 @@ func (d *decision) parts() []part {
 func (d *decision) checkClock() error {
 	for _, part := range d.parts() {
 		if !part.at.IsZero() && part.at.Sub(d.now) > clockTolerance {
-			return kmserr.New(kmserr.Clock, "the clock says %s, but %s is of %s", stamp(d.now), part.name, stamp(part.at.Time)).
-				WithHint("%s", kmserr.Lookup(kmserr.Clock).Cure)
+			return wrongClock(d.now, part.name, part.at.Time)
 		}
 	}
+	if last := d.lastLine(); !last.IsZero() && last.Sub(d.now) > clockTolerance {
+		return wrongClock(d.now, "the last line of the log", last)
+	}
 	return nil
+}
+
+func wrongClock(now time.Time, name string, at time.Time) error {
+	return kmserr.New(kmserr.Clock, "the clock says %s, but %s is of %s", stamp(now), name, stamp(at)).
+		WithHint("%s", kmserr.Lookup(kmserr.Clock).Cure)
 }
 
 // checkUsage is step 6.
@@ -366,6 +396,15 @@ func (d *decision) checkAlgorithm(a kmskey.SigningAlgorithm) error {
 			WithHint("This key takes: %s.", orNone(d.permitted()))
 	case !d.permits(a):
 		return kmserr.New(kmserr.AlgorithmNotAllowed, "%s is not allowed for this key, which leaves: %s", a, orNone(d.permitted())).
+			WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
+	}
+	return nil
+}
+
+// checkSomeAlgorithm is step 7 where none is named.
+func (d *decision) checkSomeAlgorithm() error {
+	if len(d.permitted()) == 0 {
+		return kmserr.New(kmserr.AlgorithmNotAllowed, "no signing algorithm is permitted for %s", d.found.Target).
 			WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
 	}
 	return nil

@@ -64,48 +64,60 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 		if err := v.resolve(d, req.KeyID); err != nil {
 			return err
 		}
-		if err := v.permit(d); err != nil {
-			return err
-		}
-		if err := d.checkState(); err != nil {
-			return err
-		}
-		if err := d.checkAge(); err != nil {
-			return err
-		}
-		if err := d.checkUsage(); err != nil {
-			return err
-		}
-		algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm, req.DefaultAlgorithms)
+		formers, err := v.formers(d, allowsHistory)
 		if err != nil {
 			return err
 		}
-		d.line.SigningAlgorithm = string(algorithm)
-		if err := d.checkBareHash(req); err != nil {
-			return err
+		if len(formers) == 0 {
+			return v.check(ctx, d, req)
 		}
-		opts, err := d.sm2Options(req)
-		if err != nil {
-			return err
-		}
-		if err := d.checkMessageType(req.MessageType); err != nil {
-			return err
-		}
-		opts.MaxMessage = v.cfg.MaxMessage
-		if req.Message == nil {
-			return kmserr.New(kmserr.Validation, "there is no message")
-		}
-		facts, err := rawverify.Verify(ctx, d.key().Material(), algorithm, req.MessageType, req.Message, req.Signature, opts)
-		d.line.InputBytes = facts.Bytes
-		if facts.Bytes > 0 || err == nil {
-			d.line.InputSHA256 = hex.EncodeToString(facts.SHA256[:])
-		}
-		return err
+		return v.checkInTurn(ctx, d, req, formers)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &Verified{line: d.line}, nil
+}
+
+// check is steps 3 to 8 for the key that was found.
+func (v *Verifier) check(ctx context.Context, d *decision, req Request) error {
+	if err := v.permit(d); err != nil {
+		return err
+	}
+	if err := d.checkState(); err != nil {
+		return err
+	}
+	if err := d.checkAge(); err != nil {
+		return err
+	}
+	if err := d.checkUsage(); err != nil {
+		return err
+	}
+	algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm, req.DefaultAlgorithms)
+	if err != nil {
+		return err
+	}
+	d.line.SigningAlgorithm = string(algorithm)
+	if err := d.checkBareHash(req); err != nil {
+		return err
+	}
+	opts, err := d.sm2Options(req)
+	if err != nil {
+		return err
+	}
+	if err := d.checkMessageType(req.MessageType); err != nil {
+		return err
+	}
+	opts.MaxMessage = v.cfg.MaxMessage
+	if req.Message == nil {
+		return kmserr.New(kmserr.Validation, "there is no message")
+	}
+	facts, err := rawverify.Verify(ctx, d.key().Material(), algorithm, req.MessageType, req.Message, req.Signature, opts)
+	d.line.InputBytes = facts.Bytes
+	if facts.Bytes > 0 || err == nil {
+		d.line.InputSHA256 = hex.EncodeToString(facts.SHA256[:])
+	}
+	return err
 }
 
 // chooseAlgorithm is step 7: the one that was named, or the only one that the spec has, or the caller's default for the
