@@ -106,6 +106,9 @@ func (v *Verifier) Store() *keystore.Store { return v.cfg.Store }
 // decide runs one decision: it guards against panics, lets body decide, and writes the log line before the answer is
 // given. The decision says Verified only here, after body has returned no error.
 func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	err := ctx.Err()
 	if err == nil {
 		err = guarded(body)

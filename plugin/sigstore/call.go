@@ -177,8 +177,8 @@ func (c *call) checkOptions(now time.Time) error {
 	return nil
 }
 
-// request is the verifier's question for verifySignature. Its error is that there are a digest and a message: a client
-// that gives a digest sends no message, and one that sends both asks two questions.
+// request is the verifier's question for verifySignature. Its error is that there are a digest and a message, or neither:
+// a client that gives a digest sends no message, and one that sends both asks two questions.
 func (c *call) request(stdin io.Reader) (verifier.Request, error) {
 	args := c.VerifySignature
 	req := verifier.Request{
@@ -192,7 +192,18 @@ func (c *call) request(stdin io.Reader) (verifier.Request, error) {
 		if n, err := io.ReadFull(stdin, make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
 			return req, invalid("messageOptions.digest is given, and a message is on standard input too, expected one of them")
 		}
+		return req, nil
 	}
+	// A client that lost its message, or means a digest and gives null, looks just like this; KMS signs no empty message.
+	first := make([]byte, 1)
+	switch n, err := io.ReadFull(stdin, first); {
+	case n == 0 && errors.Is(err, io.EOF):
+		return req, invalid("the message on standard input is empty, and no digest is given").
+			WithHint("To verify a signature over an empty file, use awskms-offline verify.")
+	case n == 0:
+		return req, invalid("the message cannot be read: %v", err)
+	}
+	req.Message = io.MultiReader(bytes.NewReader(first), stdin)
 	return req, nil
 }
 

@@ -142,6 +142,10 @@ func TestVerifyDigest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, c.call.text(), nil, c.says, "ValidationException") })
 	}
+	t.Run("nothing", func(t *testing.T) {
+		empty := sign(t, "p256", kmskey.ECDSASHA256, nil)
+		refused(t, verifyCall(arn("p256"), empty).text(), nil, "the message on standard input is empty")
+	})
 	t.Run("and a message", func(t *testing.T) {
 		refused(t, digestCall(arn("p256"), p256, short[:]).text(), message, "and a message is on standard input too")
 	})

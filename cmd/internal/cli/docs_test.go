@@ -7,20 +7,26 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms/kmstest"
 )
 
 // TestDocumentedCommands runs every line that begins with awskms-offline in the console blocks of the documentation, in
 // order, in a folder that has the files they name. Each must do what it is shown for: exit with 0.
 func TestDocumentedCommands(t *testing.T) {
-	for page, least := range map[string]int{"README.md": 2, "docs/cli.md": 14, "docs/notation.md": 2, "docs/cosign.md": 1} {
+	for page, least := range map[string]int{"README.md": 2, "docs/cli.md": 14, "docs/notation.md": 2, "docs/cosign.md": 1, "docs/pull.md": 10} {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join("../../..", page))
 			if err != nil {
 				t.Fatal(err)
 			}
-			prepareDocs(t)
+			testdata := prepareDocs(t)
+			if page == "docs/pull.md" {
+				startKMS(t, testdata)
+			}
 			ran := 0
 			for _, line := range consoleLines(string(text)) {
+				line, _, _ = strings.Cut(line, "   #")
 				if !strings.HasPrefix(line, name+" ") {
 					continue
 				}
@@ -32,6 +38,23 @@ func TestDocumentedCommands(t *testing.T) {
 			}
 		})
 	}
+}
+
+// startKMS starts the fake KMS with the keys of testdata and the aliases of docs/pull.md, and lets AWS's environment name
+// it.
+func startKMS(t *testing.T, testdata string) {
+	t.Helper()
+	server := kmstest.Start(t)
+	arns, err := server.Load(testdata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.PutAlias("alias/release", arns["p256"])
+	server.PutAlias("alias/release", arns["sm2"])
+	t.Setenv("AWS_ENDPOINT_URL_KMS", server.URL())
+	t.Setenv("AWS_ACCESS_KEY_ID", "x")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "x")
+	t.Setenv("AWS_REGION", "us-east-1")
 }
 
 // consoleLines returns the lines of all ```console blocks, continued lines joined.
@@ -50,7 +73,7 @@ func consoleLines(text string) []string {
 }
 
 // prepareDocs makes the folder: release.json and release-state.json of the key p256, a file that it signed, a PEM.
-func prepareDocs(t *testing.T) {
+func prepareDocs(t *testing.T) (testdata string) {
 	testdata, err := filepath.Abs("../../../testdata")
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +106,7 @@ func prepareDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, "other.pem", der)
+	return testdata
 }
 
 func write(t *testing.T, file string, data []byte) {

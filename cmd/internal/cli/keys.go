@@ -17,14 +17,14 @@ import (
 func (a *app) keys() *cobra.Command {
 	c := &cobra.Command{
 		Use:                        "keys",
-		Short:                      "The store of keys: pull, refresh, import, list, show, export, remove, block, unblock",
+		Short:                      "The store of keys: pull, refresh, status, import, list, show, export, remove, block, unblock",
 		Long:                       "Commands for the store of downloaded keys. docs/keystore.md says what lies in it and what a write may change.",
 		Example:                    "  awskms-offline keys import release.json release-state.json\n  awskms-offline keys list",
 		Args:                       noSuchCommand,
 		SuggestionsMinimumDistance: 2,
 		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.keysPull(), a.keysRefresh(), a.keysImport(), a.keysList(), a.keysShow(), a.keysExport(), a.keysRemove(), a.keysBlock(), a.keysUnblock())
+	c.AddCommand(a.keysPull(), a.keysRefresh(), a.keysStatus(), a.keysImport(), a.keysList(), a.keysShow(), a.keysExport(), a.keysRemove(), a.keysBlock(), a.keysUnblock())
 	return c
 }
 

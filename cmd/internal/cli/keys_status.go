@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// statusRow is one key in keys status.
+type statusRow struct {
+	KeyID              string        `json:"KeyId"`
+	Verifies           bool          `json:"Verifies"`
+	Refusal            *machineError `json:"Refusal,omitempty"`
+	Until              string        `json:"Until,omitempty"` // RFC 3339
+	Because            string        `json:"Because,omitempty"`
+	KeyState           string        `json:"KeyState"`
+	SnapshotAgeSeconds *int64        `json:"SnapshotAgeSeconds,omitempty"` // nil: unknown
+	StateAgeSeconds    *int64        `json:"StateAgeSeconds,omitempty"`    // nil: unknown
+	Aliases            []string      `json:"Aliases,omitempty"`
+	SigningAlgorithms  []string      `json:"SigningAlgorithms,omitempty"`
+	Stale              bool          `json:"Stale"`
+
+	until time.Time
+}
+
+func (a *app) keysStatus() *cobra.Command {
+	var check bool
+	var within time.Duration
+	c := &cobra.Command{
+		Use:   "status [KEY…]",
+		Short: "What each key is good for now, and until when",
+		Long: `Tells for every signing key whether it verifies under the policy in force, and until when; its state, age, aliases and the
+algorithms that record and policy leave. Keys that are refused stand first, then those that will be refused soonest.
+
+A key is stale if what is known of it is too old for the policy, or will be --within the time given. With --check a stale
+key makes the exit code 1, so that CI can watch a store; a key that was disabled or blocked on purpose is not stale.`,
+		Example: "  awskms-offline keys status\n  awskms-offline keys status --check --within 72h",
+		RunE: func(c *cobra.Command, args []string) error {
+			if within < 0 {
+				return invalid("--within is %s, expected a time from now", within)
+			}
+			return a.runStatus(args, check, within)
+		},
+	}
+	c.Flags().BoolVar(&check, "check", false, "exit with 1 if a key is stale")
+	c.Flags().DurationVar(&within, "within", 0, "count as stale what will be in this time: 72h")
+	return c
+}
+
+func (a *app) runStatus(names []string, check bool, within time.Duration) error {
+	v, err := a.openVerifier(0)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	a.warn(v.Store().Warnings())
+	keys, err := keysNamed(v.Store(), names)
+	if err != nil {
+		return err
+	}
+	aliases, problems := aliasesByKey(v.Store())
+	now := time.Now()
+	rows := []statusRow{}
+	stale := 0
+	for _, key := range keys {
+		if key.Usage() != kmskey.SignVerify {
+			continue
+		}
+		outlook, err := v.Outlook(a.ctx, key.ARN().String())
+		if err != nil {
+			return err
+		}
+		r := key.Record()
+		row := statusRow{
+			KeyID: key.ARN().String(), Verifies: outlook.Refusal == nil, KeyState: key.State().String(), Aliases: aliases[key.ARN()],
+			SnapshotAgeSeconds: age(now, r.Snapshot.Time), StateAgeSeconds: age(now, r.Snapshot.StateTime),
+			Because: outlook.Because, until: outlook.Until,
+		}
+		if !outlook.Until.IsZero() {
+			row.Until = outlook.Until.UTC().Format(time.RFC3339)
+		}
+		for _, alg := range outlook.SigningAlgorithms {
+			row.SigningAlgorithms = append(row.SigningAlgorithms, string(alg))
+		}
+		if outlook.Refusal != nil {
+			problem := errorJSON(outlook.Refusal)
+			row.Refusal = &problem
+			row.Stale = kmserr.Is(outlook.Refusal, kmserr.SnapshotExpired) || kmserr.Is(outlook.Refusal, kmserr.Clock)
+		} else {
+			row.Stale = within > 0 && !outlook.Until.IsZero() && outlook.Until.Sub(now) < within
+		}
+		if row.Stale {
+			stale++
+		}
+		rows = append(rows, row)
+	}
+	slices.SortStableFunc(rows, func(x, y statusRow) int {
+		if x.Verifies != y.Verifies {
+			return cmp.Compare(rank(x.Verifies), rank(y.Verifies))
+		}
+		if x.until.IsZero() != y.until.IsZero() {
+			return cmp.Compare(rank(x.until.IsZero()), rank(y.until.IsZero()))
+		}
+		return x.until.Compare(y.until)
+	})
+	if check && stale > 0 {
+		problems = append(problems, kmserr.New(kmserr.SnapshotExpired, "%s too old for the policy%s", areOrIs(stale), withinText(within)).
+			WithHint("Run `awskms-offline keys refresh` where AWS can be called, or import newer answers."))
+	}
+	if a.output == "json" {
+		return a.result(map[string]any{"Keys": rows}, problems)
+	}
+	if err := a.statusTable(rows); err != nil {
+		return err
+	}
+	return errors.Join(problems...)
+}
+
+func rank(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
+}
+
+func areOrIs(n int) string {
+	if n == 1 {
+		return "1 key is"
+	}
+	return fmt.Sprintf("%d keys are", n)
+}
+
+func withinText(within time.Duration) string {
+	if within == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", or will be within %s", within)
+}
+
+// age is a whole number of seconds, nil where the time is not known.
+func age(now time.Time, at kmskey.Time) *int64 {
+	if at.IsZero() {
+		return nil
+	}
+	seconds := int64(now.Sub(at.Time).Seconds())
+	return &seconds
+}
+
+func ageText(seconds *int64) string {
+	if seconds == nil {
+		return "unknown"
+	}
+	switch d := time.Duration(*seconds) * time.Second; {
+	case d < 0:
+		return "in the future"
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+func (a *app) statusTable(rows []statusRow) error {
+	if len(rows) == 0 {
+		fmt.Fprintln(a.stderr, "The store holds no signing key.")
+		return nil
+	}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "VERIFIES\tKEY\tSTATE\tSTATE AGE\tKEY AGE\tALIASES\tALGORITHMS")
+	for _, r := range rows {
+		verifies := "yes"
+		switch {
+		case r.Refusal != nil:
+			verifies = "no: " + r.Refusal.Code
+		case r.Until != "":
+			verifies = "until " + r.Until
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", verifies, r.KeyID, plain(r.KeyState), ageText(r.StateAgeSeconds), ageText(r.SnapshotAgeSeconds),
+			orDash(strings.Join(r.Aliases, " ")), orDash(strings.Join(r.SigningAlgorithms, " ")))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return a.printf("%s", b.String())
+}
