@@ -19,7 +19,7 @@ func BenchmarkStart(b *testing.B) {
 	request := prepare(b, filepath.Join(b.TempDir(), "home"))
 	startbench.Run(b, ".",
 		startbench.Call{Name: "get-plugin-metadata", Args: []string{"get-plugin-metadata"}, Stdin: []byte("{}")},
-		startbench.Call{Name: "verify-signature", Args: []string{"verify-signature"}, Stdin: request})
+		startbench.Call{Name: "verify-signature", Args: []string{"verify-signature"}, Stdin: request, Env: []string{"XDG_STATE_HOME=" + b.TempDir()}})
 }
 
 // prepare makes a home with one record and returns a request that it answers with success.

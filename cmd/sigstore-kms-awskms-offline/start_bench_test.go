@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/awskms-offline/awskms-offline/internal/startbench"
@@ -14,22 +16,56 @@ import (
 
 func BenchmarkStart(b *testing.B) {
 	home := filepath.Join(b.TempDir(), "home")
-	key := prepare(b, home)
+	call := calls(b, home, prepare(b, home))
+	startbench.Run(b, ".",
+		call("defaultAlgorithm", "defaultAlgorithm", "{}", ""),
+		call("publicKey", "publicKey", `{"publicKeyOptions":{`+rpc+`}}`, ""),
+		verifies(b, call, "verifySignature"))
+}
+
+// BenchmarkStartManyKeys compares whole runs over a store of 100,000 keys with those over one of 10.
+func BenchmarkStartManyKeys(b *testing.B) {
+	var both []startbench.Call
+	for _, size := range []int{100_000, 10} {
+		home := filepath.Join(b.TempDir(), "home")
+		key := prepare(b, home)
+		folder := filepath.Join(home, "keys", key.ARN().Partition, key.ARN().Region, key.ARN().Account)
+		data, err := key.Encode()
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range size - 1 {
+			id := fmt.Sprintf("%08x-12ab-34cd-56ef-1234567890ab", i)
+			if err := os.WriteFile(filepath.Join(folder, id+".json"), bytes.ReplaceAll(data, []byte(key.ARN().KeyID), []byte(id)), 0o600); err != nil {
+				b.Fatal(err)
+			}
+		}
+		both = append(both, verifies(b, calls(b, home, key), strconv.Itoa(size)))
+	}
+	startbench.Compare(b, ".", both[0], both[1])
+}
+
+const rpc = `"rpcOptions":{"keyVersion":"","remoteVerification":false}`
+
+type caller func(name, method, args, stdin string) startbench.Call
+
+// calls returns a maker of calls as sigstore's client makes them.
+func calls(b *testing.B, home string, key *kmskey.Key) caller {
+	state := b.TempDir() // for the log of decisions
+	return func(name, method, args, stdin string) startbench.Call {
+		return startbench.Call{
+			Name: name, Stdin: []byte(stdin), Env: []string{keystore.EnvHome + "=" + home, "XDG_STATE_HOME=" + state},
+			Args: []string{"v1", fmt.Sprintf(`{"initOptions":{"protocolVersion":"v1","keyResourceID":%q,"hashFunc":5,%s},"methodName":%q,%[3]q:%s}`, "/"+key.ARN().String(), rpc, method, args)},
+		}
+	}
+}
+
+func verifies(b *testing.B, call caller, name string) startbench.Call {
 	signature, err := os.ReadFile("../../plugin/sigstore/testdata/p256.sig")
 	if err != nil {
 		b.Fatal(err)
 	}
-	const rpc = `"rpcOptions":{"keyVersion":"","remoteVerification":false}`
-	call := func(method, args string, stdin string) startbench.Call {
-		return startbench.Call{
-			Name: method, Stdin: []byte(stdin), Env: []string{keystore.EnvHome + "=" + home},
-			Args: []string{"v1", fmt.Sprintf(`{"initOptions":{"protocolVersion":"v1","keyResourceID":%q,"hashFunc":5,%s},"methodName":%q,%[3]q:%s}`, "/"+key.ARN().String(), rpc, method, args)},
-		}
-	}
-	startbench.Run(b, ".",
-		call("defaultAlgorithm", "{}", ""),
-		call("publicKey", `{"publicKeyOptions":{`+rpc+`}}`, ""),
-		call("verifySignature", fmt.Sprintf(`{"signature":%q,"verifyOptions":{%s,"messageOptions":{"digest":null}}}`, base64.StdEncoding.EncodeToString(signature), rpc), "the message\n"))
+	return call(name, "verifySignature", fmt.Sprintf(`{"signature":%q,"verifyOptions":{%s,"messageOptions":{"digest":null}}}`, base64.StdEncoding.EncodeToString(signature), rpc), "the message\n")
 }
 
 // prepare makes a home with one record.

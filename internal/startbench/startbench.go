@@ -53,6 +53,21 @@ func Run(b *testing.B, mainPackage string, calls ...Call) {
 	}
 }
 
+// Compare builds the main package and runs the first two calls in turn; it reports the median of the first's time over the
+// second's, pair by pair.
+func Compare(b *testing.B, mainPackage string, call, against Call) {
+	b.Helper()
+	program := build(b, b.TempDir(), "program", mainPackage)
+	var ratios []float64
+	for b.Loop() {
+		mine, _ := once(b, program, call)
+		peer, _ := once(b, program, against)
+		ratios = append(ratios, float64(mine)/float64(peer))
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], call.Name+"/"+against.Name)
+}
+
 func build(b *testing.B, dir, name, source string) string {
 	b.Helper()
 	binary := filepath.Join(dir, name)
