@@ -82,10 +82,10 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 	d := v.newDecision(audit.EventAuthorizeKey, req.KeyID)
 	var stateErr error
 	err := v.decide(ctx, d, func() error {
-		if err := v.resolve(d, req.KeyID); err != nil {
+		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}
-		if err := d.matchPublicKey(req.PublicKey); err != nil {
+		if err := d.tell("public key", d.matchPublicKey(req.PublicKey), "it is that key's"); err != nil {
 			former, formerErr := v.formerWith(d, req.PublicKey)
 			if formerErr != nil {
 				return formerErr
@@ -94,13 +94,14 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 				return err
 			}
 			*d = *former
+			d.tell("key", nil, "%s, which %s meant before; the public key is that key's", d.found.Target, d.found.Alias.ARN)
 		}
-		if err := v.permit(d); err != nil {
+		if err := d.tellPolicy(v.permit(d)); err != nil {
 			return err
 		}
-		stateErr = d.checkState()
+		stateErr = d.tellState(d.checkState())
 		if stateErr == nil {
-			stateErr = d.checkAge()
+			stateErr = d.tellAge(d.checkAge())
 		}
 		if stateErr != nil {
 			if !d.mayWait(req) {
@@ -109,14 +110,14 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 			d.line.StateError = kmserr.As(stateErr).Error()
 			d.warn("%s", kmserr.As(stateErr).Fact)
 		}
-		if err := d.checkUsage(); err != nil {
+		if err := d.tell("usage", d.checkUsage(), "%s", kmskey.SignVerify); err != nil {
 			return err
 		}
 		if req.SigningAlgorithm != "" {
 			d.line.SigningAlgorithm = string(req.SigningAlgorithm)
-			return d.checkAlgorithm(req.SigningAlgorithm)
+			return d.tell("algorithm", d.checkAlgorithm(req.SigningAlgorithm), "%s", req.SigningAlgorithm)
 		}
-		return d.checkSomeAlgorithm()
+		return d.tell("algorithm", d.checkSomeAlgorithm(), "one of %s", orNone(d.permitted()))
 	})
 	if err != nil {
 		return nil, err

@@ -27,12 +27,14 @@ type decision struct {
 	rules []policy.Rules
 	// lastLine returns the time of the log's last line, read once if at all; zero if there is none.
 	lastLine func() time.Time
-	line     audit.Decision
+	// explain is Config's.
+	explain func(Step)
+	line    audit.Decision
 }
 
 func (v *Verifier) newDecision(event, keyID string) *decision {
 	home := v.cfg.Store.Home()
-	d := &decision{now: v.cfg.Now(), lastLine: sync.OnceValue(v.lastLine)}
+	d := &decision{now: v.cfg.Now(), lastLine: sync.OnceValue(v.lastLine), explain: v.cfg.Explain}
 	d.line = audit.Decision{
 		EventTime: kmskey.Time{Time: d.now.UTC()}, EventName: event, FrontEnd: v.cfg.FrontEnd,
 		Home: home.Path, HomeChosenBy: home.ChosenBy,

@@ -98,6 +98,7 @@ func (v *Verifier) checkInTurn(ctx context.Context, d *decision, req Request, fo
 		if err := rewind(); err != nil {
 			return err
 		}
+		former.tell("key", nil, "%s, which %s meant before", former.found.Target, former.found.Alias.ARN)
 		err := v.check(ctx, former, req)
 		switch {
 		case err == nil:

@@ -30,6 +30,7 @@ func (v *Verifier) Outlook(ctx context.Context, keyID string) (*Outlook, error) 
 		return nil, err
 	}
 	d := v.newDecision("Outlook", keyID)
+	d.explain = nil
 	out := new(Outlook)
 	err := guarded(func() error {
 		if err := v.resolve(d, keyID); err != nil {

@@ -31,6 +31,9 @@ type Config struct {
 	Log audit.Log
 	// FrontEnd is the program that asks, for the log.
 	FrontEnd audit.FrontEnd
+	// Explain, if set, is called with each step of a decision as it is done, in order, for a person who asks why. It is
+	// called from the goroutine that asks.
+	Explain func(Step)
 	// Now is read once a decision; nil stands for time.Now.
 	Now func() time.Time
 	// MaxMessage limits, in bytes, messages that an algorithm must hold in memory (pure Ed25519, ML-DSA); 0 stands for
@@ -64,6 +67,8 @@ type Options struct {
 	UnsafeStorePermissions bool
 	FrontEnd               audit.FrontEnd
 	MaxMessage             int64
+	// Explain: see Config.
+	Explain func(Step)
 }
 
 // Open finds the home, loads the policies, opens the store and returns a Verifier over them. Close it after use.
@@ -85,7 +90,7 @@ func Open(o Options) (*Verifier, error) {
 	}
 	return New(Config{
 		Store: store, Policy: rules, Log: openLog(rules.Log(), o.UnsafeStorePermissions),
-		FrontEnd: o.FrontEnd, MaxMessage: o.MaxMessage,
+		FrontEnd: o.FrontEnd, MaxMessage: o.MaxMessage, Explain: o.Explain,
 	})
 }
 
@@ -125,10 +130,12 @@ func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) e
 		d.line.ErrorCode, d.line.ErrorMessage = string(refusal.Name), refusal.Fact
 	}
 	if v.cfg.Log == nil {
+		d.tell("log", nil, "off")
 		return err
 	}
 	// A decision whose time is over is a decision too, and gets its line: the log bounds its own waiting.
 	logErr := guarded(func() error { return v.cfg.Log.Append(context.WithoutCancel(ctx), d.line) })
+	d.tell("log", logErr, "the line is written")
 	if logErr == nil {
 		return err
 	}

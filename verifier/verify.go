@@ -61,7 +61,7 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 	d.line.MessageType = string(req.MessageType)
 
 	err := v.decide(ctx, d, func() error {
-		if err := v.resolve(d, req.KeyID); err != nil {
+		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}
 		formers, err := v.formers(d, allowsHistory)
@@ -81,31 +81,20 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 
 // check is steps 3 to 8 for the key that was found.
 func (v *Verifier) check(ctx context.Context, d *decision, req Request) error {
-	if err := v.permit(d); err != nil {
+	if err := d.tellPolicy(v.permit(d)); err != nil {
 		return err
 	}
-	if err := d.checkState(); err != nil {
+	if err := d.tellState(d.checkState()); err != nil {
 		return err
 	}
-	if err := d.checkAge(); err != nil {
+	if err := d.tellAge(d.checkAge()); err != nil {
 		return err
 	}
-	if err := d.checkUsage(); err != nil {
+	if err := d.tell("usage", d.checkUsage(), "%s", kmskey.SignVerify); err != nil {
 		return err
 	}
-	algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm, req.DefaultAlgorithms)
-	if err != nil {
-		return err
-	}
-	d.line.SigningAlgorithm = string(algorithm)
-	if err := d.checkBareHash(req); err != nil {
-		return err
-	}
-	opts, err := d.sm2Options(req)
-	if err != nil {
-		return err
-	}
-	if err := d.checkMessageType(req.MessageType); err != nil {
+	algorithm, opts, err := d.settleAlgorithm(req)
+	if err := d.tell("algorithm", err, "%s", algorithm); err != nil {
 		return err
 	}
 	opts.MaxMessage = v.cfg.MaxMessage
@@ -117,10 +106,27 @@ func (v *Verifier) check(ctx context.Context, d *decision, req Request) error {
 	if facts.Bytes > 0 || err == nil {
 		d.line.InputSHA256 = hex.EncodeToString(facts.SHA256[:])
 	}
-	return err
+	return d.tell("signature", err, "verified over %d bytes of input, SHA-256 %s", facts.Bytes, d.line.InputSHA256)
 }
 
-// chooseAlgorithm is step 7: the one that was named, or the only one that the spec has, or the caller's default for the
+// settleAlgorithm is step 7: the algorithm, the message type, and for SM2 the distinguishing ID.
+func (d *decision) settleAlgorithm(req Request) (kmskey.SigningAlgorithm, rawverify.Options, error) {
+	algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm, req.DefaultAlgorithms)
+	if err != nil {
+		return "", rawverify.Options{}, err
+	}
+	d.line.SigningAlgorithm = string(algorithm)
+	if err := d.checkBareHash(req); err != nil {
+		return algorithm, rawverify.Options{}, err
+	}
+	opts, err := d.sm2Options(req)
+	if err != nil {
+		return algorithm, opts, err
+	}
+	return algorithm, opts, d.checkMessageType(req.MessageType)
+}
+
+// chooseAlgorithm returns the one that was named, or the only one that the spec has, or the caller's default for the
 // spec. Nothing is tried in turn.
 func (d *decision) chooseAlgorithm(named kmskey.SigningAlgorithm, defaults []kmskey.SigningAlgorithm) (kmskey.SigningAlgorithm, error) {
 	if named == "" {

@@ -35,7 +35,7 @@ var deadline = 30 * time.Second
 // Main runs one command and returns the exit code, 0 or 1.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	response, err := wire.Run(context.Background(), deadline, func(ctx context.Context) ([]byte, error) {
-		return answer(ctx, args, stdin)
+		return answer(ctx, args, stdin, stderr)
 	})
 	if err == nil {
 		if _, err = stdout.Write(response); err == nil {
@@ -48,7 +48,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 // answer is the one place where a response is made.
-func answer(ctx context.Context, args []string, stdin io.Reader) ([]byte, error) {
+func answer(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer) ([]byte, error) {
 	if len(args) != 1 {
 		return nil, kmserr.New(kmserr.Validation, "%d arguments are given, expected one command", len(args)).
 			WithHint("Notation calls this plugin by itself; to try it: notation plugin list.")
@@ -69,6 +69,7 @@ func answer(ctx context.Context, args []string, stdin io.Reader) ([]byte, error)
 		if err != nil {
 			return nil, logged(ctx, options(nil), err)
 		}
+		req.explain = wire.Explain(Name, stderr)
 		response, err := verifySignature(ctx, req)
 		if err != nil {
 			return nil, err

@@ -694,3 +694,18 @@ func FuzzRequest(f *testing.F) {
 		_, _ = req.algorithm()
 	})
 }
+
+// Where the environment asks for it, each step is told on standard error, beside the response.
+func TestExplain(t *testing.T) {
+	t.Setenv("AWSKMS_OFFLINE_EXPLAIN", "1")
+	q := question{home: newHome(t, known(t, "p256")), leaf: cert("p256"), identities: []string{arnOf(t, "p256")}}
+	var out, errs bytes.Buffer
+	if code := Main([]string{"verify-signature"}, bytes.NewReader(q.json()), &out, &errs); code != 0 || !json.Valid(out.Bytes()) {
+		t.Fatalf("exit code %d, %s", code, out.Bytes())
+	}
+	for _, step := range []string{"key: ", "public key: it is that key's", "policy: ", "state: Enabled", "algorithm: ECDSA_SHA_256", "log: "} {
+		if !strings.Contains(errs.String(), "awskms-offline: "+step) {
+			t.Errorf("%q is not in %q", step, errs.String())
+		}
+	}
+}

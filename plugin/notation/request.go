@@ -12,6 +12,7 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/internal/strictjson"
 	"github.com/awskms-offline/awskms-offline/plugin/internal/wire"
+	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -36,6 +37,7 @@ type request struct {
 	Unknown map[string]jsontext.Value `json:",embed"`
 
 	leaf         *x509.Certificate
+	explain      func(verifier.Step)
 	capabilities []plugin.Capability
 }
 

@@ -47,6 +47,7 @@ func verifySignature(ctx context.Context, req *request) (*plugin.VerifySignature
 func options(req *request) verifier.Options {
 	o := verifier.Options{FrontEnd: audit.FrontEnd{Name: "notation-" + Name, Version: buildinfo.Version}}
 	if req != nil {
+		o.Explain = req.explain
 		if home, ok := req.PluginConfig[homeOption]; ok {
 			o.Home, o.HomeOption = &home, "plugin configuration home"
 		}

@@ -36,6 +36,8 @@ type call struct {
 	key keyReference
 	// limit is how long the caller waits, never longer than deadline.
 	limit time.Duration
+	// explain takes the steps of the decision, if the environment asks for them.
+	explain func(verifier.Step)
 }
 
 type initOptions struct {

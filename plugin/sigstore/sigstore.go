@@ -61,6 +61,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		if err != nil {
 			return nil, logged(ctx, "", err)
 		}
+		c.explain = wire.Explain(Scheme, stderr)
 		return wire.Run(ctx, c.limit, func(ctx context.Context) (*response, error) { return answer(ctx, c, stdin) })
 	})
 	if err == nil && answer == nil {
@@ -146,7 +147,9 @@ func warnings(d audit.Decision) []string {
 // ask opens the verifier for one question. The message is streamed into it.
 func ask[T any](ctx context.Context, c *call, question func(*verifier.Verifier) (T, error)) (T, error) {
 	var none T
-	v, err := verifier.Open(options)
+	asking := options
+	asking.Explain = c.explain
+	v, err := verifier.Open(asking)
 	if err != nil {
 		return none, logged(ctx, c.key.keyID, err)
 	}

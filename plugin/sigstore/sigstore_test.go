@@ -472,3 +472,24 @@ func TestGolden(t *testing.T) {
 		})
 	}
 }
+
+// Where the environment asks for it, each step is told on standard error, beside the answer.
+func TestExplain(t *testing.T) {
+	newHome(t, known(t, "p256"), known(t, "p256-disabled"))
+	t.Setenv("AWSKMS_OFFLINE_EXPLAIN", "1")
+	signature := sign(t, "p256", kmskey.ECDSASHA256, message)
+	stderr := verified(t, verifyCall(known(t, "p256").ARN().String(), signature).text(), message)
+	for _, step := range []string{"key: ", "policy: ", "state: Enabled", "age: ", "usage: ", "algorithm: ECDSA_SHA_256", "signature: verified", "log: the line is written"} {
+		before, after, found := strings.Cut(stderr, "awskms-offline: "+step)
+		if !found || before != "" {
+			t.Errorf("%q is not next in %q", step, stderr)
+		}
+		if _, stderr, found = strings.Cut(after, "\n"); !found {
+			t.Errorf("no line after %q", step)
+		}
+	}
+	_, _, stderr = run(t, message, "v1", verifyCall(known(t, "p256-disabled").ARN().String(), signature).text())
+	if !strings.Contains(stderr, "awskms-offline: state: NO, DisabledException") {
+		t.Errorf("standard error %q", stderr)
+	}
+}

@@ -42,6 +42,8 @@ type app struct {
 	args   []string
 	// answer is what verify knows before it is decided, for the refusal in the machine's form.
 	answer verifyAnswer
+	// explain is verify's --explain.
+	explain bool
 	// asked is set once the verifier was asked, which logs its decision itself.
 	asked bool
 	// printed is set by a command whose result holds its refusals already.
@@ -256,8 +258,13 @@ func (a *app) openVerifier(maxMessage int64) (*verifier.Verifier, error) {
 }
 
 func (a *app) verifierOptions() verifier.Options {
+	var explain func(verifier.Step)
+	if a.explain {
+		explain = func(s verifier.Step) { fmt.Fprintf(a.stderr, "%s\n", plain(s.String())) }
+	}
 	return verifier.Options{
-		Home: a.homeFlag(), HomeOption: "--home", UnsafeStorePermissions: a.unsafe,
+		Explain: explain,
+		Home:    a.homeFlag(), HomeOption: "--home", UnsafeStorePermissions: a.unsafe,
 		FrontEnd: audit.FrontEnd{Name: name, Version: buildinfo.Version},
 	}
 }

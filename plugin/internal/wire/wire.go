@@ -5,12 +5,15 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
@@ -74,6 +77,17 @@ func Run[T any](ctx context.Context, limit time.Duration, work func(context.Cont
 		}
 		return none, e
 	}
+}
+
+// EnvExplain makes both plugins tell each step of a decision on standard error.
+const EnvExplain = "AWSKMS_OFFLINE_EXPLAIN"
+
+// Explain returns what writes each step to stderr, a line each, where the environment asks for it; else nil.
+func Explain(program string, stderr io.Writer) func(verifier.Step) {
+	if os.Getenv(EnvExplain) != "1" {
+		return nil
+	}
+	return func(s verifier.Step) { fmt.Fprintf(stderr, "%s: %s\n", program, Line(s.String())) }
 }
 
 // Text returns err as one line for a protocol that has a single text: fact, then hint. It is never empty.

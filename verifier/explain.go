@@ -1,0 +1,86 @@
+package verifier
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// Step is one step of a decision, for people.
+type Step struct {
+	// Name is the step: key, public key, policy, state, age, usage, algorithm, signature, log.
+	Name string
+	// Found is what was found, or why the step refuses.
+	Found string
+	// Refused says that the step refused.
+	Refused bool
+}
+
+// String is one line.
+func (s Step) String() string {
+	if s.Refused {
+		return s.Name + ": NO, " + s.Found
+	}
+	return s.Name + ": " + s.Found
+}
+
+// tell explains a step that is done, and returns its error.
+func (d *decision) tell(name string, err error, format string, args ...any) error {
+	if d.explain == nil {
+		return err
+	}
+	step := Step{Name: name}
+	if err == nil {
+		step.Found = fmt.Sprintf(format, args...)
+	} else {
+		step.Found, step.Refused = kmserr.As(err).Error(), true
+	}
+	d.explain(step)
+	return err
+}
+
+func (d *decision) tellKey(err error) error {
+	if err != nil || d.explain == nil {
+		return d.tell("key", err, "")
+	}
+	found := d.found.Target.String()
+	if d.line.Asked != found {
+		found += ", asked for as " + d.line.Asked
+	}
+	if d.found.Fallback {
+		found += ", by its replicas " + kmskey.JoinNames(d.line.FallbackARNs)
+	}
+	return d.tell("key", nil, "%s; %s, public key SHA-256 %s; home %s (%s)", found, d.line.KeySpec, d.line.PublicKey, d.line.Home, d.line.HomeChosenBy)
+}
+
+func (d *decision) tellPolicy(err error) error {
+	applied := "no policy"
+	if len(d.line.PolicyRules) > 0 {
+		applied = strings.Join(d.line.PolicyRules, "; ")
+	}
+	return d.tell("policy", err, "not blocked; %s", applied)
+}
+
+func (d *decision) tellState(err error) error {
+	return d.tell("state", err, "%s as of %s", d.line.KeyState, known(d.line.StateTime))
+}
+
+func (d *decision) tellAge(err error) error {
+	return d.tell("age", err, "the key as of %s, from %s", known(d.line.SnapshotTime), orUnknown(d.line.SnapshotSource))
+}
+
+func known(at kmskey.Time) string {
+	if at.IsZero() {
+		return "an unknown time"
+	}
+	return stamp(at.Time)
+}
+
+func orUnknown(source string) string {
+	if source == "" {
+		return "an unknown source"
+	}
+	return "source " + source
+}
