@@ -35,7 +35,7 @@ func openLog(rules policy.LogRules, unsafe bool) audit.Log {
 			return noLog{err, rules.Required}
 		}
 	}
-	log, err := audit.OpenFile(audit.Config{Path: path, Writer: os.Stderr, Required: rules.Required, NoSync: !rules.Sync, UnsafePermissions: unsafe})
+	log, err := audit.OpenFile(audit.Config{Path: path, Writer: os.Stderr, Required: rules.Required, NoSync: !rules.Sync, RotateBytes: rules.RotateBytes, UnsafePermissions: unsafe})
 	if err != nil {
 		return noLog{err, rules.Required}
 	}

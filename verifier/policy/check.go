@@ -327,9 +327,27 @@ func (c *checker) log(l *logSection) {
 	if l.Path != nil && *l.Path != toStandardError {
 		c.absolute("/log/path", *l.Path, ", or - for standard error")
 	}
-	if mode == logOff && (l.Path != nil || l.Sync != nil) {
-		c.complain("/log/mode", logOff, "and path or sync beside it, which an absent log cannot obey")
+	if l.RotateAt != nil {
+		if _, ok := parseSize(*l.RotateAt); !ok {
+			c.complain("/log/rotateAt", *l.RotateAt, "expected a whole number of 1 to 9999 with MiB or GiB, such as 64MiB")
+		}
 	}
+	if mode == logOff && (l.Path != nil || l.Sync != nil || l.RotateAt != nil) {
+		c.complain("/log/mode", logOff, "and path, sync or rotateAt beside it, which an absent log cannot obey")
+	}
+}
+
+// parseSize reads "64MiB" or "1GiB" and returns bytes.
+func parseSize(text string) (int64, bool) {
+	for unit, shift := range map[string]uint{"MiB": 20, "GiB": 30} {
+		digits, ok := strings.CutSuffix(text, unit)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 14)
+		return int64(n) << shift, err == nil && n >= 1 && n <= 9999 && digits[0] != '0'
+	}
+	return 0, false
 }
 
 func (c *checker) description(pointer, text string) {

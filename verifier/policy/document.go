@@ -53,6 +53,8 @@ type logSection struct {
 	Path *string `json:"path,omitempty"`
 	Mode *string `json:"mode,omitempty"`
 	Sync *bool   `json:"sync,omitempty"`
+	// RotateAt is a size such as "64MiB".
+	RotateAt *string `json:"rotateAt,omitempty"`
 }
 
 type notationSection struct {

@@ -377,6 +377,7 @@ func (p *set) explainStoreAndLog(e explainer) []Effect {
 	if log.Path != "" {
 		path.Value = log.Path
 	}
+	rotate := Effect{Member: "log.rotateAt", Value: "never"}
 	sync := Effect{Member: "log.sync", Value: fmt.Sprint(log.Sync)}
 	for _, m := range e.matches {
 		if m.log == nil {
@@ -398,11 +399,22 @@ func (p *set) explainStoreAndLog(e explainer) []Effect {
 				path.Conflicts = append(path.Conflicts, fmt.Sprintf("%s wins over %s of %s: the machine's place holds", path.Value, *m.log.Path, from))
 			}
 		}
+		if m.log.RotateAt != nil {
+			from := m.at("/log/rotateAt")
+			switch rotate.Value {
+			case "never":
+				rotate.Value, rotate.From = *m.log.RotateAt, append(rotate.From, from)
+			case *m.log.RotateAt:
+				rotate.From = append(rotate.From, from)
+			default:
+				rotate.Conflicts = append(rotate.Conflicts, fmt.Sprintf("%s wins over %s of %s: the machine's size holds", rotate.Value, *m.log.RotateAt, from))
+			}
+		}
 		if m.log.Sync != nil && *m.log.Sync {
 			sync.From = append(sync.From, m.at("/log/sync"))
 		}
 	}
-	return []Effect{permissions, region, mode, path, sync}
+	return []Effect{permissions, region, mode, path, sync, rotate}
 }
 
 // switched adds what one policy says about a rule with a strict word.

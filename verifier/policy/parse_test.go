@@ -53,7 +53,7 @@ func TestHomesAreTheMachines(t *testing.T) {
 func TestUnknownMembersListTheKnown(t *testing.T) {
 	for policy, hint := range map[string]string{
 		with(`"rules":[]`):                   "The members here are $schema, version, description, allowList, store, homes, log, notation, grants, restrictions.",
-		with(`"log":{"file":"-"}`):           "The members here are path, mode, sync.",
+		with(`"log":{"file":"-"}`):           "The members here are path, mode, sync, rotateAt.",
 		withRestriction(`"age":"1h"`):        "The members here are name, description, keys, signingAlgorithms, ",
 		withGrant(`"state":["Disabled"]`):    "The members here are name, description, keys, verify, ",
 		with(`"store":{"a/b":{"c":1}}`):      "",

@@ -79,6 +79,8 @@ type LogRules struct {
 	Required, Off bool
 	// Sync writes each line through to the disk before the answer is given.
 	Sync bool
+	// RotateBytes is the size at which a new file is begun; 0: never.
+	RotateBytes int64
 	// Set reports whether a policy says anything about the log.
 	Set bool
 }

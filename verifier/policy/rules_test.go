@@ -319,6 +319,7 @@ func TestStoreAndLog(t *testing.T) {
 		"log, off and path":  {machine: log(`"mode":"off"`), home: log(`"path":"/a"`), log: LogRules{Path: local("/a"), Set: true}},
 		"log, the machine's": {machine: log(`"path":"/a"`), home: log(`"path":"/b","mode":"required"`), log: LogRules{Path: local("/a"), Required: true, Set: true}},
 		"log, the home's":    {machine: log(`"mode":"required"`), home: log(`"path":"-"`), log: LogRules{Path: "-", Required: true, Set: true}},
+		"log, rotation":      {machine: log(`"rotateAt":"1GiB"`), home: log(`"rotateAt":"1MiB"`), log: LogRules{RotateBytes: 1 << 30, Set: true}},
 		"log, sync of one":   {machine: log(`"sync":true`), home: log(`"sync":false`), log: LogRules{Sync: true, Set: true}},
 	} {
 		t.Run(name, func(t *testing.T) {

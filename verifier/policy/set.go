@@ -131,6 +131,9 @@ func (p *set) Log() LogRules {
 		}
 		r.Set = true
 		r.Sync = r.Sync || s.log.Sync != nil && *s.log.Sync
+		if s.log.RotateAt != nil && r.RotateBytes == 0 {
+			r.RotateBytes, _ = parseSize(*s.log.RotateAt) // checked when it was read
+		}
 		if r.Path == "" && s.log.Path != nil {
 			r.Path = *s.log.Path
 		}
