@@ -8,13 +8,14 @@ package strictjson
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -48,47 +49,128 @@ func Decode(data []byte, limit int, unknown Unknown, dst any) error {
 	if first := bytes.TrimLeft(data, " \t\r\n")[0]; first != '{' {
 		return fmt.Errorf("is not a JSON object: it starts with %q", first)
 	}
-	w := walker{dec: jsontext.NewDecoder(bytes.NewReader(data)), unknown: unknown}
-	if err := w.value(reflect.TypeOf(dst), ""); err != nil {
+	v := reflect.ValueOf(dst)
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		return errors.New("cannot be decoded into what is no pointer")
+	}
+	w := walker{dec: jsontext.NewDecoder(bytes.NewReader(data)), data: data, unknown: unknown}
+	if err := w.value(v.Elem(), ""); err != nil {
 		return err
 	}
 	if rest := bytes.TrimLeft(data[w.dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
 		return fmt.Errorf("has more data after the JSON object, at byte %d", len(data)-len(rest))
 	}
-	opts := json.JoinOptions(json.RejectUnknownMembers(unknown == Refuse), json.MatchCaseInsensitiveNames(false))
-	if err := json.Unmarshal(data, dst, opts); err != nil {
-		return explain(err)
-	}
 	return nil
 }
 
 // walker reads every token once: syntax, UTF-8 and duplicate names are jsontext's to find; depth, null, absence and
-// letter case are ours.
+// letter case are ours. It sets what it reads itself: a decoder that first prepares itself for a type, as those of whole
+// packages do, takes longer for that than for everything else in a program that decodes each type once.
 type walker struct {
 	dec     *jsontext.Decoder
+	data    []byte
 	unknown Unknown
 }
 
-// value reads one value that will be decoded into a t; nil where it is kept as it is. path is its JSON Pointer.
-func (w walker) value(t reflect.Type, path string) error {
-	if t = indirect(t); t == rawValue {
-		t = nil
-	}
-	switch w.dec.PeekKind() {
-	case '{':
-		return w.object(t, path)
-	case '[':
-		return w.array(t, path)
-	case 'n':
+// value reads one value into dst, or over it where dst is not valid. path is its JSON Pointer.
+func (w walker) value(dst reflect.Value, path string) error {
+	kind := w.dec.PeekKind()
+	if kind == 'n' && dst.IsValid() && dst.Type() != rawValue {
 		// It would be taken for a zero value.
-		if t != nil {
-			return fmt.Errorf("has null for the member %s, expected a value", path)
+		return fmt.Errorf("has null for the member %s, expected a value", path)
+	}
+	for dst.IsValid() && dst.Kind() == reflect.Pointer {
+		dst.Set(reflect.New(dst.Type().Elem()))
+		dst = dst.Elem()
+	}
+	if dst.IsValid() {
+		if dst.Type() == rawValue {
+			raw, err := w.raw(path)
+			dst.SetBytes(raw)
+			return err
+		}
+		if self, ok := dst.Addr().Interface().(unmarshaler); ok {
+			raw, err := w.raw(path)
+			if err != nil {
+				return err
+			}
+			if err := self.UnmarshalJSON(raw); err != nil {
+				return bad(path, err)
+			}
+			return nil
 		}
 	}
-	if _, err := w.dec.ReadToken(); err != nil {
+	switch kind {
+	case '{':
+		return w.object(dst, path)
+	case '[':
+		return w.array(dst, path)
+	}
+	token, err := w.dec.ReadToken()
+	if err != nil {
 		return explain(err)
 	}
+	if !dst.IsValid() {
+		return nil
+	}
+	return set(dst, token, path)
+}
+
+// raw reads one value and returns its bytes as they stand.
+func (w walker) raw(path string) ([]byte, error) {
+	start := w.dec.InputOffset()
+	if err := w.value(reflect.Value{}, path); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(bytes.TrimLeft(w.data[start:w.dec.InputOffset()], " \t\r\n:,")), nil
+}
+
+// set sets a value that is no object and no array.
+func set(dst reflect.Value, token jsontext.Token, path string) error {
+	switch kind := token.Kind(); {
+	case kind == '"' && dst.Kind() == reflect.String:
+		dst.SetString(token.String())
+	case kind == '"' && isBytes(dst.Type()):
+		text := token.String()
+		if strings.ContainsAny(text, "\r\n") { // which package base64 passes over
+			return bad(path, errors.New("illegal base64 data: it has line ends"))
+		}
+		data, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return bad(path, err)
+		}
+		dst.SetBytes(data)
+	case (kind == 't' || kind == 'f') && dst.Kind() == reflect.Bool:
+		dst.SetBool(token.Bool())
+	case kind == '0' && dst.CanInt():
+		n, err := strconv.ParseInt(token.String(), 10, dst.Type().Bits())
+		if err != nil {
+			return bad(path, fmt.Errorf("the number %s, expected a whole one of %d bits", token, dst.Type().Bits()))
+		}
+		dst.SetInt(n)
+	case kind == '0' && dst.CanUint():
+		n, err := strconv.ParseUint(token.String(), 10, dst.Type().Bits())
+		if err != nil {
+			return bad(path, fmt.Errorf("the number %s, expected a whole one of %d bits, not below zero", token, dst.Type().Bits()))
+		}
+		dst.SetUint(n)
+	default:
+		return mismatch(path, kind, dst.Type())
+	}
 	return nil
+}
+
+func isBytes(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8
+}
+
+func bad(path string, err error) error { return fmt.Errorf("has a bad value at %s: %w", path, err) }
+
+func mismatch(path string, kind jsontext.Kind, t reflect.Type) error {
+	if path == "" {
+		path = "the object"
+	}
+	return fmt.Errorf("has a bad value at %s: a JSON %s where %s is expected", path, kindName(kind), goKind(t))
 }
 
 // open reads the token that opens an object or array.
@@ -102,15 +184,24 @@ func (w walker) open() error {
 	return nil
 }
 
-func (w walker) array(t reflect.Type, path string) error {
-	var item reflect.Type
-	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
-		item = t.Elem()
+func (w walker) array(dst reflect.Value, path string) error {
+	slice := dst.IsValid() && dst.Kind() == reflect.Slice && !isBytes(dst.Type())
+	if dst.IsValid() && !slice {
+		return mismatch(path, '[', dst.Type())
 	}
 	if err := w.open(); err != nil {
 		return err
 	}
+	if slice {
+		dst.Set(reflect.MakeSlice(dst.Type(), 0, 0)) // an empty array is not none
+	}
 	for i := 0; w.dec.PeekKind() != ']'; i++ {
+		item := reflect.Value{}
+		if slice {
+			dst.Grow(1)
+			dst.SetLen(i + 1)
+			item = dst.Index(i)
+		}
 		if err := w.value(item, fmt.Sprintf("%s/%d", path, i)); err != nil {
 			return err
 		}
@@ -121,8 +212,23 @@ func (w walker) array(t reflect.Type, path string) error {
 	return nil
 }
 
-func (w walker) object(t reflect.Type, path string) error {
-	fields, grows := fieldsOf(t)
+func (w walker) object(dst reflect.Value, path string) error {
+	var fields map[string]reflect.StructField
+	var others reflect.Value // the map for members that a struct does not know, or the map that is decoded into
+	if dst.IsValid() {
+		switch {
+		case dst.Kind() == reflect.Struct:
+			var grows []int
+			if fields, grows = fieldsOf(dst.Type()); grows != nil {
+				others = dst.FieldByIndex(grows)
+			}
+		case dst.Kind() == reflect.Map && dst.Type().Key().Kind() == reflect.String:
+			others = dst
+			dst.Set(reflect.MakeMap(dst.Type()))
+		default:
+			return mismatch(path, '{', dst.Type())
+		}
+	}
 	if err := w.open(); err != nil {
 		return err
 	}
@@ -134,25 +240,18 @@ func (w walker) object(t reflect.Type, path string) error {
 		}
 		name := token.String()
 		field, known := fields[name]
-		if !known {
+		if !known && fields != nil {
 			for other := range fields {
 				if strings.EqualFold(name, other) {
 					return fmt.Errorf("has the member %q, which differs from %q in letter case only", name, other)
 				}
 			}
-			if fields != nil && (w.unknown == Refuse || !grows) {
+			if w.unknown == Refuse || !others.IsValid() {
 				return fmt.Errorf("has the unknown member %s/%s", path, name)
 			}
 		}
 		seen[name] = true
-		item := field.Type
-		switch {
-		case known && w.dec.PeekKind() == 'n' && field.Tag.Get("strict") == "nullable":
-			item = nil
-		case t != nil && t.Kind() == reflect.Map:
-			item = t.Elem()
-		}
-		if err := w.value(item, path+"/"+name); err != nil {
+		if err := w.member(dst, field, known, others, name, path+"/"+name); err != nil {
 			return err
 		}
 	}
@@ -172,6 +271,27 @@ func (w walker) object(t reflect.Type, path string) error {
 	return nil
 }
 
+// member reads the value of one member: into the struct's field, into the map, or over it.
+func (w walker) member(dst reflect.Value, field reflect.StructField, known bool, others reflect.Value, name, path string) error {
+	switch {
+	case known && w.dec.PeekKind() == 'n' && field.Tag.Get("strict") == "nullable":
+		return w.value(reflect.Value{}, path)
+	case known:
+		return w.value(dst.FieldByIndex(field.Index), path)
+	case others.IsValid():
+		if others.IsNil() {
+			others.Set(reflect.MakeMap(others.Type()))
+		}
+		item := reflect.New(others.Type().Elem()).Elem()
+		if err := w.value(item, path); err != nil {
+			return err
+		}
+		others.SetMapIndex(reflect.ValueOf(name).Convert(others.Type().Key()), item)
+		return nil
+	}
+	return w.value(reflect.Value{}, path)
+}
+
 // explain turns a decoder's error into a clause without the library's prefixes.
 func explain(err error) error {
 	if errors.Is(err, jsontext.ErrDuplicateName) {
@@ -179,20 +299,6 @@ func explain(err error) error {
 		if errors.As(err, &syn) {
 			return fmt.Errorf("has the member %q twice", syn.JSONPointer.LastToken())
 		}
-	}
-	var sem *json.SemanticError
-	if errors.As(err, &sem) {
-		where := string(sem.JSONPointer)
-		if where == "" {
-			where = "the object"
-		}
-		if errors.Is(err, json.ErrUnknownName) {
-			return fmt.Errorf("has the unknown member %s", where)
-		}
-		if sem.Err != nil {
-			return fmt.Errorf("has a bad value at %s: %w", where, sem.Err)
-		}
-		return fmt.Errorf("has a bad value at %s: a JSON %s where %s is expected", where, kindName(sem.JSONKind), goKind(sem.GoType))
 	}
 	var syn *jsontext.SyntacticError
 	if errors.As(err, &syn) {
@@ -238,31 +344,21 @@ func goKind(t reflect.Type) string {
 		return "an array"
 	case reflect.Struct, reflect.Map:
 		return "an object"
-	case reflect.Int, reflect.Int64, reflect.Uint32, reflect.Float64:
+	case reflect.Int, reflect.Int64, reflect.Uint, reflect.Uint16, reflect.Uint32:
 		return "a number"
 	}
 	return "another type"
 }
 
-var (
-	unmarshaler = reflect.TypeFor[interface{ UnmarshalJSON([]byte) error }]()
-	rawValue    = reflect.TypeFor[jsontext.Value]()
-)
+// unmarshaler decodes itself.
+type unmarshaler interface{ UnmarshalJSON([]byte) error }
 
-func indirect(t reflect.Type) reflect.Type {
-	for t != nil && t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	return t
-}
+var rawValue = reflect.TypeFor[jsontext.Value]()
 
-// fieldsOf returns the members that a struct knows, by name, and whether it has a place for others; nil for what is no
-// struct or decodes itself. The tag `strict:"required"` marks a member that must be there, `strict:"nullable"` one that
-// may be null. Structs embedded the Go way are not looked into.
-func fieldsOf(t reflect.Type) (fields map[string]reflect.StructField, grows bool) {
-	if t == nil || t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(unmarshaler) {
-		return nil, false
-	}
+// fieldsOf returns the members that a struct knows, by name, and the index of its place for others, nil if it has none.
+// The tag `strict:"required"` marks a member that must be there, `strict:"nullable"` one that may be null. Structs embedded
+// the Go way are not looked into.
+func fieldsOf(t reflect.Type) (fields map[string]reflect.StructField, grows []int) {
 	fields = make(map[string]reflect.StructField, t.NumField())
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -271,7 +367,7 @@ func fieldsOf(t reflect.Type) (fields map[string]reflect.StructField, grows bool
 			continue
 		}
 		if options == "embed" {
-			grows = true
+			grows = f.Index
 			continue
 		}
 		if name == "" {

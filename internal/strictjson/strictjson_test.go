@@ -33,7 +33,7 @@ type target struct {
 	Key     []byte                    `json:"Key,omitempty"`
 	Names   []string                  `json:"names,omitempty" strict:"nullable"`
 	Items   []item                    `json:"items,omitempty"`
-	Pair    [2]item                   `json:"pair,omitzero"`
+	Size    uint16                    `json:"size,omitzero"`
 	Ptrs    []*item                   `json:"ptrs,omitempty"`
 	ByName  map[string]item           `json:"byName,omitempty"`
 	Config  map[string]string         `json:"config,omitempty"`
@@ -103,7 +103,20 @@ func TestRefused(t *testing.T) {
 		"case, in a member":             {`{"mode":"m","sub":{"kind":"k","KIND":"l"}}`, `differs from "kind"`},
 		"case, in an array":             {`{"mode":"m","items":[{"kind":"k"},{"kind":"k","Name":"l"}]}`, `differs from "name"`},
 		"case, in an array of pointers": {`{"mode":"m","ptrs":[{"kind":"k","Name":"l"}]}`, `differs from "name"`},
-		"case, in a fixed array":        {`{"mode":"m","pair":[{"kind":"k"},{"kind":"k","Name":"l"}]}`, `differs from "name"`},
+		"fraction":                      {`{"mode":"m","count":1.0}`, "whole one"},
+		"exponent":                      {`{"mode":"m","count":1e3}`, "whole one"},
+		"too large":                     {`{"mode":"m","count":9223372036854775808}`, "whole one"},
+		"below zero":                    {`{"mode":"m","size":-1}`, "not below zero"},
+		"larger than its bits":          {`{"mode":"m","size":65536}`, "16 bits"},
+		"text for a number":             {`{"mode":"m","count":"1"}`, "a JSON string where a number is expected"},
+		"number for text":               {`{"mode":1}`, "a JSON number where a string is expected"},
+		"object for text":               {`{"mode":{}}`, "a JSON object where a string is expected"},
+		"object for an array":           {`{"mode":"m","names":{}}`, "a JSON object where an array is expected"},
+		"array for base64":              {`{"mode":"m","Key":[1]}`, "a JSON array where base64 text is expected"},
+		"base64 with a line end":        {`{"mode":"m","Key":"AQ\nI="}`, "line ends"},
+		"array for an object":           {`{"mode":"m","sub":[]}`, "a JSON array where an object is expected"},
+		"boolean for a pointer to one":  {`{"mode":"m","on":"true"}`, "a JSON string where a boolean is expected"},
+		"text for a map":                {`{"mode":"m","config":"a"}`, "a JSON string where an object is expected"},
 		"case, in a map":                {`{"mode":"m","byName":{"a":{"kind":"k","Name":"l"}}}`, `differs from "name"`},
 		"case, where nothing may grow":  {`{"mode":"m","closed":{"time":"2026-01-02T03:04:05Z"}}`, `differs from "Time"`},
 		"unknown, where no place is":    {`{"mode":"m","closed":{"Tyme":1}}`, "unknown member /closed/Tyme"},
@@ -121,7 +134,6 @@ func TestRefused(t *testing.T) {
 		"missing within":                {`{"mode":"m","sub":{}}`, "lacks the member /sub/kind"},
 		"missing in an array":           {`{"mode":"m","items":[{"kind":"k"},{}]}`, "lacks the member /items/1/kind"},
 		"missing in a map":              {`{"mode":"m","byName":{"a":{}}}`, "lacks the member /byName/a/kind"},
-		"number for text":               {`{"mode":1}`, "a JSON number where a string is expected"},
 		"text for number":               {`{"mode":"m","count":"1"}`, "a JSON string where a number is expected"},
 		"fraction for number":           {`{"mode":"m","count":1.5}`, "bad value at /count"},
 		"too large a number":            {`{"mode":"m","count":9223372036854775808}`, "bad value at /count"},
@@ -133,7 +145,6 @@ func TestRefused(t *testing.T) {
 		"number in a map":               {`{"mode":"m","config":{"home":7}}`, "bad value at /config/home"},
 		"no base64":                     {`{"mode":"m","Key":"-_-_"}`, "bad value at /Key"},
 		"base64 without padding":        {`{"mode":"m","Key":"AAAAAA"}`, "bad value at /Key"},
-		"base64 with a line end":        {`{"mode":"m","Key":"AA\nAA"}`, "bad value at /Key"},
 		"bad time":                      {`{"mode":"m","at":"yesterday"}`, "bad value at /at"},
 		"too deep":                      {nested(MaxDepth + 1), "deeper than 32"},
 		"far too deep":                  {nested(1500), "deeper than 32"},
@@ -272,6 +283,14 @@ func FuzzDecode(f *testing.F) {
 			fmt.Sprint(own.Names, own.Config, own.Sources) != fmt.Sprint(std.Names, std.Config, std.Sources) ||
 			(own.On == nil) != (std.On == nil) || own.On != nil && *own.On != *std.On {
 			t.Fatalf("%s reads as %+v here, as %+v in encoding/json", data, own, std)
+		}
+		// The library whose tokens are read here has a decoder of its own: both must read the same.
+		var theirs target
+		if err := json.Unmarshal(data, &theirs, json.MatchCaseInsensitiveNames(false)); err != nil {
+			t.Fatalf("accepted here, refused by go-json-experiment: %v", err)
+		}
+		if !reflect.DeepEqual(own, theirs) {
+			t.Fatalf("%s reads as %#v here, as %#v in go-json-experiment", data, own, theirs)
 		}
 		again, err := json.Marshal(own, json.Deterministic(true))
 		if err != nil {
