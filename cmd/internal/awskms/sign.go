@@ -1,0 +1,149 @@
+package awskms
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
+)
+
+// ActionSign is IAM's name of the call.
+const ActionSign = "kms:Sign"
+
+// MaxRaw is the longest message that KMS signs itself, in bytes (API Reference, Sign, Message).
+const MaxRaw = 4096
+
+// Signer signs with one KMS key. Every signature is verified here before it is given out, by the public key that KMS gave
+// and with every guard of the verifier, so that nothing leaves that nobody could verify.
+type Signer struct {
+	client *Client
+	key    *kmskey.Key
+	home   string // a throw-away store that holds this key alone
+	check  *verifier.Verifier
+}
+
+// NewSigner fetches the key. Close the signer after use.
+func NewSigner(ctx context.Context, c *Client, ref kmskey.Ref) (*Signer, error) {
+	fetched, err := c.Fetch(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	s := &Signer{client: c, key: fetched.Key}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Signer) open() (err error) {
+	if s.home, err = os.MkdirTemp("", "awskms-offline-sign-"); err != nil {
+		return kmserr.New(kmserr.StoreAccess, "no temporary folder can be made: %v", err).WithCause(err)
+	}
+	if s.home, err = filepath.EvalSymlinks(s.home); err != nil {
+		return kmserr.New(kmserr.StoreAccess, "the temporary folder cannot be found: %v", err).WithCause(err)
+	}
+	home := keystore.Home{Path: filepath.Join(s.home, "keys"), ChosenBy: "the signer"}
+	w, err := keystore.OpenWriter(home, keystore.Options{})
+	if err != nil {
+		return err
+	}
+	_, err = w.Put(s.key, keystore.PutOptions{FromKMS: true})
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	store, err := keystore.Open(home, keystore.Options{})
+	if err != nil {
+		return err
+	}
+	s.check, err = verifier.New(verifier.Config{Store: store, Policy: policy.None{}})
+	return err
+}
+
+// Close removes what the signer made.
+func (s *Signer) Close() error {
+	var err error
+	if s.check != nil {
+		err = s.check.Close()
+	}
+	if s.home != "" {
+		err = errors.Join(err, os.RemoveAll(s.home))
+	}
+	return err
+}
+
+// Key is the key as KMS told it.
+func (s *Signer) Key() *kmskey.Key { return s.key }
+
+// SignRequest is one thing to sign.
+type SignRequest struct {
+	// Algorithm may be empty where the key has one only.
+	Algorithm kmskey.SigningAlgorithm
+	// MessageType says what Message is: kmskey.Raw, a message of at most MaxRaw bytes; kmskey.Digest; kmskey.ExternalMu.
+	MessageType kmskey.MessageType
+	Message     []byte
+	// Whole is the message itself, where Message is a digest or μ that the signature cannot be checked by: ML-DSA's. Nil
+	// otherwise.
+	Whole []byte
+}
+
+// Sign asks KMS for a signature and verifies it.
+func (s *Signer) Sign(ctx context.Context, req SignRequest) ([]byte, error) {
+	arn := s.key.ARN()
+	if req.Algorithm == "" {
+		all := s.key.SigningAlgorithms()
+		if len(all) != 1 {
+			return nil, kmserr.New(kmserr.Validation, "no signing algorithm is given, and %s has several", arn).
+				WithHint("Give --signing-algorithm, one of: %s.", kmskey.JoinNames(all)).WithKey(arn.String())
+		}
+		req.Algorithm = all[0]
+	}
+	if usage := s.key.Usage(); usage != kmskey.SignVerify {
+		return nil, kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", arn, usage, kmskey.SignVerify).WithKey(arn.String())
+	}
+	client, id, err := s.client.of(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Sign(ctx, &kms.SignInput{
+		KeyId: id, Message: req.Message, MessageType: types.MessageType(req.MessageType), SigningAlgorithm: types.SigningAlgorithmSpec(req.Algorithm),
+	})
+	if err != nil {
+		return nil, explain(err, ActionSign, kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID})
+	}
+	if err := s.verify(ctx, req, answer.Signature); err != nil {
+		return nil, kmserr.New(kmserr.KMSService, "KMS's signature does not verify by KMS's own public key of %s: %s", arn, kmserr.As(err).Fact).
+			WithHint("It was thrown away. Is the endpoint a real KMS?").WithCause(err).WithKey(arn.String())
+	}
+	return answer.Signature, nil
+}
+
+func (s *Signer) verify(ctx context.Context, req SignRequest, signature []byte) error {
+	question := verifier.Request{
+		KeyID: s.key.ARN().String(), SigningAlgorithm: req.Algorithm, MessageType: req.MessageType,
+		Message: bytes.NewReader(req.Message), Signature: signature,
+	}
+	switch {
+	case req.Whole != nil:
+		question.MessageType, question.Message = kmskey.MessageTypeUnset, bytes.NewReader(req.Whole)
+	case req.MessageType == kmskey.Raw:
+		question.MessageType = kmskey.MessageTypeUnset
+	}
+	verified, err := s.check.Verify(ctx, question)
+	if err != nil {
+		return err
+	}
+	if !verified.Decision().Verified {
+		return kmserr.New(kmserr.Internal, "the verifier gave neither a result nor a reason")
+	}
+	return nil
+}
