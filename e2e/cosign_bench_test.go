@@ -84,8 +84,8 @@ func BenchmarkCosignVerify(b *testing.B) {
 	b.ReportMetric(float64(ours.Milliseconds())/float64(b.N), "ms/run")
 }
 
-// startFakeKMS builds and starts the main module's fake KMS with the keys of testdata; it ends with the benchmark.
-func startFakeKMS(b *testing.B, dir string) (endpoint string) {
+// startFakeKMS builds and starts the main module's fake KMS with the keys of testdata; it ends with the test.
+func startFakeKMS(b testing.TB, dir string) (endpoint string) {
 	b.Helper()
 	binary := filepath.Join(dir, build.Executable("fakekms"))
 	if err := build.Internal(shared.root, "./cmd/internal/awskms/kmstest/testdata/fakekms", binary, os.Stderr); err != nil {

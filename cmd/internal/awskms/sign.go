@@ -147,3 +147,9 @@ func (s *Signer) verify(ctx context.Context, req SignRequest, signature []byte) 
 	}
 	return nil
 }
+
+// Digest computes what KMS Sign takes in place of a message; see verifier.Digest.
+func (s *Signer) Digest(ctx context.Context, req verifier.DigestRequest) (*verifier.Digested, error) {
+	req.KeyID = s.key.ARN().String()
+	return s.check.Digest(ctx, req)
+}

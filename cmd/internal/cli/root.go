@@ -112,7 +112,7 @@ func (a *app) command() *cobra.Command {
 		}
 		return invalid("--output is %q, expected text or json", a.output)
 	}
-	root.AddCommand(a.keys(), a.verify(), a.digest(), a.doctor(), a.version())
+	root.AddCommand(a.keys(), a.verify(), a.digest(), a.sign(), a.doctor(), a.version())
 	strictDefaults(root)
 	a.root = root
 	return root

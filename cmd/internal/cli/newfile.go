@@ -1,0 +1,33 @@
+package cli
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// writeNewFor writes the file that a flag names, which must not exist yet; a half-written one is removed.
+func writeNewFor(flag, file string, data []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return invalid("%s names %s, which is there already", flag, file).WithHint("Name a new file, or remove that one.")
+	}
+	if err == nil {
+		_, err = f.Write(data)
+		if err == nil {
+			err = f.Sync()
+		}
+		if closed := f.Close(); err == nil {
+			err = closed
+		}
+		if err != nil {
+			_ = os.Remove(file)
+		}
+	}
+	if err != nil {
+		return kmserr.New(kmserr.StoreAccess, "%s cannot be written: %v", file, reason(err)).WithCause(err)
+	}
+	return nil
+}

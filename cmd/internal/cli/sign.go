@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms"
+	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// maxHeld is the longest message, in bytes, that is held in memory where the algorithm needs it whole.
+const maxHeld = 256 << 20
+
+// signFlags are the flags of sign.
+type signFlags struct {
+	kms                                                kmsFlags
+	keyID, algorithm, messageType, message, encoding   string
+	cosign, payloadFile, signatureFile, distinguishing string
+}
+
+func (a *app) sign() *cobra.Command {
+	var f signFlags
+	c := &cobra.Command{
+		Use:   "sign --key-id KEY [flags] [--message] FILE",
+		Short: "Sign a file with a key in AWS KMS, so that verify verifies it",
+		Long: `Signs a file by calling AWS KMS, in whatever way KMS takes a file of that size with that algorithm: what is too long for MessageType RAW
+(4096 bytes) is hashed here and sent as DIGEST, for ML-DSA as EXTERNAL_MU; an SM2 digest with a distinguishing ID of one's own is computed
+here. --message-type DIGEST says that the file is a digest already. The signature is verified here before it is printed.
+
+--cosign-payload IMAGE@DIGEST signs what cosign signs for an image, and writes the two files that cosign attach signature takes.`,
+		Example: "  awskms-offline sign --key-id alias/release --region us-east-1 app.tar.gz > app.sig\n" +
+			"  awskms-offline sign --key-id alias/release --region cn-north-1 --distinguishing-id release@example.com app.tar.gz > app.sig\n" +
+			"  awskms-offline sign --key-id alias/release --cosign-payload registry.example.com/app@sha256:… --payload payload.json --signature payload.sig",
+		RunE: func(c *cobra.Command, args []string) error { return a.runSign(c, f, args) },
+	}
+	fl := c.Flags()
+	f.kms.register(fl)
+	if err := fl.MarkHidden("parallel"); err != nil {
+		panic(err) // the flag is registered a line above
+	}
+	fl.StringVar(&f.keyID, "key-id", "", "key ARN, alias ARN, key ID or alias/NAME")
+	fl.StringVar(&f.algorithm, "signing-algorithm", "", "KMS's name of the algorithm; needed where the key has several")
+	fl.StringVar(&f.messageType, "message-type", "", "what FILE is: RAW or DIGEST (default: the message, sent as fits)")
+	fl.StringVar(&f.message, "message", "", "the message's file, instead of the argument")
+	fl.StringVar(&f.encoding, "encoding", "base64", "of the signature: base64 or raw")
+	fl.StringVar(&f.distinguishing, "distinguishing-id", "", "SM2: the signer's ID, text or hex:… (default: "+kmskey.DefaultDistinguishingID+")")
+	fl.StringVar(&f.cosign, "cosign-payload", "", "sign cosign's payload for this image, REPOSITORY@sha256:HEX, instead of a file")
+	fl.StringVar(&f.payloadFile, "payload", "", "with --cosign-payload: the file to write the payload to, which must not exist")
+	fl.StringVar(&f.signatureFile, "signature", "", "the file to write the signature to, which must not exist (default: standard output)")
+	require(c, "key-id")
+	return c
+}
+
+func (a *app) runSign(c *cobra.Command, f signFlags, args []string) error {
+	ref, err := kmskey.ParseRef(f.keyID)
+	if err != nil {
+		return err
+	}
+	algorithm, err := algorithmFlag(f.algorithm)
+	if err != nil {
+		return err
+	}
+	kind := kmskey.MessageType(f.messageType)
+	switch {
+	case f.encoding != "base64" && f.encoding != "raw":
+		return invalid("--encoding is %q, expected base64 or raw", f.encoding)
+	case c.Flags().Changed("message-type") && kind != kmskey.Raw && kind != kmskey.Digest:
+		return invalid("--message-type is %q, expected RAW or DIGEST", f.messageType).
+			WithHint("To sign with EXTERNAL_MU give the message: what is too long for RAW is sent so.")
+	case len(f.kms.regions) > 1:
+		return invalid("%d Regions are given, expected one", len(f.kms.regions))
+	case (f.cosign == "") != (f.payloadFile == "") || f.cosign != "" && f.signatureFile == "":
+		return invalid("--cosign-payload needs --payload and --signature, and --payload is for it alone").
+			WithHint("cosign attach signature takes both files.")
+	case f.cosign != "" && (len(args) > 0 || f.message != "" || f.encoding != "base64" || kind != ""):
+		return invalid("--cosign-payload takes no file, no --message-type, and no --encoding but base64")
+	}
+	var id kmskey.DistinguishingID
+	if c.Flags().Changed("distinguishing-id") {
+		if id, err = kmskey.ParseDistinguishingID(f.distinguishing); err != nil {
+			return err
+		}
+		if kind == kmskey.Digest {
+			return invalid("--distinguishing-id and --message-type DIGEST are given: a digest holds its ID already")
+		}
+	}
+	var message io.Reader
+	var payload []byte
+	if f.cosign != "" {
+		if payload, err = simpleSigning(f.cosign); err != nil {
+			return err
+		}
+		message = bytes.NewReader(payload)
+	} else {
+		file, err := messageArgument(c, f.message, args)
+		if err != nil {
+			return err
+		}
+		r, err := a.open("the message", file)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		message = r
+	}
+	client, err := f.kms.client(a.ctx)
+	if err != nil {
+		return err
+	}
+	signer, err := awskms.NewSigner(a.ctx, client, ref)
+	if err != nil {
+		return err
+	}
+	defer signer.Close()
+	if algorithm == "" && len(signer.Key().SigningAlgorithms()) == 1 {
+		algorithm = signer.Key().SigningAlgorithms()[0]
+	}
+	req, err := a.signRequest(a.ctx, signer, algorithm, kind, id, message)
+	if err != nil {
+		return err
+	}
+	signature, err := signer.Sign(a.ctx, req)
+	if err != nil {
+		return err
+	}
+	return a.writeSignature(f, signer, algorithm, signature, payload)
+}
+
+// signRequest settles how KMS is to be called: what it signs from a message, and what it takes in a message's place.
+func (a *app) signRequest(ctx context.Context, signer *awskms.Signer, algorithm kmskey.SigningAlgorithm, kind kmskey.MessageType, id kmskey.DistinguishingID, message io.Reader) (awskms.SignRequest, error) {
+	req := awskms.SignRequest{Algorithm: algorithm, MessageType: kind}
+	spec := signer.Key().Spec()
+	if id.Given() && spec != kmskey.SM2 {
+		return req, invalid("--distinguishing-id is for SM2 keys, and this key is of spec %s", spec)
+	}
+	hold := func(limit int64) (data []byte, err error) {
+		data, err = io.ReadAll(io.LimitReader(message, limit+1))
+		if err != nil {
+			return nil, invalid("the message cannot be read: %v", err).WithCause(err)
+		}
+		return data, nil
+	}
+	var err error
+	switch {
+	case kind == kmskey.Digest:
+		req.Message, err = hold(64)
+		return req, err
+	case kind == kmskey.Raw, algorithm == kmskey.ED25519SHA512:
+		req.MessageType = kmskey.Raw
+		if req.Message, err = hold(awskms.MaxRaw); err == nil && len(req.Message) > awskms.MaxRaw {
+			hint := "Leave --message-type out: the file is then hashed here."
+			if algorithm == kmskey.ED25519SHA512 {
+				hint = "ED25519_SHA_512 signs the message itself: use ED25519_PH_SHA_512, or sign the file's hash as a file of its own."
+			}
+			err = invalid("the message is longer than the %d bytes that KMS signs as RAW", awskms.MaxRaw).WithHint("%s", hint)
+		}
+		return req, err
+	case algorithm == kmskey.MLDSASHAKE256:
+		if req.Message, err = hold(maxHeld); err != nil {
+			return req, err
+		}
+		if len(req.Message) > maxHeld {
+			return req, invalid("the message is longer than the %d bytes that are held for ML-DSA", maxHeld)
+		}
+		req.MessageType = kmskey.Raw
+		if len(req.Message) <= awskms.MaxRaw {
+			return req, nil
+		}
+		req.Whole = req.Message
+		message = bytes.NewReader(req.Message)
+	}
+	digest, err := signer.Digest(ctx, verifier.DigestRequest{SigningAlgorithm: algorithm, Message: message, DistinguishingID: id})
+	if err != nil {
+		return req, err
+	}
+	req.Algorithm, req.MessageType, req.Message = digest.SigningAlgorithm, digest.MessageType, digest.Bytes
+	return req, nil
+}
+
+func (a *app) writeSignature(f signFlags, signer *awskms.Signer, algorithm kmskey.SigningAlgorithm, signature, payload []byte) error {
+	out := signature
+	if f.encoding == "base64" {
+		out = []byte(base64.StdEncoding.EncodeToString(signature) + "\n")
+	}
+	if f.payloadFile != "" {
+		if err := writeNewFor("--payload", f.payloadFile, payload); err != nil {
+			return err
+		}
+	}
+	if f.signatureFile != "" {
+		if err := writeNewFor("--signature", f.signatureFile, out); err != nil {
+			if f.payloadFile != "" {
+				_ = os.Remove(f.payloadFile) // a payload without its signature is of no use
+			}
+			return err
+		}
+	}
+	if a.output == "json" {
+		return a.json(map[string]string{
+			"KeyId": signer.Key().ARN().String(), "SigningAlgorithm": string(algorithm), "Signature": base64.StdEncoding.EncodeToString(signature),
+		})
+	}
+	if f.signatureFile != "" {
+		return a.printf("Signed: %s, %s\n", signer.Key().ARN(), algorithm)
+	}
+	return a.write(out)
+}
+
+var imageDigest = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.:/_-]*@sha256:[0-9a-f]{64}$`)
+
+// simpleSigning is what cosign signs for an image (containers/image, containers-signature.5, "json data format").
+func simpleSigning(image string) ([]byte, error) {
+	if !imageDigest.MatchString(image) {
+		return nil, invalid("--cosign-payload is %q, expected REPOSITORY@sha256: and 64 digits of lower-case hexadecimal", image).
+			WithHint("A tag may move: name the image by its digest.")
+	}
+	repository, digest, _ := strings.Cut(image, "@")
+	type critical struct {
+		Identity map[string]string `json:"identity"`
+		Image    map[string]string `json:"image"`
+		Type     string            `json:"type"`
+	}
+	return json.Marshal(struct {
+		Critical critical       `json:"critical"`
+		Optional map[string]any `json:"optional"`
+	}{critical{map[string]string{"docker-reference": repository}, map[string]string{"docker-manifest-digest": digest}, "cosign container image signature"}, nil})
+}
