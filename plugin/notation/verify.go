@@ -26,6 +26,7 @@ const identityForms = "Trusted identities are exact key ARNs (arn:aws:kms:REGION
 type verdict struct {
 	matched   []*verifier.Authorized // identities whose key is the leaf's and may be relied on
 	refused   []string               // identities whose key is the leaf's and may not
+	keys      []kmskey.ARN           // all keys that are the leaf's, matched or refused
 	elsewhere []string               // identities that are absent or another key
 	ignored   []string               // entries that are no KMS ARN
 }
@@ -69,10 +70,12 @@ func respond(ctx context.Context, v *verifier.Verifier, req *request, algorithm 
 	}
 	refusal := found.refusal(v, req)
 	processed := []interface{}{}
-	if refusal == "" {
-		if refusal = found.keyARN(req); refusal == "" && req.names(keyARNAttribute) {
-			processed = append(processed, keyARNAttribute)
-		}
+	// Notation looks at processed attributes before it looks at reasons: where the attribute names the very key that is
+	// refused, it is reported as processed, so that the user sees why.
+	if wrong := found.keyARN(req); wrong == "" && req.names(keyARNAttribute) {
+		processed = append(processed, keyARNAttribute)
+	} else if refusal == "" {
+		refusal = wrong
 	}
 	results := make(map[plugin.Capability]*plugin.VerificationResult, len(req.capabilities))
 	for _, capability := range req.capabilities {
@@ -110,7 +113,7 @@ func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm
 		})
 		switch {
 		case err == nil:
-			found.matched = append(found.matched, authorized)
+			found.matched, found.keys = append(found.matched, authorized), append(found.keys, authorized.ARN())
 		case kmserr.Is(err, kmserr.NotFound):
 			found.elsewhere = append(found.elsewhere, absent(ref, kmserr.As(err)))
 		case kmserr.Is(err, kmserr.KeyMaterialMismatch):
@@ -123,6 +126,10 @@ func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm
 				text += " (" + identity + ")"
 			}
 			found.refused = append(found.refused, text)
+			// Whatever refuses a key but KeyMaterialMismatchException is about the key that is the leaf's.
+			if arn, err := kmskey.ParseARN(kmserr.As(err).KeyARN); err == nil {
+				found.keys = append(found.keys, arn)
+			}
 		}
 	}
 	return found, nil
@@ -173,7 +180,7 @@ func (f *verdict) refusal(v *verifier.Verifier, req *request) string {
 	return reason + f.notes()
 }
 
-// keyARN checks the attribute with which the signer named its key, if it did: it must be a matched key. Multi-Region
+// keyARN checks the attribute with which the signer named its key, if it did: it must be one that is the leaf's. Multi-Region
 // replicas are one key under several ARNs.
 func (f *verdict) keyARN(req *request) string {
 	raw, ok := req.Signature.CriticalAttributes.ExtendedAttributes[keyARNAttribute]
@@ -188,14 +195,16 @@ func (f *verdict) keyARN(req *request) string {
 	if err != nil {
 		return fmt.Sprintf("the signature's attribute %s is %q, which is no key ARN", keyARNAttribute, text)
 	}
-	for _, a := range f.matched {
-		arn := a.ARN()
+	if len(f.keys) == 0 {
+		return "no trusted identity is the key that signed"
+	}
+	for _, arn := range f.keys {
 		replica := arn.MultiRegion() && named.KeyID == arn.KeyID && named.Partition == arn.Partition && named.Account == arn.Account
 		if named == arn || replica {
 			return ""
 		}
 	}
-	return fmt.Sprintf("the signature says that it was made with %s, and the trusted identity is %s", named, f.matched[0].ARN())
+	return fmt.Sprintf("the signature says that it was made with %s, and the trusted identity is %s", named, f.keys[0])
 }
 
 // names reports whether the signature has the extended attribute.
