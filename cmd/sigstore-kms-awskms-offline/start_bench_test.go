@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/awskms-offline/awskms-offline/internal/startbench"
@@ -41,6 +42,24 @@ func BenchmarkStartManyKeys(b *testing.B) {
 			}
 		}
 		both = append(both, verifies(b, calls(b, home, key), strconv.Itoa(size)))
+	}
+	startbench.Compare(b, ".", both[0], both[1])
+}
+
+// BenchmarkPolicyAndLog compares whole runs with a policy and the log with those that log nothing.
+func BenchmarkPolicyAndLog(b *testing.B) {
+	var both []startbench.Call
+	for _, c := range []struct{ name, policy string }{
+		{"policy-and-log", `{"version":"1","allowList":true,"grants":[{"name":"release","keys":["%s"],"verify":true}],
+			"restrictions":[{"name":"algorithms","signingAlgorithms":["ECDSA_SHA_256"],"messageTypes":["RAW"]}]}`},
+		{"no-log", `{"version":"1","log":{"mode":"off"}}`},
+	} {
+		home := filepath.Join(b.TempDir(), "home")
+		key := prepare(b, home)
+		if err := os.WriteFile(filepath.Join(home, "policy.json"), []byte(strings.ReplaceAll(c.policy, "%s", key.ARN().String())), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		both = append(both, verifies(b, calls(b, home, key), c.name))
 	}
 	startbench.Compare(b, ".", both[0], both[1])
 }
