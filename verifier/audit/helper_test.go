@@ -114,7 +114,7 @@ func broken(t testing.TB, path string, opts Options, kind Kind) *Break {
 		t.Fatalf("the log is taken for intact: %+v", report)
 	}
 	var b *Break
-	if !errors.As(err, &b) || b != report.Break || !kmserr.Is(err, kmserr.StoreIntegrity) {
+	if !errors.As(err, &b) || b != report.Break || !kmserr.Is(err, kmserr.AuditIntegrity) {
 		t.Fatalf("got the error %v, and the break %v", err, report.Break)
 	}
 	if b.Kind != kind {

@@ -194,7 +194,7 @@ func (w *shower) lines(ctx context.Context, path string, file *section) bool {
 				damage = errNoEnd
 			}
 			if damage != nil {
-				damage = kmserr.New(kmserr.StoreIntegrity, "line %d of %s %v", w.number, path, damage).
+				damage = kmserr.New(kmserr.AuditIntegrity, "line %d of %s %v", w.number, path, damage).
 					WithHint("Run `awskms-offline audit verify`.")
 			} else if !w.filter.Matches(entry.Line) {
 				continue

@@ -112,7 +112,7 @@ func TestDamagedEntries(t *testing.T) {
 	}
 	var got []string
 	for entry, err := range Lines(t.Context(), path, Filter{Result: ResultVerified}) {
-		if err != nil && (!kmserr.Is(err, kmserr.StoreIntegrity) || entry.Verified || entry.Sequence != 0) {
+		if err != nil && (!kmserr.Is(err, kmserr.AuditIntegrity) || entry.Verified || entry.Sequence != 0) {
 			t.Errorf("got %+v, %v", entry, err)
 		}
 		got = append(got, fmt.Sprint(entry.Number, err != nil))

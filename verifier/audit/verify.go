@@ -85,7 +85,7 @@ func (b *Break) Error() string {
 // Verify reads the log at path, its rotated files included, and checks every line and the chain through all of them. It
 // holds a few megabytes however long the log is, and takes the log as it is at the start.
 //
-// A nil error is the only yes. A broken chain is a StoreIntegrityException whose cause is the Break, and the Report says
+// A nil error is the only yes. A broken chain is an AuditIntegrityException whose cause is the Break, and the Report says
 // what was found before; a log that is not there is a ValidationException, one that cannot be read an
 // AuditUnavailableException.
 func Verify(ctx context.Context, path string, opts Options) (Report, error) {
@@ -111,7 +111,7 @@ func Verify(ctx context.Context, path string, opts Options) (Report, error) {
 		if broken.Kind == Torn {
 			hint = "A crash leaves this; the next decision mends it, and says so in its line."
 		}
-		return v.report, kmserr.New(kmserr.StoreIntegrity, "the log is not intact: %v", broken).WithHint("%s", hint).WithCause(broken)
+		return v.report, kmserr.New(kmserr.AuditIntegrity, "the log is not intact: %v", broken).WithHint("%s", hint).WithCause(broken)
 	}
 	v.report.Intact = true
 	return v.report, nil

@@ -93,7 +93,7 @@ func TestExitCodes(t *testing.T) {
 		ExitRefused: {"KMSInvalidSignatureException", "DisabledException", "KMSInvalidStateException", "InvalidKeyUsageException",
 			"KeyBlockedException", "KeyNotAllowedException", "AlgorithmNotAllowedException", "OutsideValidityException",
 			"SnapshotExpiredException", "ClockException", "NotFoundException", "AmbiguousKeyException",
-			"UnsupportedOperationException", "KeyMaterialMismatchException"},
+			"UnsupportedOperationException", "KeyMaterialMismatchException", "AuditIntegrityException"},
 		ExitBadCall: {"ValidationException"},
 		ExitOurSide: {"StoreIntegrityException", "StoreAccessException", "PolicyInvalidException", "AuditUnavailableException",
 			"AccessDeniedException", "ThrottlingException", "KMSServiceException", "DeadlineExceededException", "InternalException"},

@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs every script in testdata/script. Beside testscript's own commands a script has:
 //
+//	replace FILE OLD NEW   replaces one text in a file, which must be there
 //	exits N COMMAND…       runs COMMAND, which must exit with N
 //	sign KEY ALG FILE OUT  signs FILE with a test key; OUT.b64 gets the signature in base64
 //	same DIR FILE          writes DIR's content as one hash to FILE, or compares with it if FILE is there
@@ -53,7 +54,7 @@ func TestScripts(t *testing.T) {
 	}
 	commands := maps.Clone(fileCommands)
 	maps.Copy(commands, map[string]func(*testscript.TestScript, bool, []string){
-		"exits": exits, "sign": sign, "same": same, "big": big, "badalias": badAlias,
+		"exits": exits, "replace": replace, "sign": sign, "same": same, "big": big, "badalias": badAlias,
 	})
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -112,6 +113,17 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+func replace(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: replace FILE OLD NEW")
+	}
+	before, after, found := strings.Cut(ts.ReadFile(args[0]), args[1])
+	if !found {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(before+args[2]+after), 0o600))
 }
 
 func sign(ts *testscript.TestScript, neg bool, args []string) {

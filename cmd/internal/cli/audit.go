@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+func (a *app) audit() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "audit",
+		Short: "The log of decisions: show, verify, head",
+		Long: `Commands for the log of decisions, which lies where the policy says, or in the user's state folder; --log names another. docs/audit.md says
+what a line holds and what the chain of hashes proves.`,
+		Example:                    "  awskms-offline audit show --result refused\n  awskms-offline audit verify",
+		Args:                       noSuchCommand,
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.PersistentFlags().StringVar(&file, "log", "", "the log's file (default: where the policy says)")
+	c.AddCommand(a.auditShow(&file), a.auditVerify(&file), a.auditHead(&file))
+	return c
+}
+
+// logPath is --log, or the place of the policy in force.
+func (a *app) logPath(file string) (string, error) {
+	if file != "" {
+		return file, nil
+	}
+	path, err := verifier.LogPath(a.verifierOptions())
+	if err == nil && path == "-" {
+		err = invalid("the policy sends the log to standard error, where nothing can be read back").WithHint("Name a file with --log.")
+	}
+	if err == nil && path == "" {
+		err = invalid("the policy switches the log off").WithHint("Name a file with --log.")
+	}
+	return path, err
+}
+
+func (a *app) auditShow(file *string) *cobra.Command {
+	var filter audit.Filter
+	var since, until string
+	var follow bool
+	c := &cobra.Command{
+		Use:     "show",
+		Short:   "Show decisions, oldest first",
+		Long:    "Shows the lines of the log that the flags choose, one a line; with --output json the lines as they are. The chain is not checked: audit verify does.",
+		Example: "  awskms-offline audit show --key alias/release --since 2026-11-01T00:00:00Z\n  awskms-offline audit show --result refused --follow",
+		Args:    exactly(0, "no argument"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			for _, bound := range []struct {
+				flag, text string
+				at         *time.Time
+			}{{"--since", since, &filter.Since}, {"--until", until, &filter.Until}} {
+				if bound.text == "" {
+					continue
+				}
+				at, err := kmskey.ParseTime(bound.text)
+				if err != nil {
+					return invalid("%s: %v", bound.flag, err)
+				}
+				*bound.at = at.Time
+			}
+			path, err := a.logPath(*file)
+			if err != nil {
+				return err
+			}
+			lines := audit.Lines
+			if follow {
+				lines = audit.Follow
+			}
+			var damaged []error
+			for entry, err := range lines(a.ctx, path, filter) {
+				if err != nil {
+					if a.ctx.Err() != nil {
+						break // Ctrl-C ends --follow
+					}
+					damaged = append(damaged, err)
+					continue
+				}
+				if a.output == "json" {
+					err = a.write(append(entry.Raw, '\n'))
+				} else {
+					err = a.printf("%s\n", plain(entryText(entry)))
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return errors.Join(damaged...)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&filter.Key, "key", "", "decisions about this key: its ARN or key ID, or what it was asked for by")
+	fl.StringVar(&since, "since", "", "not before this time, RFC 3339")
+	fl.StringVar(&until, "until", "", "before this time, RFC 3339")
+	fl.StringVar(&filter.Result, "result", "", "verified, refused, or an error's name such as DisabledException")
+	fl.StringVar(&filter.FrontEnd, "front-end", "", "asked by this program: awskms-offline, notation-awskms-offline, sigstore-kms-awskms-offline")
+	fl.BoolVar(&follow, "follow", false, "go on with what is written from now on, until Ctrl-C")
+	return c
+}
+
+func entryText(e audit.Entry) string {
+	result := "verified"
+	switch {
+	case !e.Verified:
+		result = "refused " + e.ErrorCode
+	case e.StateError != "":
+		name, _, _ := strings.Cut(e.StateError, ":")
+		result = "identified, its state refused: " + name
+	}
+	key := e.KeyARN
+	if key == "" {
+		key = e.Asked
+	}
+	text := fmt.Sprintf("%d %s %s %s %s %s", e.Sequence, e.EventTime.UTC().Format(time.RFC3339), e.FrontEnd.Name, e.EventName, orDash(key), result)
+	if e.SigningAlgorithm != "" {
+		text += " " + e.SigningAlgorithm
+	}
+	if e.ErrorMessage != "" {
+		text += ": " + e.ErrorMessage
+	}
+	return text
+}
+
+func (a *app) auditVerify(file *string) *cobra.Command {
+	var head, start string
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Check that the log still says what was written",
+		Long: `Reads the log with its rotated files and checks every line and the chain through all of them. Exit code 0: intact; 1: broken, and the first
+broken place is named. Lines missing at the end, and a log written anew, show only against a head that was noted elsewhere:
+--expect-head.`,
+		Example: "  awskms-offline audit verify\n  awskms-offline audit verify --expect-head 4711:0123…",
+		Args:    exactly(0, "no argument"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			var opts audit.Options
+			var err error
+			for _, expected := range []struct {
+				flag, text string
+				head       *audit.Head
+			}{{"--expect-head", head, &opts.ExpectHead}, {"--expect-start", start, &opts.ExpectStart}} {
+				if expected.text == "" {
+					continue
+				}
+				if *expected.head, err = audit.ParseHead(expected.text); err != nil {
+					return invalid("%s: %s", expected.flag, kmserr.As(err).Fact)
+				}
+			}
+			path, err := a.logPath(*file)
+			if err != nil {
+				return err
+			}
+			report, err := audit.Verify(a.ctx, path, opts)
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return a.json(map[string]any{"Intact": report.Intact, "Files": report.Files, "Lines": report.Lines, "Bytes": report.Bytes,
+					"Head": report.Last.String(), "Recovered": report.Recovered})
+			}
+			return a.printf("Intact: %d lines in %s, head %s\n", report.Lines, describe(report.Files, "file"), report.Last)
+		},
+	}
+	c.Flags().StringVar(&head, "expect-head", "", "the log must hold this head, which audit head printed before")
+	c.Flags().StringVar(&start, "expect-start", "", "the log must begin behind this head: that of files taken away on purpose")
+	return c
+}
+
+func (a *app) auditHead(file *string) *cobra.Command {
+	return &cobra.Command{
+		Use:     "head",
+		Short:   "Print the log's head, to be noted elsewhere",
+		Long:    "Prints the number and hash of the log's last line. Noted on another machine, it makes audit verify --expect-head find what is missing at the end.",
+		Example: "  awskms-offline audit head",
+		Args:    exactly(0, "no argument"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			path, err := a.logPath(*file)
+			if err != nil {
+				return err
+			}
+			head, err := audit.HeadOf(a.ctx, path)
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return a.json(map[string]string{"Head": head.String()})
+			}
+			return a.printf("%s\n", head)
+		},
+	}
+}

@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
+)
+
+func (a *app) policy() *cobra.Command {
+	c := &cobra.Command{
+		Use:                        "policy",
+		Short:                      "What keys may verify: check, show, init",
+		Long:                       "Commands for policy.json, in the home and in the machine's folder. docs/policy.md describes it.",
+		Example:                    "  awskms-offline policy init --strict --allow arn:aws:kms:us-east-1:111122223333:alias/release\n  awskms-offline policy show alias/release",
+		Args:                       noSuchCommand,
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.policyCheck(), a.policyShow(), a.policyInit())
+	return c
+}
+
+func (a *app) policyCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:     "check FILE…",
+		Short:   "Say all that is wrong with policy files",
+		Long:    "Checks policy files, wherever they lie, and says all that is wrong with them, each with its line. Exit code 0: good; 3: one could not be enforced.",
+		Example: "  awskms-offline policy check policy.json",
+		Args:    atLeastOne("at least one file"),
+		RunE: func(_ *cobra.Command, files []string) error {
+			var problems []error
+			for _, file := range files {
+				problems = append(problems, parts(policy.Check(file))...)
+			}
+			problems = deleteNil(problems)
+			if a.output == "json" {
+				list := []machineError{}
+				for _, err := range problems {
+					list = append(list, errorJSON(err))
+				}
+				return a.result(map[string]any{"Problems": list}, problems)
+			}
+			if len(problems) == 0 {
+				return a.printf("%s good\n", areFiles(len(files)))
+			}
+			return errors.Join(problems...)
+		},
+	}
+}
+
+func deleteNil(errs []error) []error {
+	var out []error
+	for _, err := range errs {
+		if err != nil {
+			out = append(out, err)
+		}
+	}
+	return out
+}
+
+func areFiles(n int) string {
+	if n == 1 {
+		return "1 file is"
+	}
+	return describe(n, "file") + " are"
+}
+
+// effectJSON is a rule in force.
+type effectJSON struct {
+	Rule      string   `json:"Rule"`
+	Value     string   `json:"Value"`
+	From      []string `json:"From,omitempty"`
+	Conflicts []string `json:"Conflicts,omitempty"`
+}
+
+func (a *app) policyShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show [KEY]",
+		Short: "Show the rules in force, for a key, and where each comes from",
+		Long: `Shows the rules in force for a key that is in the store: of the home's policy and of the machine's, combined. What lost against a stricter
+rule is said. Without a KEY only what concerns the store and the log is shown.`,
+		Example: "  awskms-offline policy show alias/release\n  awskms-offline policy show --output json",
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return invalid("%s takes one key, but %s given", c.CommandPath(), given(len(args)))
+			}
+			v, err := a.openVerifier(0)
+			if err != nil {
+				return err
+			}
+			defer v.Close()
+			a.warn(v.Policy().Warnings())
+			keyID := ""
+			if len(args) == 1 {
+				keyID = args[0]
+			}
+			explained, err := v.ExplainPolicy(keyID)
+			if err != nil {
+				return err
+			}
+			return a.showPolicy(v, explained)
+		},
+	}
+}
+
+func (a *app) showPolicy(v *verifier.Verifier, explained *verifier.PolicyExplanation) error {
+	home := v.Store().Home()
+	files := []string{}
+	for _, f := range v.Policy().Files() {
+		files = append(files, f.Path)
+	}
+	var effects []effectJSON
+	for _, e := range explained.Effects {
+		row := effectJSON{Rule: e.Member, Value: e.Value, Conflicts: e.Conflicts}
+		for _, from := range e.From {
+			row.From = append(row.From, from.String())
+		}
+		effects = append(effects, row)
+	}
+	if a.output == "json" {
+		return a.json(map[string]any{"KeyId": explained.ARN.String(), "Home": home.Path, "HomeChosenBy": home.ChosenBy, "Files": files, "Rules": effects})
+	}
+	var b strings.Builder
+	if len(files) == 0 {
+		b.WriteString("No policy: KMS's own rules hold.\n")
+	}
+	for _, f := range files {
+		b.WriteString("Policy: " + plain(f) + "\n")
+	}
+	if explained.ARN.KeyID != "" {
+		b.WriteString("Key: " + explained.ARN.String() + "\n")
+	}
+	for _, e := range effects {
+		b.WriteString("  " + e.Rule + ": " + plain(e.Value))
+		if len(e.From) > 0 {
+			b.WriteString("  [" + plain(strings.Join(e.From, "; ")) + "]")
+		}
+		b.WriteString("\n")
+		for _, c := range e.Conflicts {
+			b.WriteString("    " + plain(c) + "\n")
+		}
+	}
+	return a.printf("%s", b.String())
+}
+
+func (a *app) policyInit() *cobra.Command {
+	var strict bool
+	var allow []string
+	var file string
+	c := &cobra.Command{
+		Use:   "init --strict [--allow KEY…]",
+		Short: "Write a policy file to begin with",
+		Long: `Writes a strict policy: only the keys named by --allow verify (exact key ARNs or alias ARNs), their state must be known and at most 720
+hours old, the log is required, and nobody but the owner may write the store. A file that is there is never overwritten.`,
+		Example: "  awskms-offline policy init --strict --allow arn:aws:kms:us-east-1:111122223333:alias/release",
+		Args:    exactly(0, "no argument"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if !strict {
+				return invalid("--strict is not given, and there is no other policy to begin with").WithHint("docs/policy.md has examples for each protection.")
+			}
+			data, err := policy.StrictFor(allow...)
+			if err != nil {
+				return err
+			}
+			if file == "" {
+				home, err := keystore.Locate(a.homeFlag(), "--home")
+				if err != nil {
+					return err
+				}
+				file = filepath.Join(home.Path, policy.FileName)
+			}
+			if err := writeNewFor("--file", file, data); err != nil {
+				return err
+			}
+			return a.printf("%s\n", file)
+		},
+	}
+	c.Flags().BoolVar(&strict, "strict", false, "the strict policy")
+	c.Flags().StringSliceVar(&allow, "allow", nil, "a key that may verify: a key ARN or an alias ARN")
+	c.Flags().StringVar(&file, "file", "", "the file to write, which must not exist (default: policy.json in the home)")
+	return c
+}
