@@ -14,7 +14,7 @@ import (
 // TestDocumentedCommands runs every line that begins with awskms-offline in the console blocks of the documentation, in
 // order, in a folder that has the files they name. Each must do what it is shown for: exit with 0.
 func TestDocumentedCommands(t *testing.T) {
-	for page, least := range map[string]int{"README.md": 2, "docs/cli.md": 14, "docs/notation.md": 2, "docs/cosign.md": 1, "docs/pull.md": 10} {
+	for page, least := range map[string]int{"README.md": 2, "docs/cli.md": 14, "docs/notation.md": 2, "docs/cosign.md": 1, "docs/pull.md": 10, "docs/protections.md": 12} {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join("../../..", page))
 			if err != nil {
