@@ -9,8 +9,6 @@ package notation
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -18,33 +16,22 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
-	"github.com/awskms-offline/awskms-offline/plugin/internal/wire"
+	"github.com/awskms-offline/awskms-offline/internal/notationwire"
+	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
-const (
-	// Name is the plugin's name: notation-<Name> is the executable's.
-	Name = "awskms-offline"
-	// contractVersion is the only one spoken.
-	contractVersion = "1.0"
-)
+// Name is the plugin's name: notation-<Name> is the executable's.
+const Name = "awskms-offline"
 
 // deadline is ours: Notation waits for a plugin for ever. Tests shorten it.
 var deadline = 30 * time.Second
 
 // Main runs one command and returns the exit code, 0 or 1.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	response, err := wire.Run(context.Background(), deadline, func(ctx context.Context) ([]byte, error) {
+	return notationwire.Serve(deadline, stdout, stderr, func(ctx context.Context) ([]byte, error) {
 		return answer(ctx, args, stdin, stderr)
 	})
-	if err == nil {
-		if _, err = stdout.Write(response); err == nil {
-			return 0
-		}
-		err = kmserr.New(kmserr.Internal, "the response cannot be written: %v", err)
-	}
-	fmt.Fprintf(stderr, "%s\n", errorObject(err).Error())
-	return 1
 }
 
 // answer is the one place where a response is made.
@@ -87,24 +74,9 @@ func metadata() *plugin.GetMetadataResponse {
 		Description:               "Verifies signatures of AWS KMS keys with no network and no credentials",
 		Version:                   buildinfo.Version,
 		URL:                       "https://github.com/awskms-offline/awskms-offline",
-		SupportedContractVersions: []string{contractVersion},
+		SupportedContractVersions: []string{notationwire.ContractVersion},
 		Capabilities: []plugin.Capability{
 			plugin.CapabilityTrustedIdentityVerifier, plugin.CapabilityRevocationCheckVerifier,
 		},
 	}
-}
-
-// errorObject is the contract's error for err, its code from the one table.
-func errorObject(err error) *plugin.Error {
-	e := kmserr.As(err)
-	code := plugin.ErrorCode(kmserr.Lookup(e.Name).Notation)
-	if e.Name == kmserr.Validation && errors.Is(e.Cause, errContractVersion) {
-		code = plugin.ErrorCodeUnsupportedContractVersion
-	}
-	out := plugin.NewError(code, wire.Text(err))
-	out.Metadata = map[string]string{"error": string(e.Name)}
-	if e.KeyARN != "" {
-		out.Metadata["keyArn"] = e.KeyARN
-	}
-	return out
 }

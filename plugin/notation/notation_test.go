@@ -23,7 +23,7 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
-	"github.com/awskms-offline/awskms-offline/plugin/internal/wire"
+	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -80,7 +80,7 @@ func TestGolden(t *testing.T) {
 	})
 	alias := "arn:aws:kms:us-east-1:111122223333:alias/release"
 	for name, q := range map[string]question{
-		"success":         {leaf: cert("p256"), identities: []string{p256.ARN().String()}, extended: object{keyARNAttribute: p256.ARN().String()}},
+		"success":         {leaf: cert("p256"), identities: []string{p256.ARN().String()}, extended: object{KeyARNAttribute: p256.ARN().String()}},
 		"success-alias":   {leaf: cert("p256"), identities: []string{alias, "x509.subject:CN=x"}},
 		"success-replica": {leaf: cert("p256-mrk"), identities: []string{arnOf(t, "p256-mrk.eu-west-1")}},
 		"disabled":        {leaf: cert("p256-disabled"), identities: []string{arnOf(t, "p256-disabled")}},
@@ -234,23 +234,23 @@ func TestTable(t *testing.T) {
 		"replica by fallback, off": {keys: []*kmskey.Key{known(t, "p256-mrk.us-east-1", state(kmskey.StateDisabled))}, leaf: "p256-mrk", identities: []string{mrkEU.ARN().String()}, trusted: true, says: []string{"DisabledException", mrkUS.ARN().String()}},
 		"replica, other blocked":   {keys: []*kmskey.Key{mrkUS}, block: &keystore.Block{KeyID: mrkEU.ARN().String()}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, says: []string{"KeyBlockedException"}},
 
-		"keyArn":                    {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{keyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
-		"keyArn, alias trusted":     {keys: []*kmskey.Key{known(t, "p256", aliased("release"))}, leaf: "p256", identities: []string{alias("release")}, extended: object{keyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
-		"keyArn of the second":      {keys: []*kmskey.Key{mrkUS, mrkEU}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String(), mrkEU.ARN().String()}, extended: object{keyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
-		"keyArn of a replica":       {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{keyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
-		"keyArn, another account":   {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{keyARNAttribute: strings.Replace(mrkUS.ARN().String(), "1111", "9999", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
-		"keyArn, another Region":    {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{keyARNAttribute: strings.Replace(arn, "us-east-1", "us-east-2", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
-		"keyArn of another":         {keys: []*kmskey.Key{p256, other}, leaf: "p256", identities: []string{arn, other.ARN().String()}, extended: object{keyARNAttribute: other.ARN().String()}, says: []string{other.ARN().String(), "the trusted identity is " + arn}, processed: &no},
-		"keyArn a number":           {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{keyARNAttribute: 7}, says: []string{"is no text but a JSON number"}, processed: &no},
-		"keyArn null":               {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{keyARNAttribute: json.RawMessage("null")}, says: []string{"is no text but a JSON null"}, processed: &no},
-		"keyArn a list":             {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{keyARNAttribute: []string{arn}}, says: []string{"is no text"}, processed: &no},
-		"keyArn empty":              {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{keyARNAttribute: ""}, says: []string{"no key ARN"}, processed: &no},
-		"keyArn an alias":           {keys: []*kmskey.Key{known(t, "p256", aliased("release"))}, leaf: "p256", identities: []string{alias("release")}, extended: object{keyARNAttribute: alias("release")}, says: []string{"no key ARN"}, processed: &no},
-		"keyArn, no match":          {keys: []*kmskey.Key{p256}, leaf: "p256-stranger", identities: []string{arn}, extended: object{keyARNAttribute: arn}, says: []string{"no trusted identity"}, processed: &no},
-		"keyArn in another case":    {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{strings.ToUpper(keyARNAttribute): other.ARN().String()}, trusted: true, unrevoked: true, processed: &no},
-		"keyArn of a disabled key":  {keys: []*kmskey.Key{disabled}, leaf: "p256-disabled", identities: []string{disabled.ARN().String()}, extended: object{keyARNAttribute: disabled.ARN().String()}, trusted: true, processed: &yes},
+		"keyArn":                    {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
+		"keyArn, alias trusted":     {keys: []*kmskey.Key{known(t, "p256", aliased("release"))}, leaf: "p256", identities: []string{alias("release")}, extended: object{KeyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
+		"keyArn of the second":      {keys: []*kmskey.Key{mrkUS, mrkEU}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String(), mrkEU.ARN().String()}, extended: object{KeyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
+		"keyArn of a replica":       {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
+		"keyArn, another account":   {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: strings.Replace(mrkUS.ARN().String(), "1111", "9999", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
+		"keyArn, another Region":    {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: strings.Replace(arn, "us-east-1", "us-east-2", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
+		"keyArn of another":         {keys: []*kmskey.Key{p256, other}, leaf: "p256", identities: []string{arn, other.ARN().String()}, extended: object{KeyARNAttribute: other.ARN().String()}, says: []string{other.ARN().String(), "the trusted identity is " + arn}, processed: &no},
+		"keyArn a number":           {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: 7}, says: []string{"is no text but a JSON number"}, processed: &no},
+		"keyArn null":               {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: json.RawMessage("null")}, says: []string{"is no text but a JSON null"}, processed: &no},
+		"keyArn a list":             {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: []string{arn}}, says: []string{"is no text"}, processed: &no},
+		"keyArn empty":              {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: ""}, says: []string{"no key ARN"}, processed: &no},
+		"keyArn an alias":           {keys: []*kmskey.Key{known(t, "p256", aliased("release"))}, leaf: "p256", identities: []string{alias("release")}, extended: object{KeyARNAttribute: alias("release")}, says: []string{"no key ARN"}, processed: &no},
+		"keyArn, no match":          {keys: []*kmskey.Key{p256}, leaf: "p256-stranger", identities: []string{arn}, extended: object{KeyARNAttribute: arn}, says: []string{"no trusted identity"}, processed: &no},
+		"keyArn in another case":    {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{strings.ToUpper(KeyARNAttribute): other.ARN().String()}, trusted: true, unrevoked: true, processed: &no},
+		"keyArn of a disabled key":  {keys: []*kmskey.Key{disabled}, leaf: "p256-disabled", identities: []string{disabled.ARN().String()}, extended: object{KeyARNAttribute: disabled.ARN().String()}, trusted: true, processed: &yes},
 		"unknown critical attr":     {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{"com.example.attr": "x"}, trusted: true, unrevoked: true, processed: &no},
-		"our attribute and another": {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{"com.example.attr": "x", keyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
+		"our attribute and another": {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{"com.example.attr": "x", KeyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := question{home: newHome(t, c.keys...), leaf: cert(c.leaf), identities: c.identities, extended: c.extended}
@@ -283,7 +283,7 @@ func TestTable(t *testing.T) {
 				}
 			}
 			if c.processed != nil {
-				if want := map[bool]string{true: "[" + keyARNAttribute + "]", false: "[]"}[*c.processed]; fmt.Sprint(r.ProcessedAttributes) != want {
+				if want := map[bool]string{true: "[" + KeyARNAttribute + "]", false: "[]"}[*c.processed]; fmt.Sprint(r.ProcessedAttributes) != want {
 					t.Errorf("processed %v, expected %s", r.ProcessedAttributes, want)
 				}
 			} else if len(r.ProcessedAttributes) != 0 {
@@ -644,28 +644,12 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// TestErrorObject: a name decides the code by the one table, and no error is without text.
-func TestErrorObject(t *testing.T) {
-	for _, row := range kmserr.Table() {
-		e := errorObject(kmserr.New(row.Name, "100%% %s", "x").WithKey("arn").WithHint("Do."))
-		if string(e.ErrCode) != row.Notation || e.Message != string(row.Name)+": 100% x. Do." || e.Metadata["error"] != string(row.Name) || e.Metadata["keyArn"] != "arn" {
-			t.Errorf("%s: %+v", row.Name, e)
-		}
-	}
-	if e := errorObject(io.EOF); e.ErrCode != plugin.ErrorCodeGeneric || e.Message == "" || e.Metadata["error"] != "InternalException" {
-		t.Errorf("got %+v", e)
-	}
-	if e := errorObject(kmserr.New(kmserr.StoreIntegrity, "x").WithCause(errContractVersion)); e.ErrCode != plugin.ErrorCodeGeneric {
-		t.Errorf("got %+v", e)
-	}
-}
-
 // FuzzRequest: no request panics, makes both an answer and an error, or is accepted without what an answer needs.
 func FuzzRequest(f *testing.F) {
 	leaf := cert("p256")
 	good := question{home: filepath.Join(must(filepath.Abs(".")), "none"), leaf: leaf, identities: []string{"arn:aws:kms:us-east-1:111122223333:key/b7935bd4-23e0-4377-9361-7ea4c0edc257"}}
 	f.Add(good.json())
-	good.extended = object{keyARNAttribute: "x", "other": []int{1}}
+	good.extended = object{KeyARNAttribute: "x", "other": []int{1}}
 	f.Add(good.json())
 	f.Add([]byte(`{"contractVersion":"2.0"}`))
 	good.home = "relative"
@@ -677,12 +661,12 @@ func FuzzRequest(f *testing.F) {
 			t.Fatalf("a request %v together with an error %v", req, err)
 		}
 		if err != nil {
-			if e := kmserr.As(err); e.Name != kmserr.Validation || wire.Text(err) == "" || errorObject(err).Message == "" {
+			if e := kmserr.As(err); e.Name != kmserr.Validation || wire.Text(err) == "" {
 				t.Fatalf("refused with %v", err)
 			}
 			return
 		}
-		if req.leaf == nil || len(req.capabilities) == 0 || len(req.capabilities) > 2 || len(req.TrustPolicy.TrustedIdentities) == 0 || req.ContractVersion != contractVersion {
+		if req.leaf == nil || len(req.capabilities) == 0 || len(req.capabilities) > 2 || len(req.TrustPolicy.TrustedIdentities) == 0 || req.ContractVersion != "1.0" {
 			t.Fatalf("accepted %+v", req)
 		}
 		if !json.Valid(data) {

@@ -2,16 +2,15 @@ package notation
 
 import (
 	"crypto/x509"
-	"errors"
 	"path/filepath"
 	"slices"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
+	"github.com/awskms-offline/awskms-offline/internal/notationwire"
 	"github.com/awskms-offline/awskms-offline/internal/strictjson"
-	"github.com/awskms-offline/awskms-offline/plugin/internal/wire"
+	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -64,21 +63,15 @@ type trustPolicy struct {
 	Unknown map[string]jsontext.Value `json:",embed"`
 }
 
-// errContractVersion marks the refusal that the contract has a code of its own for.
-var errContractVersion = errors.New("unsupported contract version")
-
 // decodeRequest reads a request and checks everything in it that needs no key store. Every error is a
 // ValidationException that names the member.
 func decodeRequest(data []byte) (*request, error) {
 	req := new(request)
 	if err := strictjson.Decode(data, wire.MaxRequest, strictjson.Keep, req); err != nil {
-		if version, ok := otherVersion(data); ok {
-			return nil, wrongVersion(version)
-		}
-		return nil, invalid("the request %v", err)
+		return nil, notationwire.Undecodable(data, err)
 	}
-	if req.ContractVersion != contractVersion {
-		return nil, wrongVersion(req.ContractVersion)
+	if err := notationwire.CheckVersion(req.ContractVersion); err != nil {
+		return nil, err
 	}
 	for name := range req.PluginConfig {
 		if name != homeOption {
@@ -96,22 +89,6 @@ func decodeRequest(data []byte) (*request, error) {
 		return nil, err
 	}
 	return req, nil
-}
-
-// otherVersion returns the contract version of a request that cannot be read, if it is one that this plugin does not
-// speak: such a request may well have another shape, and its version is the better reason.
-func otherVersion(data []byte) (string, bool) {
-	var only struct {
-		ContractVersion string `json:"contractVersion"`
-	}
-	if json.Unmarshal(data, &only) != nil {
-		return "", false
-	}
-	return only.ContractVersion, only.ContractVersion != "" && only.ContractVersion != contractVersion
-}
-
-func wrongVersion(version string) *kmserr.Error {
-	return invalid("contractVersion is %q, expected %q", version, contractVersion).WithCause(errContractVersion)
 }
 
 func (req *request) checkTrustPolicy() error {

@@ -10,15 +10,15 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
-	"github.com/awskms-offline/awskms-offline/plugin/internal/wire"
+	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// keyARNAttribute is the extended critical attribute with which a signer names its KMS key.
-const keyARNAttribute = "awskms-offline.keyArn"
+// KeyARNAttribute is the extended critical attribute with which a signer names its KMS key.
+const KeyARNAttribute = "awskms-offline.keyArn"
 
 const identityForms = "Trusted identities are exact key ARNs (arn:aws:kms:REGION:ACCOUNT:key/ID) or alias ARNs (…:alias/NAME)."
 
@@ -72,8 +72,8 @@ func respond(ctx context.Context, v *verifier.Verifier, req *request, algorithm 
 	processed := []interface{}{}
 	// Notation looks at processed attributes before it looks at reasons: where the attribute names the very key that is
 	// refused, it is reported as processed, so that the user sees why.
-	if wrong := found.keyARN(req); wrong == "" && req.names(keyARNAttribute) {
-		processed = append(processed, keyARNAttribute)
+	if wrong := found.keyARN(req); wrong == "" && req.names(KeyARNAttribute) {
+		processed = append(processed, KeyARNAttribute)
 	} else if refusal == "" {
 		refusal = wrong
 	}
@@ -183,17 +183,17 @@ func (f *verdict) refusal(v *verifier.Verifier, req *request) string {
 // keyARN checks the attribute with which the signer named its key, if it did: it must be one that is the leaf's. Multi-Region
 // replicas are one key under several ARNs.
 func (f *verdict) keyARN(req *request) string {
-	raw, ok := req.Signature.CriticalAttributes.ExtendedAttributes[keyARNAttribute]
+	raw, ok := req.Signature.CriticalAttributes.ExtendedAttributes[KeyARNAttribute]
 	if !ok {
 		return ""
 	}
 	var text string
 	if raw.Kind() != '"' || json.Unmarshal(raw, &text) != nil {
-		return fmt.Sprintf("the signature's attribute %s is no text but a JSON %s", keyARNAttribute, raw.Kind())
+		return fmt.Sprintf("the signature's attribute %s is no text but a JSON %s", KeyARNAttribute, raw.Kind())
 	}
 	named, err := kmskey.ParseARN(text)
 	if err != nil {
-		return fmt.Sprintf("the signature's attribute %s is %q, which is no key ARN", keyARNAttribute, text)
+		return fmt.Sprintf("the signature's attribute %s is %q, which is no key ARN", KeyARNAttribute, text)
 	}
 	if len(f.keys) == 0 {
 		return "no trusted identity is the key that signed"
