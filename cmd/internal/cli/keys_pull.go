@@ -133,7 +133,7 @@ func (a *app) runPull(f pullFlags, args []string) error {
 			for _, note := range list.Notes {
 				a.note(note)
 			}
-			t.skipped += list.Skipped
+			t.summary.Skipped += list.Skipped
 			for _, key := range list.Keys {
 				t.jobs = append(t.jobs, job{name: key.Ref.String(), fetch: func(ctx context.Context) (*awskms.Fetched, error) { return client.FetchListed(ctx, key) }})
 			}

@@ -10,8 +10,8 @@ import (
 	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms/kmstest"
 )
 
-// signing is the fake KMS with the keys of testdata, and a home that has them too.
-func signing(t *testing.T) (server *kmstest.Server, arns map[string]string) {
+// fakeKMS is the fake KMS with the keys of testdata, in the environment, and a home that is not there yet.
+func fakeKMS(t *testing.T) (server *kmstest.Server, arns map[string]string) {
 	t.Helper()
 	dir := t.TempDir()
 	testdata, err := filepath.Abs("../../../testdata")
@@ -29,6 +29,13 @@ func signing(t *testing.T) (server *kmstest.Server, arns map[string]string) {
 		t.Setenv(name, value)
 	}
 	t.Chdir(dir)
+	return server, arns
+}
+
+// signing is fakeKMS, and a home that has the signing keys.
+func signing(t *testing.T) (server *kmstest.Server, arns map[string]string) {
+	t.Helper()
+	server, arns = fakeKMS(t)
 	var all []string
 	for _, name := range []string{"rsa2048", "p256", "p384", "p521", "secp256k1", "ed25519", "mldsa65", "sm2"} {
 		all = append(all, arns[name])
@@ -120,7 +127,7 @@ func TestSignRefuses(t *testing.T) {
 		"image by tag":   {args: []string{arns["p256"], "--cosign-payload", "app:1", "--payload", "p", "--signature", "s"}, code: 2, says: "by its digest"},
 		"image and file": {args: []string{arns["p256"], "--cosign-payload", image, "--payload", "p", "--signature", "s", "m"}, code: 2, says: "takes no file"},
 		"payload alone":  {args: []string{arns["p256"], "--cosign-payload", image, "--payload", "p"}, code: 2, says: "needs --payload and --signature"},
-		"denied":         {prepare: func() { server.Deny("kms:Sign", "*") }, args: []string{arns["p384"], "m"}, code: 3, says: "Allow kms:Sign on arn:"},
+		"denied":         {prepare: func() { server.Deny("kms:Sign", arns["p384"]) }, args: []string{arns["p384"], "m"}, code: 3, says: "Allow kms:Sign on arn:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.prepare != nil {

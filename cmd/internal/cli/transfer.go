@@ -40,7 +40,6 @@ type transfer struct {
 	client   *awskms.Client
 	parallel int
 	jobs     []job
-	skipped  int
 
 	bar     *progressbar.ProgressBar
 	rows    []transferRow
