@@ -48,6 +48,7 @@ const (
 	AuditUnavailable Name = "AuditUnavailableException"
 	DeadlineExceeded Name = "DeadlineExceededException"
 	KMSService       Name = "KMSServiceException"
+	TimestampService Name = "TimestampServiceException"
 	Internal         Name = "InternalException"
 )
 
@@ -148,6 +149,9 @@ var table = []Entry{
 	{KMSService, ExitOurSide, notationError,
 		"AWS KMS could not be reached, or gave an answer that is none.",
 		"Check the network, the Region, the endpoint and the credentials."},
+	{TimestampService, ExitOurSide, notationError,
+		"The timestamping authority could not be reached, or gave no timestamp that can be trusted.",
+		"Check the network, the authority's address and its root certificate."},
 	{Internal, ExitOurSide, notationError,
 		"A fault of this program; nothing was verified.",
 		"Report it with the text of the message."},

@@ -96,7 +96,7 @@ func TestExitCodes(t *testing.T) {
 			"UnsupportedOperationException", "KeyMaterialMismatchException", "AuditIntegrityException"},
 		ExitBadCall: {"ValidationException"},
 		ExitOurSide: {"StoreIntegrityException", "StoreAccessException", "PolicyInvalidException", "AuditUnavailableException",
-			"AccessDeniedException", "ThrottlingException", "KMSServiceException", "DeadlineExceededException", "InternalException"},
+			"AccessDeniedException", "ThrottlingException", "KMSServiceException", "TimestampServiceException", "DeadlineExceededException", "InternalException"},
 	}
 	total := 0
 	for exit, names := range want {
