@@ -59,8 +59,6 @@ type Client struct {
 // New reads the configuration; it calls nobody but, if the chain says so, those who give out credentials.
 func New(ctx context.Context, c Config) (*Client, error) {
 	options := []func(*config.LoadOptions) error{
-		// Adaptive: what KMS throttles is sent more slowly, by all goroutines together.
-		config.WithRetryer(func() aws.Retryer { return newRetryer() }),
 		config.WithLogger(logging.Nop{}), // what fails is in the error
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callTimeout)),
 	}
@@ -76,6 +74,8 @@ func New(ctx context.Context, c Config) (*Client, error) {
 			WithHint("Check --profile and AWS's files and environment variables.").WithCause(err)
 	}
 	base.HTTPClient = bounded{base.HTTPClient}
+	mode := base.RetryMode
+	base.Retryer = func() aws.Retryer { return newRetryer(mode) }
 	client := &Client{base: base, regions: make(map[string]*kms.Client)}
 	if c.EndpointURL != "" {
 		client.endpoint = &c.EndpointURL
@@ -83,23 +83,27 @@ func New(ctx context.Context, c Config) (*Client, error) {
 	return client, nil
 }
 
-// newRetryer is patient with KMS's request quotas and less so with a network that is not there.
-func newRetryer() aws.Retryer {
-	return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
-		o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
-			o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
-			// The SDK's quota of retries is for one caller in a hurry. A pull of thousands of keys is many calls that may
-			// all wait; what bounds it is the number of attempts of each.
-			o.RateLimiter = ratelimit.None
-			// A connection that is cut in the middle of an answer: every call here only reads.
-			o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
-				if errors.Is(err, io.ErrUnexpectedEOF) {
-					return aws.TrueTernary
-				}
-				return aws.UnknownTernary
-			}))
-		})
-	})
+// newRetryer is patient with KMS's request quotas and less so with a network that is not there. Unless AWS_RETRY_MODE or
+// the profile says standard it is adaptive: while KMS throttles, all goroutines together send more slowly, as the quota is
+// shared with those who sign.
+func newRetryer(mode aws.RetryMode) aws.Retryer {
+	patient := func(o *retry.StandardOptions) {
+		o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
+		// The SDK's quota of retries is for one caller in a hurry. A pull of thousands of keys is many calls that may
+		// all wait; what bounds it is the number of attempts of each.
+		o.RateLimiter = ratelimit.None
+		// A connection that is cut in the middle of an answer: every call here only reads.
+		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				return aws.TrueTernary
+			}
+			return aws.UnknownTernary
+		}))
+	}
+	if mode == aws.RetryModeStandard {
+		return retry.NewStandard(patient)
+	}
+	return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) { o.StandardOptions = append(o.StandardOptions, patient) })
 }
 
 // Region is the one for identifiers that do not name one; empty if there is none.

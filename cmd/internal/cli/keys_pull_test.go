@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,13 +186,19 @@ func edit(s *kmstest.Server, arns map[string]string, member, value string) {
 	s.Inject(kmstest.Rule{Operation: "GetPublicKey", Key: arns["p256"]}, kmstest.Edit(func(answer map[string]any) { answer[member] = value }))
 }
 
+// The adaptive mode slows down while KMS throttles, so it is given fewer keys.
 func TestPullThrottled(t *testing.T) {
-	server, _ := fakeKMS(t)
-	server.AddKeys(300, kmstest.Key{Account: "111122223333", Region: "us-east-1", Aliases: []string{"alias/many/%d"}})
-	server.ThrottlePercent(20)
-	code, _, stderr := call("keys", "pull", "--all", "--alias-prefix", "alias/many/", "--parallel", "32")
-	if code != 0 || !strings.Contains(stderr, "300 new, 0 unchanged, 0 changed, 0 refused") {
-		t.Errorf("exit code %d\n%s", code, stderr)
+	for mode, keys := range map[string]int{"adaptive": 8, "standard": 100} {
+		t.Run(mode, func(t *testing.T) {
+			server, _ := fakeKMS(t)
+			t.Setenv("AWS_RETRY_MODE", mode)
+			server.AddKeys(keys, kmstest.Key{Account: "111122223333", Region: "us-east-1", Aliases: []string{"alias/many/%d"}})
+			server.ThrottlePercent(20)
+			code, _, stderr := call("keys", "pull", "--all", "--alias-prefix", "alias/many/", "--parallel", "32")
+			if code != 0 || !strings.Contains(stderr, fmt.Sprintf("%d new, 0 unchanged, 0 changed, 0 refused", keys)) {
+				t.Errorf("exit code %d\n%s", code, stderr)
+			}
+		})
 	}
 }
 
@@ -305,7 +312,7 @@ func TestRefresh(t *testing.T) {
 func TestPullKilled(t *testing.T) {
 	server, _ := fakeKMS(t)
 	server.AddKeys(1000, kmstest.Key{Account: "111122223333", Region: "us-east-1", Aliases: []string{"alias/many/%d"}})
-	rounds := 12
+	rounds := 50
 	if testing.Short() {
 		rounds = 3
 	}
@@ -319,7 +326,7 @@ func TestPullKilled(t *testing.T) {
 		t.Skipf("no symbolic links here: %v", err)
 	}
 	for round := range rounds {
-		if round%4 == 0 {
+		if round%5 == 0 {
 			if err := os.RemoveAll(home); err != nil {
 				t.Fatal(err)
 			}
@@ -329,7 +336,7 @@ func TestPullKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(150+round*90) * time.Millisecond)
+		time.Sleep(time.Duration(80+rand.IntN(800)) * time.Millisecond)
 		_ = cmd.Process.Signal(syscall.SIGKILL)
 		_ = cmd.Wait()
 		if !exists(home) {
