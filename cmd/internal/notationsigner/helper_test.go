@@ -223,3 +223,11 @@ func write(t testing.TB, data []byte) string {
 	}
 	return path
 }
+
+// signatureOf is a generate-signature request as notation v1.3.2 sends it for a P-256 key.
+func signatureOf(keyID string, config map[string]string) object {
+	return object{
+		"contractVersion": "1.0", "keyId": keyID, "keySpec": "EC-256", "hashAlgorithm": "SHA-256",
+		"payload": []byte("what notation signs"), "pluginConfig": config,
+	}
+}
