@@ -69,6 +69,6 @@ func timestampRefusal(o options, err *signature.TimestampError) error {
 		name = kmserr.DeadlineExceeded
 	}
 	return kmserr.New(name, "there is no timestamp of %s: %v", o.tsaURL, reason).
-		WithHint("Check %s and %s, and whether the authority's certificates can be asked for revocation; nothing was signed for others.", optionTSAURL, optionTSARoot).
+		WithHint("Check %s and %s, and whether the revocation of the authority's certificates can be looked up. The signature was thrown away.", optionTSAURL, optionTSARoot).
 		WithCause(errors.Unwrap(err))
 }
