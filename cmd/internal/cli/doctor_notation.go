@@ -23,6 +23,8 @@ import (
 
 const (
 	notationPlugin = "awskms-offline"
+	// notationSigner is our signing plugin, which verifies nothing and so is no danger beside the other.
+	notationSigner = "awskms-signer"
 	// maxPolicyFile and maxCertFile limit, in bytes, what is read of Notation's configuration.
 	maxPolicyFile = 1 << 20
 	maxCertFile   = 1 << 20
@@ -125,9 +127,9 @@ func examinePlugins(r *report, dir string) {
 	}
 	ours := false
 	for _, e := range entries {
-		if e.Name() == notationPlugin {
-			ours = true
-			examineOurPlugin(r, filepath.Join(dir, e.Name()))
+		if e.Name() == notationPlugin || e.Name() == notationSigner {
+			ours = ours || e.Name() == notationPlugin
+			examineOurPlugin(r, filepath.Join(dir, e.Name()), e.Name())
 			continue
 		}
 		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() {
@@ -141,8 +143,8 @@ func examinePlugins(r *report, dir string) {
 }
 
 // examineOurPlugin compares the installed plugin with this program by what the Go linker wrote into it: it is not run.
-func examineOurPlugin(r *report, dir string) {
-	path := filepath.Join(dir, "notation-"+notationPlugin)
+func examineOurPlugin(r *report, dir, name string) {
+	path := filepath.Join(dir, "notation-"+name)
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
@@ -151,8 +153,7 @@ func examineOurPlugin(r *report, dir string) {
 		r.add(levelDanger, "notation", "Install it again.", "%s is no program that can be examined: %v", path, reason(err))
 		return
 	}
-	const want = "github.com/awskms-offline/awskms-offline/cmd/notation-awskms-offline"
-	if info.Path != want {
+	if want := "github.com/awskms-offline/awskms-offline/cmd/notation-" + name; info.Path != want {
 		r.add(levelDanger, "notation", "Remove it, and install this project's plugin.", "%s was built from %s, expected %s", path, info.Path, want)
 		return
 	}
@@ -170,17 +171,17 @@ func examineOurPlugin(r *report, dir string) {
 		beside := filepath.Join(filepath.Dir(self), filepath.Base(path))
 		if a, errA := fileSum(path); errA == nil {
 			if b, errB := fileSum(beside); errB == nil && a != b {
-				r.add(levelWarning, "notation", "Install the one beside this program, if that is the newer.", "the installed plugin differs from %s", beside)
+				r.add(levelWarning, "notation", "Install the one beside this program, if that is the newer.", "the installed plugin %s differs from %s", name, beside)
 				return
 			}
 		}
 		version = ourbuild.Version
 	}
 	if version != ourbuild.Version {
-		r.add(levelWarning, "notation", "Install the plugin of this release.", "the installed plugin is of version %s, this program of %s", version, ourbuild.Version)
+		r.add(levelWarning, "notation", "Install the plugin of this release.", "the installed plugin %s is of version %s, this program of %s", name, version, ourbuild.Version)
 		return
 	}
-	r.add(levelOK, "notation", "", "the plugin %s is installed, version %s", notationPlugin, version)
+	r.add(levelOK, "notation", "", "the plugin %s is installed, version %s", name, version)
 }
 
 func fileSum(path string) (sum [sha256.Size]byte, err error) {
