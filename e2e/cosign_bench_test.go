@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -87,11 +88,18 @@ func BenchmarkCosignVerify(b *testing.B) {
 // startFakeKMS builds and starts the main module's fake KMS with the keys of testdata; it ends with the test.
 func startFakeKMS(b testing.TB, dir string) (endpoint string) {
 	b.Helper()
-	binary := filepath.Join(dir, build.Executable("fakekms"))
-	if err := build.Internal(shared.root, "./cmd/internal/awskms/kmstest/testdata/fakekms", binary, os.Stderr); err != nil {
+	return startFake(b, dir, "cmd/internal/awskms/kmstest/testdata/fakekms", "-testdata", shared.testdata)
+}
+
+// startFake builds and starts a program of the main module that says on its first line where it serves; it ends with the
+// test.
+func startFake(b testing.TB, dir, pkg string, args ...string) (endpoint string) {
+	b.Helper()
+	binary := filepath.Join(dir, build.Executable(path.Base(pkg)))
+	if err := build.Internal(shared.root, "./"+pkg, binary, os.Stderr); err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.Command(binary, "-testdata", shared.testdata)
+	cmd := exec.Command(binary, args...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		b.Fatal(err)

@@ -66,7 +66,7 @@ var Clients = []Client{
 }
 
 // Products are our own binaries, by the names of their folders below cmd.
-var Products = []string{"awskms-offline", "notation-awskms-offline", "sigstore-kms-awskms-offline"}
+var Products = []string{"awskms-offline", "notation-awskms-offline", "notation-awskms-signer", "sigstore-kms-awskms-offline"}
 
 // heartbeat is how long a build may be silent.
 const heartbeat = 5 * time.Second
