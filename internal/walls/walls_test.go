@@ -68,6 +68,43 @@ func TestVerifyingPluginsLinkNoNetwork(t *testing.T) {
 	}
 }
 
+// TestNothingOfOursStartsPrograms: the AWS SDK may run what a user configured to fetch credentials; our own packages run
+// nothing, in no binary. The signing plugin, which may use the network, links neither the command line nor sigstore.
+func TestNothingOfOursStartsPrograms(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"cmd/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := 0
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(line, " ")
+		if !strings.HasPrefix(pkg, module) {
+			continue
+		}
+		ours++
+		for _, path := range strings.Fields(imports) {
+			if path == "os/exec" || path == "plugin" {
+				t.Errorf("%s imports %s", pkg, path)
+			}
+		}
+	}
+	if ours < 20 {
+		t.Errorf("%d packages of ours only: the list is not what it is taken for", ours)
+	}
+	deps := dependencies(t, "linux", module+"cmd/notation-awskms-signer")
+	for _, dep := range deps {
+		for _, pattern := range []string{module + "cmd/internal/cli", "github.com/spf13/cobra", "github.com/sigstore/sigstore/pkg/signature", "github.com/notaryproject/notation-plugin-framework-go/cli"} {
+			if matches(dep, pattern) {
+				t.Errorf("the signing plugin links %s", dep)
+			}
+		}
+	}
+	if !slices.Contains(deps, module+"cmd/internal/awskms") {
+		t.Error("the signing plugin does not link awskms: the list is not what it is taken for")
+	}
+}
+
 // TestSigstoreAdapterIsForOthers: sigstore's signature package doubles a program's start, so no binary links the adapter.
 func TestSigstoreAdapterIsForOthers(t *testing.T) {
 	cmd := exec.Command("go", "list", "-deps", module+"cmd/...")

@@ -32,13 +32,22 @@ type Signer struct {
 	check  *verifier.Verifier
 }
 
-// NewSigner fetches the key. Close the signer after use.
-func NewSigner(ctx context.Context, c *Client, ref kmskey.Ref) (*Signer, error) {
-	fetched, err := c.Fetch(ctx, ref)
+// FetchToSign asks KMS for a key as far as a signer needs it: not for its aliases, which signers are seldom allowed to list.
+func (c *Client) FetchToSign(ctx context.Context, ref kmskey.Ref) (*kmskey.Key, error) {
+	fetched, err := c.fetch(ctx, ref, &Listed{aliases: new(aliasList), listedAt: now()})
 	if err != nil {
 		return nil, err
 	}
-	s := &Signer{client: c, key: fetched.Key}
+	return fetched.Key, nil
+}
+
+// NewSigner fetches the key. Close the signer after use.
+func NewSigner(ctx context.Context, c *Client, ref kmskey.Ref) (*Signer, error) {
+	key, err := c.FetchToSign(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	s := &Signer{client: c, key: key}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

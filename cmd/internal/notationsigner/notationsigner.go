@@ -116,7 +116,10 @@ func metadata(o options) *plugin.GetMetadataResponse {
 // explain words an error for who runs notation: the end of the time as what it is, and the command line's flags as options
 // of this plugin.
 func explain(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return kmserr.New(kmserr.DeadlineExceeded, "the call was interrupted").WithCause(err)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return kmserr.New(kmserr.DeadlineExceeded, "no answer within %s: %s", deadline, kmserr.As(err).Fact).
 			WithHint("Check the network to KMS and, if tsa-url is given, to the timestamping authority.").WithCause(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -253,7 +254,46 @@ func TestNoTraces(t *testing.T) {
 	kms := start(t)
 	sign(t, envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256"))))
 	refused(t, "generate-envelope", envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p384"))).json(), plugin.ErrorCodeValidation)
+	raw := kms.config(certFile("p256"), "verification-plugin", "off")
+	if _, failure := run(t, "generate-signature", signatureOf(kms.arns["p256"], raw).json()); failure != nil {
+		t.Fatal(failure)
+	}
+	refused(t, "generate-signature", signatureOf(kms.arns["p256"], raw).with("keySpec", "EC-384").json(), plugin.ErrorCodeValidation)
+	limit := deadline
+	t.Cleanup(func() { deadline = limit })
+	deadline = time.Second
+	kms.Inject(kmstest.Rule{Operation: "Sign"}, kmstest.Delay(time.Hour))
+	refused(t, "generate-envelope", envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256"))).json(), plugin.ErrorCodeTimeout)
 	if left := must(filepath.Glob(filepath.Join(dir, "*"))); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// TestLeastPrivilege: GetPublicKey and Sign are enough, and nobody is asked for more than DescribeKey beside them.
+func TestLeastPrivilege(t *testing.T) {
+	kms := start(t)
+	kms.Deny("DescribeKey", "*")
+	sign(t, envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256"))))
+	var asked []string
+	for _, r := range kms.Requests() {
+		asked = append(asked, r.Operation)
+	}
+	if got := strings.Join(asked, " "); got != "GetPublicKey DescribeKey Sign" {
+		t.Errorf("KMS was asked %s", got)
+	}
+}
+
+// TestInterrupt: an interrupt ends the wait with an answer.
+func TestInterrupt(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot interrupt itself alone")
+	}
+	kms := start(t)
+	kms.Inject(kmstest.Rule{Operation: "Sign"}, kmstest.Delay(time.Hour))
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(time.Second, func() { _ = self.Signal(os.Interrupt) })
+	refused(t, "generate-envelope", envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256"))).json(), plugin.ErrorCodeTimeout, "was interrupted")
 }

@@ -102,11 +102,11 @@ func describeKey(ctx context.Context, req *describeKeyRequest) (*plugin.Describe
 	if err != nil {
 		return nil, err
 	}
-	fetched, err := client.Fetch(ctx, req.ref)
+	key, err := client.FetchToSign(ctx, req.ref)
 	if err != nil {
 		return nil, err
 	}
-	a, err := algorithmOf(fetched.Key)
+	a, err := algorithmOf(key)
 	if err != nil {
 		return nil, err
 	}
