@@ -155,6 +155,9 @@ func (h *Host) InstallPlugin(binary string) error {
 	return h.must(h.Notation, "plugin", "install", "--file", archive)
 }
 
+// Pack packs a binary as a release does, into an archive of that name in the host's folder.
+func (h *Host) Pack(binary, name string) error { return pack(filepath.Join(h.Dir, name), binary) }
+
 // pack makes a tar.gz with the one binary in it.
 func pack(archive, binary string) (err error) {
 	in, err := os.Open(binary)
