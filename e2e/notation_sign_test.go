@@ -184,7 +184,8 @@ func certified(t *testing.T, key crypto.Signer, withAuthority bool, edits ...fun
 		rest = []*x509.Certificate{issuer}
 	}
 	made := append([]*x509.Certificate{created(t, leaf, issuer, key.Public(), issuerKey)}, rest...)
-	return pemFile(t, "chain.pem", made...), pemFile(t, "root.pem", made[len(made)-1])
+	last := made[len(made)-1]
+	return pemFile(t, "chain.pem", made...), pemFile(t, last.SerialNumber.String()+".pem", last) // trust stores go by names
 }
 
 func created(t *testing.T, template, issuer *x509.Certificate, public crypto.PublicKey, key crypto.Signer) *x509.Certificate {
@@ -498,14 +499,14 @@ func TestNotationSignTimestamp(t *testing.T) {
 		t.Run(envelope, func(t *testing.T) {
 			t.Parallel()
 			arn := fixture.Lookup("p384").ARN()
-			ends := time.Now().Add(15 * time.Second)
-			chain, root := certified(t, private(t, "p384"), true, func(c *x509.Certificate) { c.NotAfter = ends })
 			h := signingHost(t, endpoint)
 			well(t, do(t, h, h.CLI, "keys", "pull", arn))
 			well(t, do(t, h, h.Notation, "cert", "add", "--type", "tsa", "--store", "time", options.root))
-			trust(t, h, []string{root}, []string{"tsa:time"}, arn)
 			_, _, stamped := repositoryAndImage(t, "stamped")
 			_, _, plain := repositoryAndImage(t, "plain")
+			ends := time.Now().Add(20 * time.Second) // from here a busy machine must be quick enough
+			chain, root := certified(t, private(t, "p384"), true, func(c *x509.Certificate) { c.NotAfter = ends })
+			trust(t, h, []string{root}, []string{"tsa:time"}, arn)
 			well(t, notationSign(t, h, envelope, arn, stamped, "certificate-chain="+chain, "tsa-url="+options.url, "tsa-root="+options.root))
 			well(t, notationSign(t, h, envelope, arn, plain, "certificate-chain="+chain, "--timestamp-url="+options.url, "--timestamp-root-cert="+options.root))
 			verifies(t, h, stamped)
@@ -516,7 +517,7 @@ func TestNotationSignTimestamp(t *testing.T) {
 	}
 }
 
-// TestNotationSignExpiry: --expiry reaches the envelope.
+// TestNotationSignExpiry: --expiry and --user-metadata reach the envelope.
 func TestNotationSignExpiry(t *testing.T) {
 	t.Parallel()
 	endpoint := startFakeKMS(t, t.TempDir())
@@ -527,10 +528,64 @@ func TestNotationSignExpiry(t *testing.T) {
 	trust(t, h, []string{root}, nil, arn)
 	_, _, reference := repositoryAndImage(t, "app")
 	before := time.Now()
-	well(t, notationSign(t, h, "jws", arn, reference, "certificate-chain="+chain, "--expiry=8s"))
+	well(t, notationSign(t, h, "jws", arn, reference, "certificate-chain="+chain, "--expiry=20s", "--user-metadata=build=4711"))
 	verifies(t, h, reference)
-	time.Sleep(time.Until(before.Add(10 * time.Second)))
+	for metadata, want := range map[string]fixture.Outcome{"build=4711": fixture.Passes, "build=4712": fixture.Refuses} {
+		r, err := h.VerifyRegistry(reference, "--user-metadata", metadata)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, r, want, nil)
+	}
+	time.Sleep(time.Until(before.Add(22 * time.Second)))
 	refuses(t, h, reference, "expire")
+}
+
+// TestNotationSignAlias: a signature names the key that the alias meant, so a moved alias changes none that is there, and the
+// next one has to be trusted by its own key.
+func TestNotationSignAlias(t *testing.T) {
+	t.Parallel()
+	endpoint := startFakeKMS(t, t.TempDir())
+	before, after := fixture.Lookup("p256").ARN(), fixture.Lookup("p384").ARN()
+	callKMS(t, endpoint, "CreateAlias", map[string]any{"AliasName": "alias/release", "TargetKeyId": before})
+	oldChain, oldRoot := certified(t, private(t, "p256"), false)
+	newChain, newRoot := certified(t, private(t, "p384"), false)
+	h := signingHost(t, endpoint)
+	well(t, do(t, h, h.CLI, "keys", "pull", before, after))
+	trust(t, h, []string{oldRoot, newRoot}, nil, before)
+	_, _, first := repositoryAndImage(t, "first")
+	_, _, second := repositoryAndImage(t, "second")
+	well(t, notationSign(t, h, "jws", "alias/release", first, "certificate-chain="+oldChain))
+	verifies(t, h, first)
+
+	callKMS(t, endpoint, "DeleteAlias", map[string]any{"AliasName": "alias/release"})
+	callKMS(t, endpoint, "CreateAlias", map[string]any{"AliasName": "alias/release", "TargetKeyId": after})
+	says(t, notationSign(t, h, "jws", "alias/release", second, "certificate-chain="+oldChain), "KeyMaterialMismatchException", after)
+	well(t, notationSign(t, h, "jws", "alias/release", second, "certificate-chain="+newChain))
+	verifies(t, h, first)
+	refuses(t, h, second, "awskms-offline.keyArn")
+	if err := h.WriteTrustPolicy(harness.Statement{Name: "test", Scopes: []string{"*"}, Level: "strict", Stores: []string{"ca:" + store}, Identities: []string{before, after}}); err != nil {
+		t.Fatal(err)
+	}
+	verifies(t, h, first)
+	verifies(t, h, second)
+}
+
+// TestNotationSignReplica: what a multi-Region key signed in one Region is trusted by its ARN of another.
+func TestNotationSignReplica(t *testing.T) {
+	t.Parallel()
+	endpoint := startFakeKMS(t, t.TempDir())
+	primary := fixture.Lookup("p256-mrk").ARN()
+	replica := strings.Replace(primary, "us-east-1", "eu-west-1", 1)
+	chain, root := certified(t, private(t, "p256-mrk"), false)
+	h := signingHost(t, endpoint)
+	well(t, do(t, h, h.CLI, "keys", "pull", primary))
+	trust(t, h, []string{root}, nil, primary)
+	for _, envelope := range envelopes {
+		_, _, reference := repositoryAndImage(t, envelope)
+		well(t, notationSign(t, h, envelope, replica, reference, "certificate-chain="+chain))
+		verifies(t, h, reference)
+	}
 }
 
 // TestNotationSignDoctor: the signing plugin is no danger to a safe set-up.
