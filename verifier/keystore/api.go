@@ -169,4 +169,6 @@ type PutOptions struct {
 	Aliases []string
 	// AliasTime is when Aliases were true; zero if nobody said when. Those in the record are as old as its Snapshot.Time.
 	AliasTime kmskey.Time
+	// DryRun decides everything, errors included, and writes nothing.
+	DryRun bool
 }

@@ -36,8 +36,7 @@ func (w *Writer) block(b Block) (Outcome, error) {
 		case err == nil && b.PublicKeySHA256 == "":
 			b.PublicKeySHA256 = entry.Key.Fingerprint()
 		case err == nil && b.PublicKeySHA256 != entry.Key.Fingerprint():
-			return Outcome{}, kmserr.New(kmserr.Validation, "the block says that the public key of %s is %s, but on record is %s",
-				b.KeyID, b.PublicKeySHA256, entry.Key.Fingerprint()).WithHint("Block the ARN and the fingerprint one by one, if both are meant.")
+			return Outcome{}, otherMaterial(b, entry.Key)
 		}
 		// Whatever is wrong with a record must not keep anybody from blocking the key.
 	}
@@ -79,6 +78,11 @@ func (w *Writer) block(b Block) (Outcome, error) {
 		outcome.Change = New
 	}
 	return outcome, nil
+}
+
+func otherMaterial(b Block, onRecord *kmskey.Key) error {
+	return kmserr.New(kmserr.Validation, "the block says that the public key of %s is %s, but on record is %s",
+		b.KeyID, b.PublicKeySHA256, onRecord.Fingerprint()).WithHint("Block the ARN and the fingerprint one by one, if both are meant.")
 }
 
 // Unblock removes every block that Blocks finds for a key, and returns them, one for each file: afterwards there is

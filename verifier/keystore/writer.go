@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -238,7 +240,11 @@ func (w *Writer) Put(key *kmskey.Key, opts PutOptions) (Outcome, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	arn := key.ARN()
-	outcome, err := w.put(key, opts)
+	aliases, err := givenAliases(key, opts)
+	if err != nil {
+		return Outcome{}, known(err).WithKey(arn.String())
+	}
+	outcome, err := w.put(key, opts, aliases)
 	if err != nil {
 		return Outcome{}, known(err).WithKey(arn.String())
 	}
@@ -246,7 +252,7 @@ func (w *Writer) Put(key *kmskey.Key, opts PutOptions) (Outcome, error) {
 	return outcome, nil
 }
 
-func (w *Writer) put(key *kmskey.Key, opts PutOptions) (Outcome, error) {
+func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outcome, error) {
 	s, arn := w.store, key.ARN()
 	record, outcome := key, Outcome{Change: Unchanged}
 	old, err := s.readRecord(arn)
@@ -267,20 +273,26 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	aliases, what, kept, moved, err := w.planAliases(key, opts)
+	aliases, what, kept, moved, err := w.planAliases(given, opts)
 	if err != nil {
 		return Outcome{}, err
 	}
 	outcome.Confirmed = !isNew && !moved && sameButDates(old.Key, record)
 	outcome.What, outcome.Kept = append(outcome.What, what...), append(outcome.Kept, kept...)
-	if isNew || !bytes.Equal(was, now) {
+	write := isNew || !bytes.Equal(was, now)
+	switch {
+	case isNew:
+		outcome.Change = New
+	case write || len(aliases) > 0:
+		outcome.Change = Changed
+	}
+	if opts.DryRun {
+		return outcome, nil
+	}
+	if write {
 		if err := w.write(recordPath(arn), now); err != nil {
 			return Outcome{}, err
 		}
-		outcome.Change = Changed
-	}
-	if isNew {
-		outcome.Change = New
 	}
 	if _, err := w.mark(record.Fingerprint(), arn); err != nil {
 		return Outcome{}, err
@@ -292,9 +304,6 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions) (Outcome, error) {
 		}
 		if err := w.write(aliasPath(a.ARN), data); err != nil {
 			return Outcome{}, err
-		}
-		if outcome.Change == Unchanged {
-			outcome.Change = Changed
 		}
 	}
 	return outcome, nil
@@ -315,39 +324,39 @@ func sameButDates(a, b *kmskey.Key) bool {
 	return x != nil && bytes.Equal(x, undated(b))
 }
 
-// planAliases returns the alias files to write, what to say of them, and whether one of them gets another meaning.
-func (w *Writer) planAliases(key *kmskey.Key, opts PutOptions) (plan []AliasEntry, what, kept []string, moved bool, err error) {
+// givenAliases returns the aliases in a record and in opts, by name, each of the newest time it is given with.
+func givenAliases(key *kmskey.Key, opts PutOptions) ([]AliasEntry, error) {
 	record := key.Record()
-	given := make(map[string]kmskey.Time)
-	var names []string
+	given := make(map[string]AliasEntry)
 	add := func(name string, at kmskey.Time) error {
 		if _, err := kmskey.ParseAlias(name); err != nil {
 			return err
 		}
-		if before, there := given[name]; !there || at.After(before.Time) {
-			given[name] = at
-			names = append(names, name)
+		if before, there := given[name]; !there || at.After(before.Time.Time) {
+			given[name] = AliasEntry{ARN: kmskey.AliasARN{Scope: key.ARN().Scope, Alias: name}, TargetKeyID: key.ARN().KeyID, Time: at}
 		}
 		return nil
 	}
 	for _, name := range record.Aliases {
 		if err := add(name, record.Snapshot.Time); err != nil {
-			return nil, nil, nil, false, err
+			return nil, err
 		}
 	}
 	for _, name := range opts.Aliases {
 		if err := add(name, opts.AliasTime); err != nil {
-			return nil, nil, nil, false, err
+			return nil, err
 		}
 	}
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		alias := kmskey.AliasARN{Scope: key.ARN().Scope, Alias: name}
-		now := AliasEntry{ARN: alias, TargetKeyID: key.ARN().KeyID, Time: given[name]}
-		was, err := w.store.readAlias(alias)
+	return slices.SortedFunc(maps.Values(given), func(a, b AliasEntry) int { return strings.Compare(a.ARN.Alias, b.ARN.Alias) }), nil
+}
+
+// planAliases returns the alias files to write, what to say of them, and whether one of them gets another meaning.
+func (w *Writer) planAliases(given []AliasEntry, opts PutOptions) (plan []AliasEntry, what, kept []string, moved bool, err error) {
+	for _, now := range given {
+		was, err := w.store.readAlias(now.ARN)
 		switch {
 		case errors.Is(err, errAbsent):
-			what, moved = append(what, name+" is new"), true
+			what, moved = append(what, now.ARN.Alias+" is new"), true
 		case err != nil:
 			return nil, nil, nil, false, err
 		default:

@@ -15,7 +15,8 @@ import (
 // Limits of what is read whole, in bytes.
 const (
 	maxSignatureFile = 64 << 10 // base64 of the longest signature with line breaks, and then some
-	maxKeyFile       = 64 << 10
+	maxKeyFile       = 64 << 10 // of one key
+	maxManyKeys      = 4 << 20  // of JSON, which may hold several answers of KMS
 )
 
 // open opens what a value names: a path, fileb://path or file://path as in the AWS CLI, or - for standard input. what is
@@ -112,26 +113,17 @@ func reason(err error) error {
 
 // readAll reads what a value names, at most limit bytes, and not one more than is needed to know.
 func (a *app) readAll(what, value string, limit int) ([]byte, error) {
-	return a.readSniffed(what, value, func([]byte) int { return limit })
-}
-
-// sniffed is how many bytes are read before a limit is chosen: one block of a tar.
-const sniffed = 512
-
-// readSniffed is readAll with a limit that depends on how the content begins: its first 512 bytes, or all if it is shorter.
-func (a *app) readSniffed(what, value string, limitOf func(head []byte) int) ([]byte, error) {
 	r, err := a.open(what, value)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, sniffed))
-	limit := limitOf(data)
-	if err == nil {
-		var rest []byte
-		rest, err = io.ReadAll(io.LimitReader(r, max(0, int64(limit)+1-int64(len(data)))))
-		data = append(data, rest...)
-	}
+	return readUpTo(what, value, r, limit)
+}
+
+// readUpTo reads r, which a value names, to its end, at most limit bytes.
+func readUpTo(what, value string, r io.Reader, limit int) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	if kmserr.Is(err, kmserr.DeadlineExceeded) {
 		return nil, err
 	}

@@ -3,6 +3,9 @@ package cli
 import (
 	"bytes"
 	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -10,30 +13,42 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
 // readKeyFile reads one file of keys import and adds what it holds to all.
 func (a *app) readKeyFile(file string, f importFlags, all *batch) error {
-	// Only a tar may be long: anything else is refused before more of it is in memory than a record can have.
-	data, err := a.readSniffed("the key file", file, func(head []byte) int {
-		if isTar(head) {
-			return maxArchive
-		}
-		return maxKeyFile
-	})
+	r, err := a.open("the key file", file)
 	if err != nil {
 		return err
 	}
-	if isTar(data) {
-		if err := readArchive(data, f.sha256, all); err != nil {
-			return inFile(file, err)
+	defer func() {
+		if r != nil {
+			_ = r.Close() // only read from: closing loses nothing
 		}
-		return nil
+	}()
+	// Only a tar may be long: anything else is refused before more of it is in memory than a key can have.
+	head, err := readUpTo("the key file", file, io.LimitReader(r, 512), 512)
+	if err != nil {
+		return err
+	}
+	if isTar(head) {
+		source := r
+		r = nil // the tar's from here on
+		return a.readTar(file, head, source, f, all)
 	}
 	if f.sha256 != "" {
 		return inFile(file, invalid("--expect-sha256 is for a tar made by keys export, and this is none"))
+	}
+	limit := maxKeyFile
+	if isJSON(head) {
+		limit = maxManyKeys
+	}
+	data, err := readUpTo("the key file", file, io.MultiReader(bytes.NewReader(head), r), limit)
+	if err != nil {
+		return err
 	}
 	if err := parseKeyFile(file, data, f, all); err != nil {
 		return inFile(file, err)
@@ -41,7 +56,84 @@ func (a *app) readKeyFile(file string, f importFlags, all *batch) error {
 	return nil
 }
 
+// readTar reads an archive, which waits in all to be imported, or else the key files in a tar.
+func (a *app) readTar(file string, head []byte, r io.ReadCloser, f importFlags, all *batch) error {
+	t, err := openTar(file, head, r)
+	if err != nil {
+		return err
+	}
+	keep := false
+	defer func() {
+		if !keep {
+			t.close()
+		}
+	}()
+	if f.sha256 != "" {
+		if err := t.expect(f.sha256); err != nil {
+			return inFile(file, err)
+		}
+	}
+	exported, err := t.exported()
+	if err == nil && exported {
+		err = t.check(func(f keystore.File) error {
+			if a.ctx.Err() != nil {
+				return kmserr.New(kmserr.DeadlineExceeded, "interrupted; nothing was written")
+			}
+			return notFromFuture(f)
+		})
+		keep = err == nil
+		if keep {
+			all.archives = append(all.archives, t)
+		}
+	}
+	if err == nil && !exported {
+		found := false
+		for e, err := range t.keyFiles(func(name string) { a.note(passedOver(filePath(file) + ": " + name)) }) {
+			if err != nil {
+				return inFile(file, err)
+			}
+			name := filePath(file) + ": " + e.header.Name
+			if err := parseKeyFile(name, bytes.Clone(e.content), f, all); err != nil {
+				return inFile(name, err)
+			}
+			found = true
+		}
+		if !found {
+			err = invalid("the tar holds no key file").WithHint("Expected are files whose names end in .json, .pem, .der or .pub, or what keys export writes.")
+		}
+	}
+	if err != nil {
+		return inFile(file, err)
+	}
+	return nil
+}
+
+func passedOver(name string) string {
+	return plain(name) + " is passed over: its name ends in none of .json, .pem, .der and .pub"
+}
+
+// notFromFuture refuses a record of a time that KMS cannot have answered at yet.
+func notFromFuture(f keystore.File) error {
+	if f.Key == nil {
+		return nil
+	}
+	snapshot := f.Key.Record().Snapshot
+	if err := notInFuture("Snapshot.Time", snapshot.Time); err != nil {
+		return err
+	}
+	return notInFuture("Snapshot.StateTime", snapshot.StateTime)
+}
+
+// isJSON reports whether a file begins as JSON does.
+func isJSON(head []byte) bool {
+	text := bytes.TrimSpace(head)
+	return len(text) > 0 && (text[0] == '{' || text[0] == '[')
+}
+
 func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
+	if all.size += len(data); all.size > maxFolder {
+		return tooManyKeyFiles("what is given")
+	}
 	text := bytes.TrimSpace(data)
 	switch {
 	case hasByteOrderMark(data):
@@ -51,8 +143,10 @@ func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
 		return invalid("the file is empty").WithHint("Expected is the JSON that `aws kms get-public-key` prints, or a public key.")
 	case namesPrivate(text):
 		return privateKey()
-	case text[0] == '{':
-		return parseJSON(file, data, all)
+	case isJSON(data):
+		return parseAnswers(file, data, all)
+	case bytes.HasPrefix(data, []byte{0x1f, 0x8b}):
+		return invalid("the file is compressed with gzip").WithHint("Unpack it with gunzip first.")
 	case data[0] != 0x30 && bytes.Contains(text, []byte("-----BEGIN ")): // explanatory text may stand before it (RFC 7468)
 		der, err := decodePEM(text)
 		if err != nil {
@@ -135,6 +229,61 @@ func decodePEM(text []byte) ([]byte, error) {
 		return nil, invalid("the PEM has %d bytes after the public key", len(bytes.TrimSpace(rest))).WithHint("Give one public key a file.")
 	}
 	return block.Bytes, nil
+}
+
+// parseAnswers reads what KMS answered: one object, several one after the other, or an array of them.
+func parseAnswers(file string, data []byte, all *batch) error {
+	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
+		if d := jsontext.NewDecoder(bytes.NewReader(data)); d.SkipValue() != nil || atEnd(d) {
+			return parseJSON(file, data, all) // which says what is wrong, if anything is
+		}
+	}
+	n := 0
+	each := func(d *jsontext.Decoder) error {
+		value, err := d.ReadValue()
+		if err != nil {
+			return invalid("the JSON is damaged after %s: %s", describe(n, "answer"), strings.TrimPrefix(err.Error(), "jsontext: "))
+		}
+		n++
+		if err := parseJSON(fmt.Sprintf("%s, answer %d", filePath(file), n), bytes.Clone(value), all); err != nil {
+			e := kmserr.As(err)
+			return invalid("answer %d: %s", n, e.Fact).WithHint("%s", e.Hint)
+		}
+		return nil
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true)) // parseJSON refuses them, and says which
+	for !atEnd(d) {
+		if d.PeekKind() != '[' {
+			if err := each(d); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := d.ReadToken(); err != nil {
+			return invalid("the JSON is damaged after %s: %s", describe(n, "answer"), strings.TrimPrefix(err.Error(), "jsontext: "))
+		}
+		for d.PeekKind() != ']' {
+			if err := each(d); err != nil {
+				return err
+			}
+		}
+		if _, err := d.ReadToken(); err != nil {
+			return invalid("the JSON is damaged after %s: %s", describe(n, "answer"), strings.TrimPrefix(err.Error(), "jsontext: "))
+		}
+	}
+	if n == 0 {
+		return invalid("the array is empty").WithHint("Expected are the answers of `aws kms get-public-key`.")
+	}
+	return nil
+}
+
+// atEnd reports whether nothing but white space is left. What is damaged is not the end.
+func atEnd(d *jsontext.Decoder) bool {
+	if d.PeekKind() != 0 {
+		return false
+	}
+	_, err := d.ReadToken()
+	return errors.Is(err, io.EOF)
 }
 
 // parseJSON tells the two answers of KMS apart by their members, and decodes strictly.

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -26,18 +29,19 @@ type importFlags struct {
 func (a *app) keysImport() *cobra.Command {
 	var f importFlags
 	c := &cobra.Command{
-		Use:   "import FILE…",
-		Short: "Import what `aws kms get-public-key` printed, or a public key",
+		Use:   "import FILE|FOLDER…",
+		Short: "Import what `aws kms get-public-key` printed, a public key, or an export",
 		Long: `Imports keys into the store. Each FILE is one of: the JSON of ` + "`aws kms get-public-key`" + ` (AWS CLI v1 or v2); that of
-` + "`aws kms describe-key`" + `, beside the former or for a key that is in the store; a record or a tar of them made by keys export; a public key as
-PEM or DER, or DER in base64, with --key-id and --key-usage.
+` + "`aws kms describe-key`" + `, beside the former or for a key that is in the store; several of these, one after the other or as an
+array; a record; a public key as PEM or DER, or DER in base64, with --key-id and --key-usage. Of a FOLDER, or a tar of one, all
+files that end in .json, .pem, .der or .pub are taken, those in folders below too. What keys export wrote is imported alone.
 
-Everything is read and checked before anything is written. What is known is never lost: a key state gives way only to one
-with a newer time, which --snapshot-time states for files that carry none.`,
+Everything is read and checked before anything is written, and one bad file keeps all from being written. What is known is
+never lost: a key state gives way only to one with a newer time, which --snapshot-time states for files that carry none.`,
 		Example: "  awskms-offline keys import release.json release-state.json --snapshot-time 2026-11-23T11:00:00Z\n" +
 			"  awskms-offline keys import release.pem --key-usage SIGN_VERIFY --alias alias/release \\\n" +
 			"    --key-id arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
-		Args: atLeastOne("at least one file"),
+		Args: atLeastOne("at least one file or folder"),
 		RunE: func(c *cobra.Command, args []string) error { return a.runImport(f, args) },
 	}
 	fl := c.Flags()
@@ -56,8 +60,9 @@ type batch struct {
 	records []namedRecord
 	bare    []string // the files that are public keys and nothing else
 	states  []namedState
-	blocks  []keystore.Block
-	aliases map[kmskey.ARN][]aliasFile
+
+	archives []*archive // what keys export made, checked
+	size     int        // of the key files, in bytes
 }
 
 type namedRecord struct {
@@ -78,7 +83,7 @@ type pending struct {
 	opts keystore.PutOptions
 }
 
-func (a *app) runImport(f importFlags, files []string) error {
+func (a *app) runImport(f importFlags, args []string) error {
 	var at kmskey.Time
 	if f.snapshotTime != "" {
 		var err error
@@ -100,18 +105,33 @@ func (a *app) runImport(f importFlags, files []string) error {
 			return invalid("--key-id: %s", e.Fact).WithHint("%s", e.Hint)
 		}
 	}
-	if n := len(slices.DeleteFunc(slices.Clone(files), func(file string) bool { return file != "-" })); n > 1 {
+	if n := len(slices.DeleteFunc(slices.Clone(args), func(file string) bool { return file != "-" })); n > 1 {
 		return invalid("%d files are to be read from standard input, expected one", n).WithHint("Give the others as files.")
 	}
-	all := &batch{aliases: make(map[kmskey.ARN][]aliasFile)}
+	all := &batch{}
+	defer func() {
+		for _, t := range all.archives {
+			t.close()
+		}
+	}()
+	files, err := a.keyFiles(args)
+	if err != nil {
+		return err
+	}
 	var failed []error
 	for _, file := range files {
+		if a.ctx.Err() != nil {
+			return kmserr.New(kmserr.DeadlineExceeded, "interrupted; nothing was written")
+		}
 		if err := a.readKeyFile(file, f, all); err != nil {
 			failed = append(failed, err)
 		}
 	}
 	if len(failed) > 0 {
 		return errors.Join(failed...)
+	}
+	if len(all.archives) > 0 {
+		return a.importArchive(all, f)
 	}
 	if (f.usage != "" || len(f.algorithms) > 0) && len(all.bare) == 0 {
 		return invalid("--key-usage and --signing-algorithms are for a public key in PEM or DER, and none is given").
@@ -122,27 +142,156 @@ func (a *app) runImport(f importFlags, files []string) error {
 		return err
 	}
 	a.noteAlgorithms(all, f)
-	if len(keys) == 0 && len(all.blocks) == 0 {
-		return invalid("the files hold no key").WithHint("Was the archive made from an empty store?")
-	}
-	return a.changeStore(func(w *keystore.Writer) (results []result) {
-		// Blocks go first, and no key without them: a key is not to be there for a moment, or for good, unblocked.
-		for _, b := range all.blocks {
-			outcome, err := w.Block(b)
-			results = append(results, result{name: b.Path, outcome: outcome, err: err, verb: "blocked"})
-			if err != nil {
-				return results
+	return a.importAll(func(w *keystore.Writer, dry bool) iter.Seq[result] {
+		return func(yield func(result) bool) {
+			for _, p := range keys {
+				p.opts.DryRun = dry
+				outcome, err := w.Put(p.key, p.opts)
+				if err != nil {
+					err = inFile(p.file, err)
+				}
+				if !yield(result{name: p.file, outcome: outcome, err: err}) {
+					return
+				}
 			}
 		}
-		for _, p := range keys {
-			outcome, err := w.Put(p.key, p.opts)
-			if err != nil {
-				err = inFile(p.file, err)
-			}
-			results = append(results, result{name: p.file, outcome: outcome, err: err})
-		}
-		return results
 	})
+}
+
+// keyFiles returns the files to read: those named, and in place of a folder the key files in it, in the order of their
+// paths. Hidden files and folders are passed over.
+func (a *app) keyFiles(args []string) (files []string, err error) {
+	for _, arg := range args {
+		root := filePath(arg)
+		if info, err := os.Stat(root); arg == "-" || err != nil || !info.IsDir() {
+			files = append(files, arg) // reading it says what is wrong, if anything is
+			continue
+		}
+		found := 0
+		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return invalid("the folder %s cannot be read: %v", path, reason(err))
+			case a.ctx.Err() != nil:
+				return kmserr.New(kmserr.DeadlineExceeded, "interrupted; nothing was written")
+			case entry.IsDir() && isHome(path):
+				return invalid("%s is a key store", path).
+					WithHint("Write it into a tar with `awskms-offline keys export --home %s --file FILE`, and import that.", path)
+			case path == root:
+				return nil
+			case strings.HasPrefix(entry.Name(), ".") && entry.IsDir():
+				return fs.SkipDir
+			case strings.HasPrefix(entry.Name(), ".") || entry.IsDir():
+				return nil
+			case !isKeyFileName(entry.Name()):
+				a.note(passedOver(path))
+				return nil
+			}
+			if found++; found > maxFolderFiles {
+				return tooManyKeyFiles("the folder " + root)
+			}
+			files = append(files, path)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if found == 0 {
+			return nil, invalid("the folder %s holds no key file", root).WithHint("Expected are files whose names end in .json, .pem, .der or .pub.")
+		}
+	}
+	return files, nil
+}
+
+// isHome reports whether a folder is a key store: its files are part of a whole and not to be imported one by one.
+func isHome(folder string) bool {
+	for _, name := range []string{"keys", "by-key"} {
+		if info, err := os.Stat(filepath.Join(folder, name)); err != nil || !info.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+// importArchive imports what keys export wrote: blocks first, as its order has it, so that no key is there unblocked for
+// a moment or for good.
+func (a *app) importArchive(all *batch, f importFlags) error {
+	t := all.archives[0]
+	if n := len(all.archives) + len(all.records) + len(all.states); n > 1 {
+		return invalid("%s was made by keys export, and more is given with it", filePath(t.name)).WithHint("Import it alone.")
+	}
+	if f.keyID != "" || f.usage != "" || len(f.algorithms) > 0 || len(f.aliases) > 0 || f.snapshotTime != "" {
+		return invalid("%s was made by keys export and says all itself", filePath(t.name)).
+			WithHint("Leave --key-id, --key-usage, --signing-algorithms, --alias and --snapshot-time out.")
+	}
+	if len(t.sums) == 1 {
+		return inFile(t.name, invalid("the export holds no key").WithHint("Was it made from an empty store?"))
+	}
+	return a.importAll(func(w *keystore.Writer, dry bool) iter.Seq[result] {
+		return func(yield func(result) bool) {
+			for file, err := range t.files() {
+				r := result{name: file.Path}
+				if err == nil {
+					r.outcome, err = w.PutFile(file, keystore.PutOptions{MoveAlias: f.moveAlias, DryRun: dry})
+				}
+				if file.Block != nil && r.outcome.Change != keystore.Unchanged {
+					r.verb = "blocked"
+				}
+				if err != nil {
+					r.err = inFile(t.name, err)
+				}
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	})
+}
+
+// maxRefusals is how many errors of one import are told; the rest is counted.
+const maxRefusals = 100
+
+// importAll opens the store and imports, or does nothing: every step is first taken dry.
+func (a *app) importAll(steps func(w *keystore.Writer, dry bool) iter.Seq[result]) (err error) {
+	w, err := a.openWriter()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	var refused []result
+	more := 0
+	for r := range steps(w, true) {
+		switch {
+		case a.ctx.Err() != nil:
+			return kmserr.New(kmserr.DeadlineExceeded, "interrupted; nothing was written")
+		case r.err != nil && len(refused) == maxRefusals:
+			more++
+		case r.err != nil:
+			refused = append(refused, r)
+		}
+	}
+	if more > 0 {
+		refused = append(refused, result{err: invalid("%s more of them cannot be imported", describe(more, "file"))})
+	}
+	if len(refused) > 0 {
+		return a.report(refused)
+	}
+	report := a.newReport()
+	done := 0
+	for r := range steps(w, false) {
+		if err := report.add(r); err != nil {
+			return err
+		}
+		if r.err != nil {
+			break // of the disk: what a dry run could not know
+		}
+		if done++; a.ctx.Err() != nil {
+			report.fail(kmserr.New(kmserr.DeadlineExceeded, "interrupted after %s", describe(done, "file")).
+				WithHint("Import again: what was written is whole and kept."))
+			break
+		}
+	}
+	return report.finish()
 }
 
 // noteAlgorithms says what was taken for granted of a bare public key with several algorithms.
@@ -162,21 +311,34 @@ func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, er
 	}
 	var failed []error
 	var keys []pending
+	where := make(map[kmskey.ARN]string)
+	add := func(p pending) {
+		if other, twice := where[p.key.ARN()]; twice {
+			failed = append(failed, inFile(p.file, invalid("%s is given twice, also in %s", p.key.ARN(), filePath(other)).WithHint("Give each key once, with its newest state.")))
+			return
+		}
+		where[p.key.ARN()] = p.file
+		keys = append(keys, p)
+	}
+	states := make(map[string][]*namedState) // by ARN, and by bare key ID
+	for i := range all.states {
+		s := &all.states[i]
+		states[s.metadata.Arn] = append(states[s.metadata.Arn], s)
+		if _, id, ok := strings.Cut(s.metadata.Arn, ":key/"); ok {
+			states[id] = append(states[id], s)
+		}
+	}
 	for _, r := range all.records {
-		key, err := r.complete(all, f, at)
+		key, err := r.complete(states, f, at)
 		if err != nil {
 			failed = append(failed, inFile(r.file, err))
-			continue
-		}
-		if i := slices.IndexFunc(keys, func(p pending) bool { return p.key.ARN() == key.ARN() }); i >= 0 {
-			failed = append(failed, inFile(r.file, invalid("%s is given twice, also in %s", key.ARN(), keys[i].file).WithHint("Give each key once.")))
 			continue
 		}
 		opts := keystore.PutOptions{MoveAlias: f.moveAlias, Aliases: slices.Clone(f.aliases), AliasTime: key.Record().Snapshot.Time}
 		if len(f.aliases) > 0 {
 			opts.AliasTime = at // the record's own time says nothing of an alias that is given by hand
 		}
-		keys = append(keys, pending{file: r.file, key: key, opts: opts})
+		add(pending{file: r.file, key: key, opts: opts})
 	}
 	for i := range all.states {
 		if s := &all.states[i]; !s.used {
@@ -185,33 +347,12 @@ func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, er
 				failed = append(failed, inFile(s.file, err))
 				continue
 			}
-			if i := slices.IndexFunc(keys, func(p pending) bool { return p.key.ARN() == key.ARN() }); i >= 0 {
-				failed = append(failed, inFile(s.file, invalid("the state of %s is given twice, also in %s", key.ARN(), keys[i].file).WithHint("Give the newer one.")))
-				continue
-			}
-			keys = append(keys, pending{file: s.file, key: key, opts: keystore.PutOptions{MoveAlias: f.moveAlias, Aliases: f.aliases, AliasTime: at}})
-		}
-	}
-	for _, arn := range slices.SortedFunc(maps.Keys(all.aliases), byText[kmskey.ARN]) {
-		aliases := all.aliases[arn]
-		i := slices.IndexFunc(keys, func(p pending) bool { return p.key.ARN() == arn })
-		if i < 0 {
-			failed = append(failed, invalid("the archive has the alias %s of %s, but not that key", aliases[0].Alias, arn))
-			continue
-		}
-		for _, alias := range aliases {
-			keys[i].opts.Aliases = append(keys[i].opts.Aliases, alias.Alias)
-			// The oldest time of several is claimed for all: an answer is as old as its oldest part.
-			if t := keys[i].opts.AliasTime; alias.Time.Before(t.Time) {
-				keys[i].opts.AliasTime = alias.Time
-			}
+			add(pending{file: s.file, key: key, opts: keystore.PutOptions{MoveAlias: f.moveAlias, Aliases: f.aliases, AliasTime: at}})
 		}
 	}
 	failed = append(failed, aliasesOfTwo(keys)...)
 	return keys, errors.Join(failed...)
 }
-
-func byText[T fmt.Stringer](a, b T) int { return strings.Compare(a.String(), b.String()) }
 
 // aliasesOfTwo returns an error for each alias that is given for two keys: at most one of them has it.
 func aliasesOfTwo(keys []pending) (failed []error) {
@@ -229,7 +370,7 @@ func aliasesOfTwo(keys []pending) (failed []error) {
 	return failed
 }
 
-func (r namedRecord) complete(all *batch, f importFlags, at kmskey.Time) (*kmskey.Key, error) {
+func (r namedRecord) complete(states map[string][]*namedState, f importFlags, at kmskey.Time) (*kmskey.Key, error) {
 	record := r.record
 	if f.keyID != "" {
 		switch {
@@ -240,13 +381,7 @@ func (r namedRecord) complete(all *batch, f importFlags, at kmskey.Time) (*kmske
 		}
 		record.KeyID = f.keyID
 	}
-	var matching []*namedState
-	for i := range all.states {
-		s := &all.states[i]
-		if s.metadata.Arn == record.KeyID || strings.HasSuffix(s.metadata.Arn, ":key/"+record.KeyID) {
-			matching = append(matching, s)
-		}
-	}
+	matching := states[record.KeyID]
 	switch {
 	case len(matching) > 1:
 		return nil, invalid("%s and %s both are describe-key answers for the key ID %s", matching[0].file, matching[1].file, record.KeyID).

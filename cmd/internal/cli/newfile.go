@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 
@@ -10,12 +11,20 @@ import (
 
 // writeNewFor writes the file that a flag names, which must not exist yet; a half-written one is removed.
 func writeNewFor(flag, file string, data []byte) error {
+	return streamNewFor(flag, file, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// streamNewFor is writeNewFor for what is made as it is written.
+func streamNewFor(flag, file string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return invalid("%s names %s, which is there already", flag, file).WithHint("Name a new file, or remove that one.")
 	}
 	if err == nil {
-		_, err = f.Write(data)
+		err = write(f)
 		if err == nil {
 			err = f.Sync()
 		}
@@ -25,6 +34,10 @@ func writeNewFor(flag, file string, data []byte) error {
 		if err != nil {
 			_ = os.Remove(file)
 		}
+	}
+	var ours *kmserr.Error
+	if errors.As(err, &ours) {
+		return err // of what was to be written
 	}
 	if err != nil {
 		return kmserr.New(kmserr.StoreAccess, "%s cannot be written: %v", file, reason(err)).WithCause(err)

@@ -20,36 +20,55 @@ type resultJSON struct {
 
 // report prints every result, and returns the errors in them joined: the exit code is that of the gravest.
 func (a *app) report(results []result) error {
-	var failed []error
-	all := make([]resultJSON, 0, len(results))
+	p := a.newReport()
 	for _, r := range results {
-		change := string(r.outcome.Change)
-		if r.verb != "" {
-			change = r.verb
-		}
-		row := resultJSON{Name: r.name, KeyID: r.outcome.ARN.String(), Change: change, What: r.outcome.What, Kept: r.outcome.Kept}
-		if r.outcome.ARN == (kmskey.ARN{}) {
-			row.KeyID = r.outcome.Alias.String()
-		}
-		if r.err != nil {
-			failed = append(failed, r.err)
-			problem := errorJSON(r.err)
-			row.Change, row.Error, row.KeyID = "refused", &problem, problem.KeyID
-		}
-		all = append(all, row)
-	}
-	if a.output == "json" {
-		return a.result(map[string]any{"Results": all}, failed)
-	}
-	for _, row := range all {
-		if row.Error != nil {
-			continue
-		}
-		if err := a.printRow(row); err != nil {
+		if err := p.add(r); err != nil {
 			return err
 		}
 	}
-	return errors.Join(failed...)
+	return p.finish()
+}
+
+// progress prints results as they come: lines at once, JSON at the end.
+type progress struct {
+	app    *app
+	rows   []resultJSON
+	failed []error
+}
+
+func (a *app) newReport() *progress { return &progress{app: a, rows: []resultJSON{}} }
+
+func (p *progress) add(r result) error {
+	change := string(r.outcome.Change)
+	if r.verb != "" {
+		change = r.verb
+	}
+	row := resultJSON{Name: r.name, KeyID: r.outcome.ARN.String(), Change: change, What: r.outcome.What, Kept: r.outcome.Kept}
+	if r.outcome.ARN == (kmskey.ARN{}) {
+		row.KeyID = r.outcome.Alias.String()
+	}
+	if r.err != nil {
+		p.fail(r.err)
+		problem := errorJSON(r.err)
+		row.Change, row.Error, row.KeyID = "refused", &problem, problem.KeyID
+	}
+	if p.app.output == "json" {
+		p.rows = append(p.rows, row)
+		return nil
+	}
+	if r.err != nil {
+		return nil // said in the end
+	}
+	return p.app.printRow(row)
+}
+
+func (p *progress) fail(err error) { p.failed = append(p.failed, err) }
+
+func (p *progress) finish() error {
+	if p.app.output == "json" {
+		return p.app.result(map[string]any{"Results": p.rows}, p.failed)
+	}
+	return errors.Join(p.failed...)
 }
 
 // printRow prints what became of one thing, for people.

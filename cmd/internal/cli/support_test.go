@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,21 +70,33 @@ var fileCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"cat": command(3, func(ts *testscript.TestScript, args []string) error {
 		return os.WriteFile(ts.MkAbs(args[0]), []byte(ts.ReadFile(args[1])+ts.ReadFile(args[2])), 0o600)
 	}),
-	"tar": command(3, func(ts *testscript.TestScript, args []string) error {
-		content := ts.ReadFile(args[2])
+	// tar FILE NAME CONTENT-FILE…
+	"tar": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) < 3 || len(args)%2 == 0 {
+			ts.Fatalf("usage: tar FILE (NAME CONTENT-FILE)…")
+		}
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: args[1], Size: int64(len(content)), Mode: 0o600}); err != nil {
-			return err
+		for pair := range slices.Chunk(args[1:], 2) {
+			content := ts.ReadFile(pair[1])
+			ts.Check(w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: pair[0], Size: int64(len(content)), Mode: 0o600}))
+			_, err := w.Write([]byte(content))
+			ts.Check(err)
 		}
-		if _, err := w.Write([]byte(content)); err != nil {
-			return err
+		ts.Check(w.Close())
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o600))
+	},
+	// join FILE PART…
+	"join": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) < 2 {
+			ts.Fatalf("usage: join FILE PART…")
 		}
-		if err := w.Close(); err != nil {
-			return err
+		var b strings.Builder
+		for _, part := range args[1:] {
+			b.WriteString(ts.ReadFile(part))
 		}
-		return os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o600)
-	}),
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
+	},
 	"rearn": command(3, func(ts *testscript.TestScript, args []string) error {
 		var record map[string]any
 		if err := json.Unmarshal([]byte(ts.ReadFile(args[0])), &record); err != nil {

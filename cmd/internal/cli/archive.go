@@ -1,0 +1,353 @@
+package cli
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/awskms-offline/awskms-offline/internal/strictjson"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// An archive is what keys export writes: a tar (POSIX.1-2001 pax) whose first file says its format, followed by the
+// store's own files by their own paths, in the order of keystore.File.Before. Everything in a header but name and size is
+// fixed, so equal stores give equal bytes, and an archive can be checked by packing it again.
+
+// Limits of tars, in bytes and files.
+const (
+	maxArchive      = 4 << 30
+	maxArchiveFiles = 1_000_000
+	// A tar that is no archive is taken for a folder of key files, which is held in memory.
+	maxFolderFiles = 10_000
+	maxFolder      = 64 << 20
+)
+
+const (
+	manifestName  = "export.json"
+	archiveFormat = "awskms-offline-export/1"
+	manifest      = "{\n  \"Format\": \"" + archiveFormat + "\"\n}\n"
+)
+
+// writeArchive writes files into a tar and returns how many of them are records.
+func writeArchive(out io.Writer, files iter.Seq2[keystore.File, error]) (keys int, err error) {
+	w := tar.NewWriter(out)
+	if err := addToTar(w, manifestName, []byte(manifest)); err != nil {
+		return 0, err
+	}
+	for f, err := range files {
+		if err == nil {
+			err = addToTar(w, f.Path, f.Data)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if f.Key != nil {
+			keys++
+		}
+	}
+	return keys, w.Close()
+}
+
+func addToTar(w *tar.Writer, name string, content []byte) error {
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(content)), Mode: 0o600, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
+	if err := w.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err := w.Write(content)
+	return err
+}
+
+// isTar reports whether a file begins with a tar header (POSIX.1, ustar magic), which no JSON, PEM or key does.
+func isTar(head []byte) bool { return len(head) >= 512 && string(head[257:262]) == "ustar" }
+
+// archive is a tar that keys export made, open for reading.
+type archive struct {
+	name    string
+	content *io.SectionReader
+	close   func()
+	// sums has the SHA-256 of every file's content, in order, once check has found the archive sound: what is read later
+	// must be the same.
+	sums [][sha256.Size]byte
+}
+
+// openTar opens a tar that was found behind a value, whose first bytes have been read from r already. What comes from a
+// pipe is kept in a temporary file, as a tar is read more than once. It takes r over.
+func openTar(name string, head []byte, r io.ReadCloser) (*archive, error) {
+	t := &archive{name: name, close: func() { _ = r.Close() }} // only read from: closing loses nothing
+	f, seekable := r.(*os.File)
+	if !seekable {
+		var err error
+		if f, err = os.CreateTemp("", "awskms-offline-import-*.tar"); err != nil {
+			t.close()
+			return nil, kmserr.New(kmserr.StoreAccess, "standard input cannot be kept in a temporary file: %v", reason(err)).
+				WithHint("Make room for it, or give the tar as a file.").WithCause(err)
+		}
+		t.close = func() {
+			_ = r.Close()
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+		if _, err = io.Copy(f, io.LimitReader(io.MultiReader(bytes.NewReader(head), r), maxArchive+1)); err != nil {
+			t.close()
+			if kmserr.Is(err, kmserr.DeadlineExceeded) {
+				return nil, err
+			}
+			return nil, invalid("%s cannot be read: %v", naming("the key file", name), reason(err))
+		}
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() > maxArchive {
+		err = invalid("%s is longer than the %d bytes allowed", naming("the key file", name), int64(maxArchive))
+	}
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	t.content = io.NewSectionReader(f, 0, info.Size())
+	return t, nil
+}
+
+// expect refuses an archive whose SHA-256, in hexadecimal, is another.
+func (t *archive) expect(want string) error {
+	sum := sha256.New()
+	if _, err := io.Copy(sum, t.again()); err != nil {
+		return invalid("the tar cannot be read: %v", reason(err))
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); !strings.EqualFold(got, want) {
+		return invalid("the tar's SHA-256 is %s, but --expect-sha256 says %s", got, want).
+			WithHint("This is not the tar that was exported: do not use it.")
+	}
+	return nil
+}
+
+func (t *archive) again() *io.SectionReader {
+	return io.NewSectionReader(t.content, 0, t.content.Size())
+}
+
+// tarEntry is one file of a tar with its content, which is valid until the next one.
+type tarEntry struct {
+	header  *tar.Header
+	content []byte
+}
+
+// entries yields what is in the tar; no file may be longer than limit bytes.
+func (t *archive) entries(limit int) iter.Seq2[tarEntry, error] {
+	return func(yield func(tarEntry, error) bool) {
+		var content bytes.Buffer
+		for r := tar.NewReader(bufio.NewReaderSize(t.again(), 1<<16)); ; {
+			header, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(tarEntry{}, invalid("the tar is damaged or cut off: %v", err))
+				return
+			}
+			if header.Size > int64(limit) {
+				yield(tarEntry{}, invalid("in the tar, %s is %d bytes long, more than the %d allowed", header.Name, header.Size, limit))
+				return
+			}
+			content.Reset()
+			if _, err := content.ReadFrom(r); err != nil {
+				yield(tarEntry{}, invalid("the tar is damaged at %s: %v", header.Name, err))
+				return
+			}
+			if !yield(tarEntry{header, content.Bytes()}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// exported reports whether keys export made the tar, by the name of its first file.
+func (t *archive) exported() (bool, error) {
+	for e, err := range t.entries(keystore.MaxFile) {
+		return err == nil && e.header.Name == manifestName, err
+	}
+	return false, nil
+}
+
+// comparer is a writer that takes nothing but what r has, in order.
+type comparer struct {
+	r   *bufio.Reader
+	buf []byte
+}
+
+var errDiffers = errors.New("differs")
+
+func (c *comparer) Write(p []byte) (int, error) {
+	if len(c.buf) < len(p) {
+		c.buf = make([]byte, len(p))
+	}
+	if _, err := io.ReadFull(c.r, c.buf[:len(p)]); err != nil || !bytes.Equal(c.buf[:len(p)], p) {
+		return 0, errDiffers
+	}
+	return len(p), nil
+}
+
+func (c *comparer) atEnd() error {
+	if _, err := c.r.ReadByte(); !errors.Is(err, io.EOF) {
+		return errDiffers
+	}
+	return nil
+}
+
+// check reads the whole archive: each file must be what its path says, in order, and the tar to the byte what keys export
+// writes of them. So whatever else is in it, or is missing from it, shows.
+func (t *archive) check(visit func(keystore.File) error) error {
+	c := &comparer{r: bufio.NewReaderSize(t.again(), 1<<16)}
+	w := tar.NewWriter(c)
+	var before keystore.File
+	var sums [][sha256.Size]byte
+	notMade := invalid("the tar is not as keys export made it: it was cut off, packed anew, or has something after its end").
+		WithHint("Export it again, and hand over the file as it is.")
+	for e, err := range t.entries(keystore.MaxFile) {
+		if err != nil {
+			return err
+		}
+		if len(sums) > maxArchiveFiles {
+			return invalid("the tar has more than %d files", maxArchiveFiles)
+		}
+		f, err := decodeArchived(len(sums) == 0, e.header.Name, e.content)
+		if err != nil {
+			return err
+		}
+		if err := addToTar(w, e.header.Name, e.content); errors.Is(err, errDiffers) || e.header.Typeflag != tar.TypeReg {
+			return notMade
+		} else if err != nil {
+			return invalid("in the tar, %s: %v", e.header.Name, err)
+		}
+		sums = append(sums, sha256.Sum256(e.content))
+		if len(sums) == 1 {
+			continue
+		}
+		if len(sums) > 2 && !before.Before(f) {
+			return invalid("in the tar, %s comes after %s, which keys export does not write so", f.Path, before.Path)
+		}
+		before = keystore.File{Path: f.Path, Key: f.Key, Alias: f.Alias, Block: f.Block}
+		if err := visit(f); err != nil {
+			return fmt.Errorf("in the tar, %s: %w", f.Path, err)
+		}
+	}
+	if errors.Join(w.Close(), c.atEnd()) != nil {
+		return notMade
+	}
+	t.sums = sums
+	return nil
+}
+
+func decodeArchived(first bool, name string, content []byte) (keystore.File, error) {
+	if namesPrivate(content) {
+		e := kmserr.As(privateKey())
+		return keystore.File{}, invalid("in the tar, %s: %s", name, e.Fact).WithHint("%s", e.Hint)
+	}
+	if first {
+		var m struct {
+			Format string                    `json:"Format" strict:"required"`
+			Others map[string]jsontext.Value `json:",embed"` // of a later format
+		}
+		if err := strictjson.Decode(content, keystore.MaxFile, strictjson.Keep, &m); err != nil {
+			return keystore.File{}, invalid("in the tar, %s %v", name, err)
+		}
+		if m.Format != archiveFormat {
+			return keystore.File{}, invalid("in the tar, %s says that the format is %q, expected %q", name, m.Format, archiveFormat).
+				WithHint("A later awskms-offline made it, it seems: use that version, or a later one, here as well.")
+		}
+		if string(content) != manifest {
+			return keystore.File{}, invalid("in the tar, %s is not as keys export writes it", name)
+		}
+		return keystore.File{}, nil
+	}
+	f, err := keystore.DecodeFile(name, content)
+	if err != nil {
+		e := kmserr.As(err)
+		return keystore.File{}, invalid("in the tar, %s", e.Fact).WithHint("%s", e.Hint)
+	}
+	if f.Key != nil && looksPrivate(f.Key.PublicKeyDER()) {
+		return keystore.File{}, privateKey()
+	}
+	return f, nil
+}
+
+// files yields the files of an archive that check found sound.
+func (t *archive) files() iter.Seq2[keystore.File, error] {
+	return func(yield func(keystore.File, error) bool) {
+		n := 0
+		for e, err := range t.entries(keystore.MaxFile) {
+			if err == nil && (n >= len(t.sums) || t.sums[n] != sha256.Sum256(e.content)) {
+				err = invalid("the tar changed while it was read").WithHint("Let nothing write to it, and import it again.")
+			}
+			var f keystore.File
+			if err == nil && n > 0 {
+				f, err = keystore.DecodeFile(e.header.Name, e.content)
+			}
+			if n++; n == 1 && err == nil {
+				continue
+			}
+			if !yield(f, err) || err != nil {
+				return
+			}
+		}
+		if n != len(t.sums) {
+			yield(keystore.File{}, invalid("the tar was cut off while it was read").WithHint("Import it again."))
+		}
+	}
+}
+
+// keyFiles yields the key files in a tar that keys export did not make, as those of a folder are read: nothing is
+// unpacked, and names are labels only.
+func (t *archive) keyFiles(skipped func(name string)) iter.Seq2[tarEntry, error] {
+	return func(yield func(tarEntry, error) bool) {
+		files := 0
+		for e, err := range t.entries(maxManyKeys) {
+			if err != nil {
+				yield(e, err)
+				return
+			}
+			switch name := e.header.Name; {
+			case e.header.Typeflag == tar.TypeDir, strings.HasPrefix(path.Base(name), "."):
+				continue
+			case e.header.Typeflag != tar.TypeReg:
+				yield(e, invalid("in the tar, %s is no file", name).WithHint("Expected are files that hold keys, without links."))
+				return
+			case !isKeyFileName(name):
+				skipped(name)
+				continue
+			}
+			if files++; files > maxFolderFiles {
+				yield(e, tooManyKeyFiles("the tar"))
+				return
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// isKeyFileName reports whether a file that was not named itself, but found, is taken for one that holds a key.
+func isKeyFileName(name string) bool {
+	switch strings.ToLower(path.Ext(name)) {
+	case ".json", ".pem", ".der", ".pub":
+		return true
+	}
+	return false
+}
+
+func tooManyKeyFiles(what string) error {
+	return invalid("%s holds more than %d key files, or more than %d MiB of them", what, maxFolderFiles, maxFolder>>20).
+		WithHint("Import parts of it, one after the other; or, from another key store, what keys export writes.")
+}
