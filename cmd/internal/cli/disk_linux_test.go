@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms/kmstest"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// smallDisk mounts a disk of so many bytes where the home is to be.
+func smallDisk(t *testing.T, home, size string) {
+	t.Helper()
+	if err := os.Mkdir(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", home, "tmpfs", 0, "mode=0700,size="+size); errors.Is(err, syscall.EPERM) {
+		t.Skip("this user may not mount: a pull onto a full or read-only disk is not tested")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(home, syscall.MNT_DETACH) })
+}
+
+// storedKeys returns how many keys a home has, once everything in it was found sound.
+func storedKeys(t *testing.T, home string) (n int) {
+	t.Helper()
+	store, err := keystore.Open(keystore.Home{Path: home, ChosenBy: "test"}, keystore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	for p := range store.Fsck() {
+		if !p.Harmless && !p.Repairable { // the index may lack what was written last
+			t.Errorf("fsck: %s", p.Fact)
+		}
+	}
+	for _, err := range store.List() {
+		if err != nil {
+			t.Error(err)
+		}
+		n++
+	}
+	return n
+}
+
+// A disk that becomes full ends a pull with one sentence; what is there is whole, and goes on once there is room.
+func TestPullOntoAFullDisk(t *testing.T) {
+	server, arns := fakeKMS(t)
+	server.AddKeys(200, kmstest.Key{Account: "111122223333", Region: "us-east-1", Aliases: []string{"alias/many/%d"}})
+	home := os.Getenv("AWSKMS_OFFLINE_HOME")
+	smallDisk(t, home, "600k")
+	code, stdout, stderr := call("keys", "pull", "--all", "--alias-prefix", "alias/many/")
+	if code != kmserr.ExitOurSide || strings.Count(stderr, "no space left on device") != 1 || !strings.Contains(stderr, "hint: Make room on the disk") {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	before := storedKeys(t, home)
+	if before == 0 || before >= 200 {
+		t.Errorf("%d keys fit", before)
+	}
+	// A single key neither.
+	if code, _, stderr := call("keys", "pull", arns["rsa4096"]); code != kmserr.ExitOurSide || !strings.Contains(stderr, "no space left on device") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	if got := storedKeys(t, home); got != before {
+		t.Errorf("%d keys, %d before", got, before)
+	}
+	if err := syscall.Mount("tmpfs", home, "tmpfs", syscall.MS_REMOUNT, "mode=0700,size=100m"); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := call("keys", "pull", "--all", "--alias-prefix", "alias/many/"); code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if got := storedKeys(t, home); got != 200 {
+		t.Errorf("%d keys in the end", got)
+	}
+}
+
+// A store that is mounted read-only is read, never half-written, and the sentence says why.
+func TestPullOntoAReadOnlyDisk(t *testing.T) {
+	_, arns := fakeKMS(t)
+	home := os.Getenv("AWSKMS_OFFLINE_HOME")
+	smallDisk(t, home, "10m")
+	if code, _, stderr := call("keys", "pull", arns["p256"]); code != 0 {
+		t.Fatal(stderr)
+	}
+	if err := syscall.Mount("tmpfs", home, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"keys", "pull", arns["p384"]}, {"keys", "refresh"}, {"keys", "block", arns["p256"]}, {"keys", "remove", arns["p256"]},
+	} {
+		code, stdout, stderr := call(args...)
+		if code != kmserr.ExitOurSide || !strings.Contains(stderr, "read-only file system") || !strings.Contains(stderr, "hint: The store is mounted read-only") {
+			t.Errorf("%q: exit code %d\n%s%s", args, code, stdout, stderr)
+		}
+	}
+	if got := storedKeys(t, home); got != 1 {
+		t.Errorf("%d keys", got)
+	}
+}
+
+// An interrupt ends a pull with what was done and what to do next, and leaves the store whole.
+func TestPullInterrupted(t *testing.T) {
+	server, _ := fakeKMS(t)
+	server.AddKeys(300, kmstest.Key{Account: "111122223333", Region: "us-east-1", Aliases: []string{"alias/many/%d"}})
+	server.SetLatency(20 * time.Millisecond)
+	home := os.Getenv("AWSKMS_OFFLINE_HOME")
+	go func() {
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			if files, err := filepath.Glob(filepath.Join(home, "keys", "*", "*", "*", "*.json")); err == nil && len(files) > 20 {
+				break
+			}
+		}
+		_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
+	}()
+	code, stdout, stderr := call("keys", "pull", "--all", "--alias-prefix", "alias/many/")
+	if code != kmserr.ExitOurSide || !strings.Contains(stderr, "interrupted: ") || !strings.Contains(stderr, "of 300 keys were done") || !strings.Contains(stderr, "hint: Run the command again") {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if got := storedKeys(t, home); got <= 20 || got >= 300 || got != strings.Count(stdout, "new: ") {
+		t.Errorf("%d keys stored, %d told", got, strings.Count(stdout, "new: "))
+	}
+	if code, _, stderr := call("keys", "pull", "--all", "--alias-prefix", "alias/many/"); code != 0 || storedKeys(t, home) != 300 {
+		t.Errorf("exit code %d, %d keys\n%s", code, storedKeys(t, home), stderr)
+	}
+}
