@@ -52,11 +52,11 @@ func runWriter(task string) int {
 
 func name(writer, n int) string { return fmt.Sprintf("writer-%d-decision-%d", writer, n) }
 
-// TestProcesses: 50 writers at once, many of them killed at a random moment, and their work taken up by another one.
+// TestProcesses: 64 writers at once, many of them killed at a random moment, and their work taken up by another one.
 // Every line that was acknowledged is there exactly once, and the chain holds.
 func TestProcesses(t *testing.T) {
-	const writers = 50
-	each := 40
+	const writers = 64
+	each := 200
 	if testing.Short() {
 		each = 5
 	}
