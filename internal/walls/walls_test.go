@@ -131,6 +131,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 		{"internal/strictjson", []string{module}},
 		{"internal/durable", []string{module}},
 		{"verifier/internal/spki", []string{module}},
+		{"verifier/internal/fileguard", []string{module + "verifier/kmskey", module + "verifier/keystore", module + "verifier/policy", module + "verifier/audit", module + "verifier", module + "cmd/", module + "plugin/"}},
 		{"verifier/kmskey", []string{module + "verifier/keystore", module + "verifier/policy", module + "verifier/audit", module + "verifier", module + "verifier/internal/rawverify"}},
 		{"verifier/internal/rawverify", []string{module + "verifier/keystore", module + "verifier/policy", module + "verifier/audit", module + "verifier"}},
 		{"verifier/keystore", []string{module + "verifier", module + "verifier/policy", module + "verifier/audit", module + "verifier/internal/rawverify"}},

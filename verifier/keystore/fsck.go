@@ -62,7 +62,7 @@ func (c *checker) top() {
 		return
 	}
 	for _, name := range names {
-		if !slices.Contains(ours, name) && !hidden(name) {
+		if !slices.Contains(ours, name) && !hidden(name) && !strings.HasPrefix(name, logPrefix) {
 			c.stray(name, strings.Join(ours, ", "))
 		}
 	}

@@ -36,7 +36,7 @@ func TestFsck(t *testing.T) {
 		repairable bool
 	}{
 		{"no problem: leftovers, others' files, hidden files", func(t *testing.T, home Home) {
-			for _, rel := range []string{"tmp/write-X", "policy.json", "audit.jsonl", ".gitignore", "keys/.DS_Store",
+			for _, rel := range []string{"tmp/write-X", "policy.json", "audit.jsonl", "audit.jsonl.lock", "audit.jsonl.0000000000000001234", "certs/a.pem", ".gitignore", "keys/.DS_Store",
 				"keys" + scope + ".DS_Store", "aliases" + scope + ".DS_Store", "blocks/.DS_Store", indexPath(a.Fingerprint()) + "/.DS_Store"} {
 				writeFile(t, home, rel, "x")
 			}

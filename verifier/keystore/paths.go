@@ -23,8 +23,11 @@ const (
 	suffix        = ".json"
 )
 
-// Others' files in the home, which are not stray.
-var foreignNames = []string{"policy.json", "audit.jsonl"}
+// Others' files in the home, which are not stray: the policy, the chains of certificates, and the log with what was rotated
+// and kept aside of it.
+var foreignNames = []string{"policy.json", "certs"}
+
+const logPrefix = "audit.jsonl"
 
 func scopePath(base string, s kmskey.Scope) string {
 	return path.Join(base, s.Partition, s.Region, s.Account)
