@@ -27,6 +27,9 @@ const (
 // and kept aside of it.
 var foreignNames = []string{"policy.json", "certs"}
 
+// ChainPath is where the certificate chain of a key lies, slash-separated and relative to the home.
+func ChainPath(fingerprint string) string { return path.Join("certs", fingerprint+".pem") }
+
 const logPrefix = "audit.jsonl"
 
 func scopePath(base string, s kmskey.Scope) string {

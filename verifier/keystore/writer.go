@@ -492,3 +492,27 @@ func (w *Writer) removeAlias(ref kmskey.Ref) (Outcome, error) {
 	}
 	return Outcome{Alias: alias, Change: Removed, What: []string{alias.Alias}}, nil
 }
+
+// PutChain keeps the certificate chain of a key, PEM that the caller has checked, at ChainPath. One that is there and says
+// something else gives way only if replace is set; it otherwise is a ValidationException.
+func (w *Writer) PutChain(fingerprint string, pem []byte, replace bool) (Change, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rel := ChainPath(fingerprint)
+	was, _, err := w.store.read(rel, maxChainFile)
+	switch {
+	case errors.Is(err, errAbsent):
+		return New, w.write(rel, pem)
+	case err != nil && !replace:
+		return "", known(err)
+	case err == nil && bytes.Equal(was, pem):
+		return Unchanged, nil
+	case !replace:
+		return "", kmserr.New(kmserr.Validation, "%s holds another certificate chain of this key", w.store.abs(rel)).
+			WithHint("Give --replace to put this one in its place.")
+	}
+	return Changed, w.write(rel, pem)
+}
+
+// maxChainFile is the longest certificate chain kept, in bytes.
+const maxChainFile = 256 << 10

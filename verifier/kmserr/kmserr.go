@@ -39,6 +39,7 @@ const (
 	SnapshotExpired     Name = "SnapshotExpiredException"
 	Clock               Name = "ClockException"
 	KeyMaterialMismatch Name = "KeyMaterialMismatchException"
+	CertificateInvalid  Name = "CertificateInvalidException"
 	AuditIntegrity      Name = "AuditIntegrityException"
 
 	// Names of our own: our side failed, nothing was decided.
@@ -116,6 +117,9 @@ var table = []Entry{
 	{KeyMaterialMismatch, ExitRefused, "VALIDATION_ERROR",
 		"The public key differs from the one recorded under this ARN; key material of a KMS key never changes.",
 		"Find out which of the two is genuine before anything else: one of them is not this KMS key."},
+	{CertificateInvalid, ExitRefused, "VALIDATION_ERROR",
+		"Notation does not take a certificate chain for signing.",
+		"Do what the hint says; `awskms-offline cert check` tells all that is wrong with the chain."},
 	{AuditIntegrity, ExitRefused, notationError,
 		"The log of decisions does not say any more what was written.",
 		"Keep the files as they are, and find out who could write them; a copy kept elsewhere shows what was there."},

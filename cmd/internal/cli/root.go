@@ -112,7 +112,7 @@ func (a *app) command() *cobra.Command {
 		}
 		return invalid("--output is %q, expected text or json", a.output)
 	}
-	root.AddCommand(a.keys(), a.verify(), a.digest(), a.sign(), a.policy(), a.audit(), a.doctor(), a.version())
+	root.AddCommand(a.keys(), a.verify(), a.digest(), a.sign(), a.cert(), a.policy(), a.audit(), a.doctor(), a.version())
 	strictDefaults(root)
 	a.root = root
 	return root
@@ -200,6 +200,15 @@ func atLeastOne(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return invalid("%s takes %s, but none is given", c.CommandPath(), what).WithHint("See `%s --help`.", c.CommandPath())
+		}
+		return nil
+	}
+}
+
+func atMostOne(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return invalid("%s takes %s, but %s given", c.CommandPath(), what, given(len(args))).WithHint("See `%s --help`.", c.CommandPath())
 		}
 		return nil
 	}

@@ -119,7 +119,7 @@ func check(req *envelopeRequest, s *signer, asked *signature.SignRequest, made [
 	if stamped := len(info.UnsignedAttributes.TimestampSignature) > 0; stamped != (asked.Timestamper != nil) {
 		return kmserr.New(kmserr.Internal, "the envelope has a timestamp: %t, expected %t", stamped, !stamped)
 	}
-	if !info.SignedAttributes.Expiry.Equal(asked.Expiry) || !info.SignedAttributes.SigningTime.Equal(asked.SigningTime) || !bytes.Equal(info.CertificateChain[0].Raw, s.chain.certificates[0].Raw) {
+	if !info.SignedAttributes.Expiry.Equal(asked.Expiry) || !info.SignedAttributes.SigningTime.Equal(asked.SigningTime) || !bytes.Equal(info.CertificateChain[0].Raw, s.chain.Certificates[0].Raw) {
 		return kmserr.New(kmserr.Internal, "the envelope has other times or another certificate than were asked for")
 	}
 	return nil

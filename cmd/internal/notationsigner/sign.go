@@ -12,6 +12,7 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms"
+	"github.com/awskms-offline/awskms-offline/cmd/internal/kmscert"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -21,17 +22,17 @@ type signer struct {
 	ctx       context.Context // of the one call that this signer lives for
 	kms       *awskms.Signer
 	algorithm algorithm
-	chain     *chain
+	chain     *kmscert.Chain
 	// err is why Sign failed: the library keeps the text only.
 	err error
 }
 
 // open checks the chain and the key against each other, and that Notation can use both. Close the signer after use.
 func open(ctx context.Context, c call, now time.Time) (*signer, error) {
-	var certificates *chain
+	var certificates *kmscert.Chain
 	var err error
 	if c.options.chain != "" { // then a chain that is no good costs no call
-		if certificates, err = readChain(c.options.chain, now); err != nil {
+		if certificates, err = kmscert.ReadValid(c.options.chain, now); err != nil {
 			return nil, err
 		}
 	}
@@ -56,7 +57,7 @@ func (s *signer) match(c call, now time.Time) (err error) {
 		return err
 	}
 	if s.chain == nil {
-		path, err := chainPath(c.options.home, key)
+		path, err := kmscert.Path(c.options.home, "the plugin option "+optionHome, key)
 		if err != nil {
 			return err
 		}
@@ -64,11 +65,11 @@ func (s *signer) match(c call, now time.Time) (err error) {
 			return invalid("there is no certificate of %s: no file %s", key.ARN(), path).
 				WithHint("`awskms-offline cert self-sign --key-id %s` makes it; or give --plugin-config %s=FILE.", key.ARN(), optionChain).WithKey(key.ARN().String())
 		}
-		if s.chain, err = readChain(path, now); err != nil {
+		if s.chain, err = kmscert.ReadValid(path, now); err != nil {
 			return err
 		}
 	}
-	return s.chain.belongsTo(key)
+	return s.chain.BelongsTo(key)
 }
 
 // Close removes what the signer made.
@@ -86,7 +87,7 @@ func (s *signer) Sign(payload []byte) ([]byte, []*x509.Certificate, error) {
 	if s.err = err; err != nil {
 		return nil, nil, err
 	}
-	return encoded, s.chain.certificates, nil
+	return encoded, s.chain.Certificates, nil
 }
 
 // KeySpec implements signature.Signer.
@@ -130,6 +131,6 @@ func generateSignature(ctx context.Context, req *signatureRequest) (_ *plugin.Ge
 		return nil, err
 	}
 	return &plugin.GenerateSignatureResponse{
-		KeyID: req.KeyID, Signature: encoded, SigningAlgorithm: a.name, CertificateChain: s.chain.der(),
+		KeyID: req.KeyID, Signature: encoded, SigningAlgorithm: a.name, CertificateChain: s.chain.DER(),
 	}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/tspclient-go"
 
+	"github.com/awskms-offline/awskms-offline/cmd/internal/kmscert"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
@@ -30,12 +31,12 @@ func newTimestamping(o options) (timestamping, error) {
 	if o.tsaURL == "" {
 		return timestamping{}, nil
 	}
-	certificates, err := readCertificates(o.tsaRoot)
+	roots, err := kmscert.Read(o.tsaRoot)
 	if err != nil {
 		return timestamping{}, err
 	}
 	t := timestamping{roots: x509.NewCertPool()}
-	for _, cert := range certificates {
+	for _, cert := range roots.Certificates {
 		if cert.CheckSignatureFrom(cert) != nil || !bytes.Equal(cert.RawSubject, cert.RawIssuer) {
 			return timestamping{}, invalid("%s: the certificate of %q is no root certificate", o.tsaRoot, cert.Subject).
 				WithHint("Give the root of the timestamping authority, not a certificate below it.")

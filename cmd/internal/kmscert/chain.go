@@ -1,0 +1,218 @@
+// Package kmscert deals in X.509 certificates of KMS keys: it has KMS sign certificates and requests of its own keys, reads
+// chains, and says whether Notation takes them (Notary Project, signature-specification.md, "Certificate Requirements").
+package kmscert
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	nx509 "github.com/notaryproject/notation-core-go/x509"
+
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+const (
+	// MaxFile is the longest certificate file read, in bytes.
+	MaxFile = 256 << 10
+	// MaxCertificates is how many certificates the verification plugin takes.
+	MaxCertificates = 32
+)
+
+// Chain is a certificate chain, leaf first.
+type Chain struct {
+	// Path is the file that it was read from.
+	Path         string
+	Certificates []*x509.Certificate
+}
+
+// DER returns the certificates as they are signed.
+func (c *Chain) DER() [][]byte {
+	out := make([][]byte, len(c.Certificates))
+	for i, cert := range c.Certificates {
+		out[i] = cert.Raw
+	}
+	return out
+}
+
+// PEM returns the certificates as a file holds them, and nothing else that stood in the file.
+func (c *Chain) PEM() []byte {
+	var out []byte
+	for _, cert := range c.Certificates {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
+	}
+	return out
+}
+
+// Path is where a home keeps the chain of a key: certs/<SHA-256 of the key in hexadecimal>.pem. The home is the one named,
+// by an option of that name, or the usual one; it need not be there, nor the file.
+func Path(home *string, option string, key *kmskey.Key) (string, error) {
+	h, err := keystore.LocateToWrite(home, option)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(h.Path, filepath.FromSlash(keystore.ChainPath(key.Fingerprint()))), nil
+}
+
+// ReadValid reads a chain and refuses one that Notation would not take at that time.
+func ReadValid(path string, now time.Time) (*Chain, error) {
+	c, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	if problems := c.Problems(nil, now); len(problems) > 0 {
+		return nil, problems[0]
+	}
+	return c, nil
+}
+
+// BelongsTo refuses a chain whose leaf is not a certificate of the KMS key.
+func (c *Chain) BelongsTo(key *kmskey.Key) error {
+	fingerprint, _, err := kmskey.FingerprintDER(c.Certificates[0].RawSubjectPublicKeyInfo)
+	if err != nil {
+		return invalid("%s: the first certificate: %s", c.Path, kmserr.As(err).Fact)
+	}
+	if fingerprint == key.Fingerprint() {
+		return nil
+	}
+	arn := key.ARN().String()
+	return kmserr.New(kmserr.KeyMaterialMismatch, "the first certificate in %s holds the public key with SHA-256 %s, and %s has the one with %s",
+		c.Path, fingerprint, arn, key.Fingerprint()).
+		WithHint("Give the certificate of that key, first in its file; or sign with the key of that certificate.").WithKey(arn)
+}
+
+func isOf(cert *x509.Certificate, key *kmskey.Key) bool {
+	fingerprint, _, err := kmskey.FingerprintDER(cert.RawSubjectPublicKeyInfo)
+	return err == nil && fingerprint == key.Fingerprint()
+}
+
+// Problems says everything for which Notation would not take the chain at that time, or for which it is not key's, if key is
+// not nil: CertificateInvalidExceptions, and a KeyMaterialMismatchException. None means that notation-core-go takes it too.
+func (c *Chain) Problems(key *kmskey.Key, now time.Time) (problems []error) {
+	add := func(hint, format string, args ...any) {
+		problems = append(problems, kmserr.New(kmserr.CertificateInvalid, c.Path+": "+format, args...).WithHint("%s", hint))
+	}
+	if key != nil {
+		if j := slices.IndexFunc(c.Certificates, func(cert *x509.Certificate) bool { return isOf(cert, key) }); j > 0 {
+			add("Put it first, each certificate's issuer behind it, the root last.", "the certificate of %s is number %d, expected first", key.ARN(), j+1)
+			return problems // what else is wrong with another certificate as the first misleads
+		}
+		if err := c.BelongsTo(key); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	last := len(c.Certificates) - 1
+	for i, cert := range c.Certificates {
+		name := fmt.Sprintf("certificate %d, of %q,", i+1, cert.Subject)
+		switch {
+		case now.After(cert.NotAfter):
+			add("Get a new one.", "%s expired at %s", name, cert.NotAfter.UTC().Format(time.RFC3339))
+		case now.Before(cert.NotBefore):
+			add("Wait until then; or set the clock.", "%s is not valid before %s", name, cert.NotBefore.UTC().Format(time.RFC3339))
+		}
+		switch {
+		case i < last && cert.CheckSignatureFrom(c.Certificates[i+1]) == nil:
+		case i < last:
+			hint := "Put each certificate's issuer behind it, the root last."
+			if j := slices.IndexFunc(c.Certificates, func(other *x509.Certificate) bool { return other != cert && cert.CheckSignatureFrom(other) == nil }); j >= 0 {
+				hint = fmt.Sprintf("Its issuer is certificate %d: put each certificate's issuer behind it, the root last.", j+1)
+			}
+			add(hint, "%s is not issued by certificate %d, %q", name, i+2, c.Certificates[i+1].Subject)
+		case cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) != nil:
+			add("Append its issuers up to the root, which signs itself: Notation wants the whole chain.", "%s is the last one and not self-signed", name)
+		}
+	}
+	leaf := c.Certificates[0]
+	if leaf.IsCA {
+		add("Put the key's own certificate first; it must not be an authority's.", "certificate 1, of %q, is an authority's", leaf.Subject)
+	}
+	switch {
+	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
+		add("Get one with keyUsage digitalSignature.", "certificate 1, of %q, is not for digital signatures", leaf.Subject)
+	case slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny): // the specification forbids it, the library lets it pass
+		add("Get one with extendedKeyUsage codeSigning.", "certificate 1, of %q, is for every extended key usage, expected code signing", leaf.Subject)
+	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageCodeSigning):
+		add("Get one with extendedKeyUsage codeSigning (1.3.6.1.5.5.7.3.3).", "certificate 1, of %q, is not for code signing", leaf.Subject)
+	}
+	// Notation's own library has the last word.
+	if err := nx509.ValidateCodeSigningCertChain(c.Certificates, &now); err != nil && len(problems) == 0 {
+		add("The chain must hold the key's certificate, then each one's issuer, and end with the root.", "Notation does not take it: %v", err)
+	}
+	return problems
+}
+
+// Read reads a PEM file that holds certificates and nothing else. It does not judge them.
+func Read(path string) (*Chain, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data)
+}
+
+// Parse reads the content of a PEM file, which path names in errors.
+func Parse(path string, data []byte) (*Chain, error) {
+	var certificates []*x509.Certificate
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, invalid("%s holds a PEM block %q, expected certificates only", path, block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, invalid("%s: certificate %d cannot be read: %v", path, len(certificates)+1, err)
+		}
+		certificates, data = append(certificates, cert), rest
+	}
+	switch {
+	case len(certificates) == 0:
+		return nil, invalid("%s holds no certificate in PEM", path)
+	case len(certificates) > MaxCertificates:
+		return nil, invalid("%s holds %d certificates, expected at most %d", path, len(certificates), MaxCertificates)
+	case strings.Contains(string(data), "-----BEGIN"):
+		return nil, invalid("%s holds something behind certificate %d that is no PEM", path, len(certificates))
+	}
+	return &Chain{Path: path, Certificates: certificates}, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, invalid("there is no certificate file %s", path)
+	case err == nil && !info.Mode().IsRegular():
+		return nil, invalid("%s is no file", path)
+	case err != nil:
+		return nil, invalid("%s cannot be read: %v", path, err).WithCause(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, invalid("%s cannot be read: %v", path, err).WithCause(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	switch {
+	case err != nil:
+		return nil, invalid("%s cannot be read: %v", path, err).WithCause(err)
+	case len(data) > MaxFile:
+		return nil, invalid("%s is longer than the %d bytes allowed", path, MaxFile)
+	}
+	return data, nil
+}
+
+func invalid(format string, args ...any) *kmserr.Error {
+	return kmserr.New(kmserr.Validation, format, args...)
+}

@@ -1,0 +1,189 @@
+package kmscert
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// Limits of what is issued.
+const (
+	MaxDays    = 3650
+	maxSubject = 1024 // bytes of text
+)
+
+// profile is how KMS signs a certificate with a key of one spec: with the hash that Notation has for that spec.
+type profile struct {
+	kms  kmskey.SigningAlgorithm
+	x509 x509.SignatureAlgorithm
+}
+
+var profiles = map[kmskey.KeySpec]profile{
+	kmskey.RSA2048:     {kmskey.RSASSAPSSSHA256, x509.SHA256WithRSAPSS},
+	kmskey.RSA3072:     {kmskey.RSASSAPSSSHA384, x509.SHA384WithRSAPSS},
+	kmskey.RSA4096:     {kmskey.RSASSAPSSSHA512, x509.SHA512WithRSAPSS},
+	kmskey.ECCNISTP256: {kmskey.ECDSASHA256, x509.ECDSAWithSHA256},
+	kmskey.ECCNISTP384: {kmskey.ECDSASHA384, x509.ECDSAWithSHA384},
+	kmskey.ECCNISTP521: {kmskey.ECDSASHA512, x509.ECDSAWithSHA512},
+}
+
+// Issuer has KMS sign certificates and requests of one key, by that key.
+type Issuer struct {
+	signer  *awskms.Signer
+	profile profile
+	public  crypto.PublicKey
+}
+
+// NewIssuer refuses a key for which Notation has no algorithm. The signer stays the caller's to close.
+func NewIssuer(signer *awskms.Signer) (*Issuer, error) {
+	key := signer.Key()
+	arn := key.ARN().String()
+	if usage := key.Usage(); usage != kmskey.SignVerify {
+		return nil, kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", arn, usage, kmskey.SignVerify).WithKey(arn)
+	}
+	p, there := profiles[key.Spec()]
+	if !there {
+		return nil, kmserr.New(kmserr.UnsupportedOperation, "%s has the key spec %s, for which Notation takes no certificate", arn, key.Spec()).
+			WithHint("Notation takes RSA_2048, RSA_3072, RSA_4096 and ECC_NIST_P256, P384, P521.").WithKey(arn)
+	}
+	if !slices.Contains(key.SigningAlgorithms(), p.kms) {
+		return nil, kmserr.New(kmserr.AlgorithmNotAllowed, "%s does not sign with %s, which Notation needs for %s", arn, p.kms, key.Spec()).WithKey(arn)
+	}
+	public, err := x509.ParsePKIXPublicKey(key.PublicKeyDER())
+	if err != nil {
+		return nil, kmserr.New(kmserr.Internal, "the public key of %s cannot be put into a certificate: %v", arn, err).WithKey(arn)
+	}
+	return &Issuer{signer: signer, profile: p, public: public}, nil
+}
+
+// SelfSigned returns a certificate in PEM that the key signs itself: for digital signatures and code signing alone, of no
+// authority, valid from now for so many days.
+func (i *Issuer) SelfSigned(ctx context.Context, subject pkix.Name, days int, now time.Time) ([]byte, error) {
+	if days < 1 || days > MaxDays {
+		return nil, invalid("--days is %d, expected 1 to %d", days, MaxDays)
+	}
+	// RFC 5280, section 4.1.2.2: positive, at most 20 octets.
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
+	}
+	now = now.UTC().Truncate(time.Second)
+	template := &x509.Certificate{
+		SerialNumber: serial.Add(serial, big.NewInt(1)), Subject: subject, NotBefore: now, NotAfter: now.AddDate(0, 0, days),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+		BasicConstraintsValid: true, SignatureAlgorithm: i.profile.x509,
+	}
+	caller := &caller{Issuer: i, ctx: ctx}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, i.public, caller)
+	return caller.pem("CERTIFICATE", der, err)
+}
+
+// Extensions that a request asks for: keyUsage with bit 0, digitalSignature, and extendedKeyUsage with id-kp-codeSigning
+// (RFC 5280, sections 4.2.1.3 and 4.2.1.12).
+var wanted = []pkix.Extension{
+	{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Critical: true, Value: []byte{0x03, 0x02, 0x07, 0x80}},
+	{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: []byte{0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03}},
+}
+
+// Request returns a certificate signing request in PEM (PKCS #10, RFC 2986) for an authority of one's own.
+func (i *Issuer) Request(ctx context.Context, subject pkix.Name) ([]byte, error) {
+	caller := &caller{Issuer: i, ctx: ctx}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject, SignatureAlgorithm: i.profile.x509, ExtraExtensions: wanted}, caller)
+	return caller.pem("CERTIFICATE REQUEST", der, err)
+}
+
+// caller is a crypto.Signer for one call: crypto.Signer has no context, and x509 wraps errors.
+type caller struct {
+	*Issuer
+	ctx context.Context
+	err error
+}
+
+func (c *caller) Public() crypto.PublicKey { return c.public }
+
+func (c *caller) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	signature, err := c.sign(digest, opts)
+	c.err = err
+	return signature, err
+}
+
+func (c *caller) sign(digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	pss, isPSS := opts.(*rsa.PSSOptions)
+	_, isRSA := c.public.(*rsa.PublicKey)
+	// KMS's PSS salts are as long as the hash.
+	if opts.HashFunc() != c.profile.kms.Hash() || isPSS != isRSA || isPSS && pss.SaltLength != rsa.PSSSaltLengthEqualsHash {
+		return nil, kmserr.New(kmserr.Internal, "a signature is asked for that %s does not make", c.profile.kms)
+	}
+	return c.signer.Sign(c.ctx, awskms.SignRequest{Algorithm: c.profile.kms, MessageType: kmskey.Digest, Message: digest})
+}
+
+func (c *caller) pem(kind string, der []byte, err error) ([]byte, error) {
+	switch {
+	case c.err != nil:
+		return nil, c.err
+	case err != nil:
+		return nil, kmserr.New(kmserr.Internal, "the %s cannot be made: %v", strings.ToLower(kind), err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), nil
+}
+
+// ParseSubject reads a distinguished name as RFC 4514 writes it: "CN=release,O=Example,C=US".
+func ParseSubject(text string) (pkix.Name, error) {
+	refuse := func(format string, args ...any) (pkix.Name, error) {
+		return pkix.Name{}, invalid("--subject: "+format, args...).WithHint("Expected is a name such as CN=release,O=Example,ST=Washington,C=US.")
+	}
+	if len(text) > maxSubject {
+		return refuse("the name is longer than %d bytes", maxSubject)
+	}
+	parsed, err := ldap.ParseDN(text)
+	if err != nil {
+		return refuse("%q is no distinguished name: %v", text, err)
+	}
+	var name pkix.Name
+	for _, rdn := range parsed.RDNs {
+		for _, a := range rdn.Attributes {
+			if strings.ContainsFunc(a.Value, func(r rune) bool { return r < ' ' || r == 0x7f }) || a.Value == "" {
+				return refuse("the value of %s is %q, expected text without control characters", a.Type, a.Value)
+			}
+			one := map[string]*string{"CN": &name.CommonName, "SERIALNUMBER": &name.SerialNumber}
+			many := map[string]*[]string{"C": &name.Country, "O": &name.Organization, "OU": &name.OrganizationalUnit, "L": &name.Locality,
+				"ST": &name.Province, "S": &name.Province, "STREET": &name.StreetAddress, "POSTALCODE": &name.PostalCode}
+			kind := strings.ToUpper(a.Type)
+			switch {
+			case one[kind] != nil && *one[kind] != "":
+				return refuse("%s is given twice", a.Type)
+			case one[kind] != nil:
+				*one[kind] = a.Value
+			case many[kind] != nil:
+				*many[kind] = append(*many[kind], a.Value)
+			default:
+				return refuse("the attribute %q is not known, expected CN, O, OU, L, ST, C, STREET, POSTALCODE or SERIALNUMBER", a.Type)
+			}
+		}
+	}
+	if name.CommonName == "" {
+		return refuse("there is no CN in %q", text)
+	}
+	for _, country := range name.Country {
+		if len(country) != 2 {
+			return refuse("C is %q, expected two letters (ISO 3166)", country)
+		}
+	}
+	return name, nil
+}
