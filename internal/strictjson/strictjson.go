@@ -54,7 +54,7 @@ func Decode(data []byte, limit int, unknown Unknown, dst any) error {
 		return errors.New("cannot be decoded into what is no pointer")
 	}
 	w := walker{dec: jsontext.NewDecoder(bytes.NewReader(data)), data: data, unknown: unknown}
-	if err := w.value(v.Elem(), ""); err != nil {
+	if err := w.value(v.Elem(), nil); err != nil {
 		return err
 	}
 	if rest := bytes.TrimLeft(data[w.dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
@@ -72,8 +72,27 @@ type walker struct {
 	unknown Unknown
 }
 
-// value reads one value into dst, or over it where dst is not valid. path is its JSON Pointer.
-func (w walker) value(dst reflect.Value, path string) error {
+// pointer is the JSON Pointer (RFC 6901, without its escapes) of a value; nil is that of the whole document. It is spelt out
+// for an error only: a long name, spelt out for each of a million values below it, would keep a reader busy for minutes.
+type pointer struct {
+	above *pointer
+	name  string // of a member; of an item of an array index
+	item  bool
+	index int
+}
+
+func (p *pointer) String() string {
+	if p == nil {
+		return ""
+	}
+	if p.item {
+		return p.above.String() + "/" + strconv.Itoa(p.index)
+	}
+	return p.above.String() + "/" + p.name
+}
+
+// value reads one value, which path leads to, into dst, or over it where dst is not valid.
+func (w walker) value(dst reflect.Value, path *pointer) error {
 	kind := w.dec.PeekKind()
 	if kind == 'n' && dst.IsValid() && dst.Type() != rawValue {
 		// It would be taken for a zero value.
@@ -117,7 +136,7 @@ func (w walker) value(dst reflect.Value, path string) error {
 }
 
 // raw reads one value and returns its bytes as they stand.
-func (w walker) raw(path string) ([]byte, error) {
+func (w walker) raw(path *pointer) ([]byte, error) {
 	start := w.dec.InputOffset()
 	if err := w.value(reflect.Value{}, path); err != nil {
 		return nil, err
@@ -126,7 +145,7 @@ func (w walker) raw(path string) ([]byte, error) {
 }
 
 // set sets a value that is no object and no array.
-func set(dst reflect.Value, token jsontext.Token, path string) error {
+func set(dst reflect.Value, token jsontext.Token, path *pointer) error {
 	switch kind := token.Kind(); {
 	case kind == '"' && dst.Kind() == reflect.String:
 		dst.SetString(token.String())
@@ -164,13 +183,14 @@ func isBytes(t reflect.Type) bool {
 	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8
 }
 
-func bad(path string, err error) error { return fmt.Errorf("has a bad value at %s: %w", path, err) }
+func bad(path *pointer, err error) error { return fmt.Errorf("has a bad value at %s: %w", path, err) }
 
-func mismatch(path string, kind jsontext.Kind, t reflect.Type) error {
-	if path == "" {
-		path = "the object"
+func mismatch(path *pointer, kind jsontext.Kind, t reflect.Type) error {
+	where := path.String()
+	if where == "" {
+		where = "the object"
 	}
-	return fmt.Errorf("has a bad value at %s: a JSON %s where %s is expected", path, kindName(kind), goKind(t))
+	return fmt.Errorf("has a bad value at %s: a JSON %s where %s is expected", where, kindName(kind), goKind(t))
 }
 
 // open reads the token that opens an object or array.
@@ -184,7 +204,7 @@ func (w walker) open() error {
 	return nil
 }
 
-func (w walker) array(dst reflect.Value, path string) error {
+func (w walker) array(dst reflect.Value, path *pointer) error {
 	slice := dst.IsValid() && dst.Kind() == reflect.Slice && !isBytes(dst.Type())
 	if dst.IsValid() && !slice {
 		return mismatch(path, '[', dst.Type())
@@ -195,14 +215,16 @@ func (w walker) array(dst reflect.Value, path string) error {
 	if slice {
 		dst.Set(reflect.MakeSlice(dst.Type(), 0, 0)) // an empty array is not none
 	}
+	at := &pointer{above: path, item: true}
 	for i := 0; w.dec.PeekKind() != ']'; i++ {
+		at.index = i
 		item := reflect.Value{}
 		if slice {
 			dst.Grow(1)
 			dst.SetLen(i + 1)
 			item = dst.Index(i)
 		}
-		if err := w.value(item, fmt.Sprintf("%s/%d", path, i)); err != nil {
+		if err := w.value(item, at); err != nil {
 			return err
 		}
 	}
@@ -212,7 +234,7 @@ func (w walker) array(dst reflect.Value, path string) error {
 	return nil
 }
 
-func (w walker) object(dst reflect.Value, path string) error {
+func (w walker) object(dst reflect.Value, path *pointer) error {
 	var fields map[string]reflect.StructField
 	var others reflect.Value // the map for members that a struct does not know, or the map that is decoded into
 	if dst.IsValid() {
@@ -251,7 +273,7 @@ func (w walker) object(dst reflect.Value, path string) error {
 			}
 		}
 		seen[name] = true
-		if err := w.member(dst, field, known, others, name, path+"/"+name); err != nil {
+		if err := w.member(dst, field, known, others, name, &pointer{above: path, name: name}); err != nil {
 			return err
 		}
 	}
@@ -261,7 +283,7 @@ func (w walker) object(dst reflect.Value, path string) error {
 	var missing []string
 	for name, f := range fields {
 		if !seen[name] && f.Tag.Get("strict") == "required" {
-			missing = append(missing, path+"/"+name)
+			missing = append(missing, path.String()+"/"+name)
 		}
 	}
 	if len(missing) > 0 {
@@ -272,7 +294,7 @@ func (w walker) object(dst reflect.Value, path string) error {
 }
 
 // member reads the value of one member: into the struct's field, into the map, or over it.
-func (w walker) member(dst reflect.Value, field reflect.StructField, known bool, others reflect.Value, name, path string) error {
+func (w walker) member(dst reflect.Value, field reflect.StructField, known bool, others reflect.Value, name string, path *pointer) error {
 	switch {
 	case known && w.dec.PeekKind() == 'n' && field.Tag.Get("strict") == "nullable":
 		return w.value(reflect.Value{}, path)

@@ -316,3 +316,31 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// What a long name holds must not cost the name's length again for each value: the names in a signature's attributes are
+// an attacker's.
+func TestLongNamesCostNothingBelow(t *testing.T) {
+	name := strings.Repeat("n", 2<<20)
+	for what, data := range map[string]string{
+		"an array":  `{"` + name + `":[` + strings.Repeat("0,", 900_000) + `0]}`,
+		"an object": `{"` + name + `":{` + `"a":[` + strings.Repeat(`{},`, 500_000) + `{}]}}`,
+	} {
+		t.Run(what, func(t *testing.T) {
+			done := make(chan error, 1)
+			go func() {
+				var v struct {
+					Unknown map[string]jsontext.Value `json:",embed"`
+				}
+				done <- Decode([]byte(data), 4<<20, Keep, &v)
+			}()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(20 * time.Second): // a second is ample; spelling the name out takes minutes
+				t.Fatalf("%d bytes are not decoded after 20 seconds", len(data))
+			}
+		})
+	}
+}
