@@ -2,6 +2,7 @@ package awskms
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -400,21 +401,30 @@ func (c *Client) tagged(ctx context.Context, ref kmskey.Ref, want map[string]str
 	return left == 0, err
 }
 
+// maxPages is the longest list taken: KMS's quotas allow 100,000 keys in a Region, of which a page has up to 1,000, and 50
+// aliases each, of which a page has 100. Tests lower it.
+var maxPages = 50_000
+
 // pages calls page until it says that nothing is left. The SDK's own paginators end in silence where a service answers
-// with the same marker for ever, or says that there is more and not where: half a list would pass for the whole.
+// with the same marker for ever, or says that there is more and not where: half a list would pass for the whole. A list
+// that comes back to where it was, by however many markers, or never ends, would fill the memory.
 func pages(page func(marker *string) (next *string, more bool, err error)) error {
+	const unreal = "Is the endpoint a real KMS? Nothing of an unfinished list is taken."
 	var marker *string
-	for {
+	seen := make(map[[sha256.Size]byte]bool) // a marker may be as long as an answer
+	for range maxPages {
 		next, more, err := page(marker)
 		if err != nil || !more {
 			return err
 		}
-		if aws.ToString(next) == "" || marker != nil && *next == *marker {
-			return kmserr.New(kmserr.KMSService, "KMS says that a list goes on at the marker %q, where it was already", aws.ToString(next)).
-				WithHint("Is the endpoint a real KMS? Nothing of an unfinished list is taken.")
+		sum := sha256.Sum256([]byte(aws.ToString(next)))
+		if aws.ToString(next) == "" || seen[sum] {
+			return kmserr.New(kmserr.KMSService, "KMS says that a list goes on at the marker %.100q, where it was already", aws.ToString(next)).
+				WithHint(unreal)
 		}
-		marker = next
+		seen[sum], marker = true, next
 	}
+	return kmserr.New(kmserr.KMSService, "KMS says that a list goes on after %d pages, more than its quotas allow", maxPages).WithHint(unreal)
 }
 
 // FetchListed fetches a key that Listing found; what it knows already is not asked for again.
