@@ -3,7 +3,6 @@ package verifier
 import (
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
@@ -33,8 +32,8 @@ type decision struct {
 }
 
 func (v *Verifier) newDecision(event, keyID string) *decision {
-	home := v.cfg.Store.Home()
-	d := &decision{now: v.cfg.Now(), lastLine: sync.OnceValue(v.lastLine), explain: v.cfg.Explain}
+	home := v.store().Home()
+	d := &decision{now: v.cfg.Now(), lastLine: v.lastLineOnce(), explain: v.cfg.Explain}
 	d.line = audit.Decision{
 		EventTime: kmskey.Time{Time: d.now.UTC()}, EventName: event, FrontEnd: v.cfg.FrontEnd,
 		Home: home.Path, HomeChosenBy: home.ChosenBy,
@@ -61,7 +60,7 @@ func (v *Verifier) resolve(d *decision, keyID string) (err error) {
 	if d.asked, err = kmskey.ParseRef(keyID); err != nil {
 		return err
 	}
-	d.found, err = v.cfg.Store.Resolve(d.asked, keystore.ResolveOptions{ExactRegion: v.cfg.Policy.Store().ExactRegion})
+	d.found, err = v.store().Resolve(d.asked, keystore.ResolveOptions{ExactRegion: v.cfg.Policy.Store().ExactRegion})
 	if err != nil {
 		return err
 	}
@@ -156,7 +155,7 @@ func (v *Verifier) permit(d *decision) error {
 			arns = append(arns, e.Key.ARN())
 		}
 	}
-	blocks, err := v.cfg.Store.Blocks(arns, d.key().Fingerprint())
+	blocks, err := v.store().Blocks(arns, d.key().Fingerprint())
 	if err != nil {
 		return err
 	}
@@ -209,7 +208,7 @@ func (v *Verifier) permit(d *decision) error {
 func (v *Verifier) aliasesNow(arn kmskey.ARN) ([]kmskey.AliasARN, error) {
 	var now []kmskey.AliasARN
 	for _, alias := range v.cfg.Policy.Aliases(arn) {
-		found, err := v.cfg.Store.Resolve(kmskey.Ref{Scope: alias.Scope, Alias: alias.Alias}, keystore.ResolveOptions{ExactRegion: true})
+		found, err := v.store().Resolve(kmskey.Ref{Scope: alias.Scope, Alias: alias.Alias}, keystore.ResolveOptions{ExactRegion: true})
 		switch {
 		case err == nil && found.Target == arn:
 			now = append(now, alias)

@@ -44,6 +44,17 @@ type Config struct {
 // Verifier decides. It is safe for use by several goroutines.
 type Verifier struct {
 	cfg Config
+	// reload reads the policy anew, nil where it was given to New. seen is what a batch knows of the store and the log.
+	reload func() (policy.Policy, error)
+	seen   *view
+}
+
+// store is where a decision reads.
+func (v *Verifier) store() reader {
+	if v.seen != nil {
+		return v.seen
+	}
+	return v.cfg.Store
 }
 
 // New returns a Verifier of the given parts.
@@ -88,10 +99,14 @@ func Open(o Options) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(Config{
+	v, err := New(Config{
 		Store: store, Policy: rules, Log: openLog(rules.Log(), o.UnsafeStorePermissions),
 		FrontEnd: o.FrontEnd, MaxMessage: o.MaxMessage, Explain: o.Explain,
 	})
+	if err == nil {
+		v.reload = func() (policy.Policy, error) { return loadPolicy(home.Path, o.UnsafeStorePermissions) }
+	}
+	return v, err
 }
 
 // ready refuses a Verifier that neither New nor Open made.
@@ -109,11 +124,21 @@ func (v *Verifier) Close() error { return v.cfg.Store.Close() }
 func (v *Verifier) Store() *keystore.Store { return v.cfg.Store }
 
 // decide runs one decision: it guards against panics, lets body decide, and writes the log line before the answer is
-// given. The decision says Verified only here, after body has returned no error.
+// given.
 func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
+	err := v.judge(ctx, d, body)
+	if v.cfg.Log == nil {
+		return v.conclude(d, err, nil)
+	}
+	// A decision whose time is over is a decision too, and gets its line: the log bounds its own waiting.
+	return v.conclude(d, err, guarded(func() error { return v.cfg.Log.Append(context.WithoutCancel(ctx), d.line) }))
+}
+
+// judge lets body decide and completes the line. The decision says Verified only here, after body has returned no error.
+func (v *Verifier) judge(ctx context.Context, d *decision, body func() error) error {
 	err := ctx.Err()
 	if err == nil {
 		err = guarded(body)
@@ -123,18 +148,21 @@ func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) e
 	}
 	err = v.typed(err, d)
 	// Only now is known what was met while this decision read the store.
-	d.line.Warnings = slices.Concat(v.cfg.Store.Warnings(), v.cfg.Policy.Warnings(), d.line.Warnings)
+	d.line.Warnings = slices.Concat(v.store().Warnings(), v.cfg.Policy.Warnings(), d.line.Warnings)
 	d.line.Verified = err == nil
 	if err != nil {
 		refusal := kmserr.As(err)
 		d.line.ErrorCode, d.line.ErrorMessage = string(refusal.Name), refusal.Fact
 	}
+	return err
+}
+
+// conclude makes the answer of what was judged and of what became of its line.
+func (v *Verifier) conclude(d *decision, err, logErr error) error {
 	if v.cfg.Log == nil {
 		d.tell("log", nil, "off")
 		return err
 	}
-	// A decision whose time is over is a decision too, and gets its line: the log bounds its own waiting.
-	logErr := guarded(func() error { return v.cfg.Log.Append(context.WithoutCancel(ctx), d.line) })
 	d.tell("log", logErr, "the line is written")
 	if logErr == nil {
 		return err

@@ -56,27 +56,33 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 		return nil, err
 	}
 	d := v.newDecision(audit.EventVerify, req.KeyID)
-	sum := sha256.Sum256(req.Signature)
-	d.line.SignatureSHA256 = hex.EncodeToString(sum[:])
-	d.line.MessageType = string(req.MessageType)
-
-	err := v.decide(ctx, d, func() error {
-		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
-			return err
-		}
-		formers, err := v.formers(d, allowsHistory)
-		if err != nil {
-			return err
-		}
-		if len(formers) == 0 {
-			return v.check(ctx, d, req)
-		}
-		return v.checkInTurn(ctx, d, req, formers)
-	})
-	if err != nil {
+	d.noteRequest(req)
+	if err := v.decide(ctx, d, func() error { return v.verify(ctx, d, req) }); err != nil {
 		return nil, err
 	}
 	return &Verified{line: d.line}, nil
+}
+
+// noteRequest writes into the line what is asked.
+func (d *decision) noteRequest(req Request) {
+	sum := sha256.Sum256(req.Signature)
+	d.line.SignatureSHA256 = hex.EncodeToString(sum[:])
+	d.line.MessageType = string(req.MessageType)
+}
+
+// verify is all steps but the log.
+func (v *Verifier) verify(ctx context.Context, d *decision, req Request) error {
+	if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
+		return err
+	}
+	formers, err := v.formers(d, allowsHistory)
+	if err != nil {
+		return err
+	}
+	if len(formers) == 0 {
+		return v.check(ctx, d, req)
+	}
+	return v.checkInTurn(ctx, d, req, formers)
 }
 
 // check is steps 3 to 8 for the key that was found.

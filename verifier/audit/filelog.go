@@ -41,8 +41,8 @@ type Config struct {
 
 // FileLog is the log in a file, used by any number of processes and goroutines at once.
 //
-// A lock beside the file admits one writer at a time, for as long as it takes to find the last line and to write one
-// behind it in one call. Flushing comes after the lock is given back, so that many writers share the disk's work; each
+// A lock beside the file admits one writer at a time, for as long as it takes to find the last line and to write one, or
+// a group, behind it in one call. Flushing comes after the lock is given back, so that many writers share the disk's work; each
 // flush covers every line before its own, and a file is flushed before it is rotated, so what a crash leaves of the chain
 // has no gaps. An incomplete end that a crash left is kept aside, and the next line says so. Nothing else of what was
 // written is ever changed.
@@ -85,14 +85,27 @@ func (l *FileLog) Required() bool { return l != nil && l.cfg.Required }
 // NoSync, on the disk. It waits at most two seconds for other writers, less if ctx ends before. Every error is an
 // AuditUnavailableException; the line then is not promised, though after a failed flush it may be there.
 func (l *FileLog) Append(ctx context.Context, d Decision) error {
+	return l.AppendAll(ctx, []Decision{d})
+}
+
+// AppendAll is Append for many decisions, in their order: the lock is taken once and the disk flushed once, which is what
+// a line costs most. Lines of other processes do not come between them. An error promises none of the lines, though the
+// first of them may be there.
+func (l *FileLog) AppendAll(ctx context.Context, all []Decision) error {
 	if l == nil || l.turn == nil {
 		return kmserr.New(kmserr.AuditUnavailable, "the log was not made by OpenFile")
 	}
-	line := newLine(d)
-	if l.cfg.Path == "-" {
-		return l.print(line)
+	if len(all) == 0 {
+		return nil
 	}
-	f, err := l.append(ctx, line)
+	lines := make([]Line, len(all))
+	for i, d := range all {
+		lines[i] = newLine(d)
+	}
+	if l.cfg.Path == "-" {
+		return l.print(lines)
+	}
+	f, err := l.append(ctx, lines)
 	if err != nil {
 		return err
 	}
@@ -109,23 +122,25 @@ func (l *FileLog) Append(ctx context.Context, d Decision) error {
 	return nil
 }
 
-// print writes to the Writer.
-func (l *FileLog) print(line Line) error {
+// print writes to the Writer, a line a call, as collectors of standard error expect.
+func (l *FileLog) print(lines []Line) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	line.follow(l.written)
-	data, err := line.encode()
-	if err != nil {
-		return unavailable(err, "%v", err)
+	for _, line := range lines {
+		line.follow(l.written)
+		data, err := line.encode()
+		if err != nil {
+			return unavailable(err, "%v", err)
+		}
+		n, err := l.cfg.Writer.Write(data)
+		if err == nil && n < len(data) {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return unavailable(err, "the log cannot be written to standard error: %v", fileguard.Cause(err))
+		}
+		l.written = headOf(line, data)
 	}
-	n, err := l.cfg.Writer.Write(data)
-	if err == nil && n < len(data) {
-		err = io.ErrShortWrite
-	}
-	if err != nil {
-		return unavailable(err, "the log cannot be written to standard error: %v", fileguard.Cause(err))
-	}
-	l.written = headOf(line, data)
 	return nil
 }
 
@@ -134,7 +149,7 @@ func headOf(line Line, data []byte) Head {
 }
 
 // append writes to the file, and returns it open, to be flushed and closed.
-func (l *FileLog) append(ctx context.Context, line Line) (*os.File, error) {
+func (l *FileLog) append(ctx context.Context, lines []Line) (*os.File, error) {
 	guard, tree, err := l.openTree(true)
 	if err != nil {
 		return nil, err
@@ -160,49 +175,72 @@ func (l *FileLog) append(ctx context.Context, line Line) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if last.head.Sequence >= maxSequence {
-		return nil, unavailable(nil, "the log %s has the line %d, the last that can be counted", l.cfg.Path, maxSequence)
-	}
-	line.follow(last.head)
-	if last.end < size {
-		if line.Recovered, err = d.keepAside(f, last.end, size); err != nil {
-			return nil, unavailable(err, "the incomplete end of the log %s cannot be kept aside: %v", l.cfg.Path, fileguard.Cause(err))
+	head := last.head
+	var data []byte // encoded, and not written yet
+	for i, line := range lines {
+		if head.Sequence >= maxSequence {
+			return nil, unavailable(nil, "the log %s has the line %d, the last that can be counted", l.cfg.Path, maxSequence)
 		}
-	}
-	data, err := line.encode()
-	if err != nil {
-		return nil, unavailable(err, "%v", err)
-	}
-	if line.Recovered != nil {
-		if err := l.overwrite(d, f, last.end, data); err != nil {
-			return nil, unavailable(err, "the log %s cannot be written: %v", l.cfg.Path, fileguard.Cause(err))
+		line.follow(head)
+		if i == 0 && last.end < size {
+			if line.Recovered, err = d.keepAside(f, last.end, size); err != nil {
+				return nil, unavailable(err, "the incomplete end of the log %s cannot be kept aside: %v", l.cfg.Path, fileguard.Cause(err))
+			}
 		}
-		return handOver(&f), nil
+		one, err := line.encode()
+		if err != nil {
+			return nil, unavailable(err, "%v", err)
+		}
+		if line.Recovered != nil {
+			if err := l.overwrite(d, f, last.end, one); err != nil {
+				return nil, unavailable(err, "the log %s cannot be written: %v", l.cfg.Path, fileguard.Cause(err))
+			}
+			head, size = headOf(line, one), last.end+int64(len(one))
+			continue
+		}
+		if limit, full := l.cfg.RotateBytes, size+int64(len(data)); limit > 0 && full > 0 && full+int64(len(one)) > limit {
+			if err := l.put(d, f, size, data); err != nil {
+				return nil, err
+			}
+			data = data[:0]
+			if err := l.rotate(d, f, head.Sequence); err != nil {
+				return nil, err
+			}
+			f.Close()
+			if f, size, err = d.openCurrent(guard, true); err != nil {
+				return nil, err
+			}
+		}
+		data = append(data, one...)
+		head = headOf(line, one)
 	}
-	if limit := l.cfg.RotateBytes; limit > 0 && size > 0 && size+int64(len(data)) > limit {
-		if err := l.rotate(d, f, last.head.Sequence); err != nil {
-			return nil, err
-		}
-		f.Close()
-		if f, size, err = d.openCurrent(guard, true); err != nil {
-			return nil, err
-		}
+	if err := l.put(d, f, size, data); err != nil {
+		return nil, err
+	}
+	return handOver(&f), nil
+}
+
+// put writes whole lines, in one call, behind the size bytes that the file has.
+func (l *FileLog) put(d *folder, f *os.File, size int64, data []byte) error {
+	if len(data) == 0 {
+		return nil
 	}
 	if size == 0 {
 		// Before there is a line, so that whoever finds one need not ask whether the file's name is on the disk.
 		if err := durable.SyncFolder(d.root, "."); err != nil {
-			return nil, unavailable(err, "the log's folder %s cannot be flushed to the disk: %v", d.dir, fileguard.Cause(err))
+			return unavailable(err, "the log's folder %s cannot be flushed to the disk: %v", d.dir, fileguard.Cause(err))
 		}
 	}
-	if n, err := l.write(f, data); err != nil || n < len(data) {
-		if err == nil {
-			err = io.ErrShortWrite
-		}
+	n, err := l.write(f, data)
+	if err == nil && n < len(data) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
 		// A part of a line is torn already; the next writer would mend it, but not every log has a next writer.
 		_ = d.truncate(f, size)
-		return nil, unavailable(err, "the log %s cannot be written: %v", l.cfg.Path, fileguard.Cause(err))
+		return unavailable(err, "the log %s cannot be written: %v", l.cfg.Path, fileguard.Cause(err))
 	}
-	return handOver(&f), nil
+	return nil
 }
 
 func handOver(f **os.File) *os.File {

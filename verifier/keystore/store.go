@@ -10,12 +10,14 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// Store is the reading half. It keeps nothing but the home's open handle: every call reads the disk anew.
+// Store is the reading half. It keeps nothing but the home's open handle: every call reads the disk anew. See Remembering.
 type Store struct {
 	home  Home
 	tree  *fileguard.Tree
 	root  *os.Root // the tree's
 	guard *fileguard.Guard
+	// parsed is the memory that Remembering gives.
+	parsed *parsedKeys
 }
 
 // Open opens the store in home for reading. A home that is not there, or cannot be read, is a StoreAccessException; one
@@ -138,7 +140,7 @@ func (s *Store) readRecord(arn kmskey.ARN) (Entry, error) {
 	if err != nil {
 		return Entry{}, withKey(err, arn.String())
 	}
-	key, err := kmskey.ParseKey(data)
+	key, err := s.parsed.parse(data)
 	if err != nil {
 		return Entry{}, integrity("the record %s is damaged: %s", s.abs(real), kmserr.As(err).Fact).
 			WithHint("Remove the file and import the key again.").WithCause(err).WithKey(arn.String())
