@@ -27,6 +27,11 @@ func TestDocumentedCommands(t *testing.T) {
 			if page == "docs/keystore.md" { // which speaks of a store that is there
 				runDocumented(t, name+" keys import release.json --alias alias/release")
 			}
+			if page == "docs/notation.md" { // the rest needs two machines: e2e runs it
+				_, rest, _ := strings.Cut(string(text), "## Set up, once")
+				rest, _, _ = strings.Cut(rest, "## Rotation with aliases")
+				text = []byte(rest)
+			}
 			ran := 0
 			for _, line := range consoleLines(string(text)) {
 				line, _, _ = strings.Cut(line, "   #")
