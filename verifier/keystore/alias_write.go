@@ -34,6 +34,9 @@ func (w *Writer) moveAliasTo(alias kmskey.AliasARN, target string, at kmskey.Tim
 		return Outcome{}, err
 	}
 	now := AliasEntry{ARN: alias, TargetKeyID: target, Time: at}
+	if w.future(was.Time) { // as in Put
+		was.Time = kmskey.Time{}
+	}
 	what, kept, err := moveAlias(was, &now, PutOptions{FromKMS: true})
 	if err != nil {
 		return Outcome{}, err

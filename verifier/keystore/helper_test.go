@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -89,9 +90,13 @@ func openWriterT(t testing.TB, home Home) *Writer {
 	if err != nil {
 		t.Fatal(explain(err))
 	}
+	w.now = func() time.Time { return testNow }
 	t.Cleanup(func() { w.Close() })
 	return w
 }
+
+// testNow is a while after every date in these tests, whenever they run.
+var testNow = time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 
 func openT(t testing.TB, home Home) *Store {
 	t.Helper()

@@ -38,6 +38,8 @@ type Writer struct {
 	mu    sync.Mutex
 	// before is called ahead of every step that changes the disk, for tests; an error stops the writer as a crash would.
 	before func(step string) error
+	// now is time.Now, other in tests.
+	now func() time.Time
 }
 
 // OpenWriter opens the store in home for writing, made if it is not there, with permissions for its owner alone. It
@@ -61,7 +63,7 @@ func openWriter(home Home, opts Options, wait time.Duration) (*Writer, error) {
 		store.Close()
 		return nil, err
 	}
-	w := &Writer{store: store, lock: lock}
+	w := &Writer{store: store, lock: lock, now: time.Now}
 	if err := w.sweep(); err != nil {
 		_ = w.Close()
 		return nil, err
@@ -262,7 +264,13 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outc
 	}
 	var was []byte
 	if !isNew {
-		if record, outcome.What, outcome.Kept, err = merge(old.Key, key, opts.FromKMS); err != nil {
+		onRecord := old.Key
+		if opts.FromKMS {
+			if onRecord, err = w.withoutFuture(onRecord); err != nil {
+				return Outcome{}, err
+			}
+		}
+		if record, outcome.What, outcome.Kept, err = merge(onRecord, key, opts.FromKMS); err != nil {
 			return Outcome{}, err
 		}
 		if was, err = old.Key.Encode(); err != nil {
@@ -307,6 +315,29 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outc
 		}
 	}
 	return outcome, nil
+}
+
+// futureTolerance is how far ahead of this machine's clock a time may lie without being called wrong.
+const futureTolerance = 5 * time.Minute
+
+// future reports whether nobody can have known anything at that time yet.
+func (w *Writer) future(t kmskey.Time) bool { return t.Sub(w.now()) > futureTolerance }
+
+// withoutFuture returns a key whose times are known unless they lie in the future, where a wrong clock put them. What KMS
+// answers now is newer than these, or a store that was filled while the clock stood ahead would not hear that a key was
+// disabled before that time has come.
+func (w *Writer) withoutFuture(key *kmskey.Key) (*kmskey.Key, error) {
+	r := key.Record()
+	late := false
+	for _, t := range []*kmskey.Time{&r.Snapshot.Time, &r.Snapshot.StateTime} {
+		if w.future(*t) {
+			late, *t = true, kmskey.Time{}
+		}
+	}
+	if !late {
+		return key, nil
+	}
+	return kmskey.NewKey(r)
 }
 
 // sameButDates reports whether two records of a key differ in nothing but when KMS said so.
@@ -360,6 +391,9 @@ func (w *Writer) planAliases(given []AliasEntry, opts PutOptions) (plan []AliasE
 		case err != nil:
 			return nil, nil, nil, false, err
 		default:
+			if opts.FromKMS && w.future(was.Time) {
+				was.Time = kmskey.Time{}
+			}
 			said, stays, err := moveAlias(was, &now, opts)
 			if err != nil {
 				return nil, nil, nil, false, err
