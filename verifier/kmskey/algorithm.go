@@ -158,6 +158,66 @@ func (s KeySpec) SigningAlgorithms() []SigningAlgorithm {
 	return nil
 }
 
+// EncryptionAlgorithm is KMS's EncryptionAlgorithm: "RSAES_OAEP_SHA_256". The zero value means that none was given.
+type EncryptionAlgorithm string
+
+// The encryption algorithms of asymmetric keys (AWS KMS API Reference, Encrypt, EncryptionAlgorithm).
+const (
+	RSAESOAEPSHA1   EncryptionAlgorithm = "RSAES_OAEP_SHA_1"
+	RSAESOAEPSHA256 EncryptionAlgorithm = "RSAES_OAEP_SHA_256"
+	SM2PKE          EncryptionAlgorithm = "SM2PKE"
+)
+
+// EncryptionAlgorithms are all of them, in the order of the API Reference.
+var EncryptionAlgorithms = []EncryptionAlgorithm{RSAESOAEPSHA1, RSAESOAEPSHA256, SM2PKE}
+
+// Known reports whether a is one of KMS's encryption algorithms for asymmetric keys, spelled exactly.
+func (a EncryptionAlgorithm) Known() bool { return slices.Contains(EncryptionAlgorithms, a) }
+
+// MaxPlaintext returns the longest plaintext in bytes that KMS takes with a and a key of this spec, or 0 if they do not go
+// together: k-2h-2 for OAEP (RFC 8017, section 7.1.1), 1024 for SM2PKE (AWS KMS Developer Guide, "Key spec reference").
+func (a EncryptionAlgorithm) MaxPlaintext(s KeySpec) int {
+	if !slices.Contains(s.EncryptionAlgorithms(), a) {
+		return 0
+	}
+	modulus := map[KeySpec]int{RSA2048: 256, RSA3072: 384, RSA4096: 512}[s]
+	switch a {
+	case RSAESOAEPSHA1:
+		return modulus - 2*20 - 2
+	case RSAESOAEPSHA256:
+		return modulus - 2*32 - 2
+	case SM2PKE:
+		return 1024
+	}
+	return 0
+}
+
+// EncryptionAlgorithms returns the encryption algorithms that KMS has for the spec, in the order GetPublicKey lists them;
+// nil for a spec that cannot encrypt.
+func (s KeySpec) EncryptionAlgorithms() []EncryptionAlgorithm {
+	switch s {
+	case RSA2048, RSA3072, RSA4096:
+		return []EncryptionAlgorithm{RSAESOAEPSHA1, RSAESOAEPSHA256}
+	case SM2:
+		return []EncryptionAlgorithm{SM2PKE}
+	}
+	return nil
+}
+
+// KeyAgreementAlgorithm is KMS's KeyAgreementAlgorithm. The zero value means that none was given.
+type KeyAgreementAlgorithm string
+
+// ECDH is the only key agreement algorithm of KMS (AWS KMS API Reference, DeriveSharedSecret, KeyAgreementAlgorithm).
+const ECDH KeyAgreementAlgorithm = "ECDH"
+
+// KeyAgreementAlgorithms returns the key agreement algorithms that KMS has for the spec; nil for a spec that has none.
+func (s KeySpec) KeyAgreementAlgorithms() []KeyAgreementAlgorithm {
+	if slices.Contains(s.Usages(), KeyAgreement) {
+		return []KeyAgreementAlgorithm{ECDH}
+	}
+	return nil
+}
+
 // Usages returns the usages that KMS allows for the spec; nil for a spec unknown here.
 func (s KeySpec) Usages() []KeyUsage {
 	switch s {

@@ -268,6 +268,27 @@ func (k *Key) SigningAlgorithms() []SigningAlgorithm {
 	return known
 }
 
+// EncryptionAlgorithms returns the recorded encryption algorithms that KMS has for the key's spec, in their order.
+func (k *Key) EncryptionAlgorithms() []EncryptionAlgorithm {
+	return recorded(k.record.EncryptionAlgorithms, k.Spec().EncryptionAlgorithms())
+}
+
+// KeyAgreementAlgorithms returns the recorded key agreement algorithms that KMS has for the key's spec, in their order.
+func (k *Key) KeyAgreementAlgorithms() []KeyAgreementAlgorithm {
+	return recorded(k.record.KeyAgreementAlgorithms, k.Spec().KeyAgreementAlgorithms())
+}
+
+// recorded returns those of a record's names that the spec has; names unknown here are kept in the record, never used.
+func recorded[T ~string](names []string, spec []T) []T {
+	var known []T
+	for _, name := range names {
+		if slices.Contains(spec, T(name)) {
+			known = append(known, T(name))
+		}
+	}
+	return known
+}
+
 // State returns the recorded key state, StateUnknown if the record has no KeyMetadata.
 func (k *Key) State() KeyState {
 	if k.record.KeyMetadata == nil {
