@@ -20,6 +20,10 @@ type decision struct {
 	now   time.Time
 	asked kmskey.Ref
 	found *keystore.Resolution
+	// usage is what the key must be for; the zero value is no key's.
+	usage kmskey.KeyUsage
+	// unsafeState goes on with a key in a state in which KMS does not use it, for a usage other than SIGN_VERIFY.
+	unsafeState bool
 	// former says that the key is one that the alias meant before.
 	former bool
 	// rules holds what is in force for every ARN that takes part: the one asked for and those used.
@@ -33,7 +37,7 @@ type decision struct {
 
 func (v *Verifier) newDecision(event, keyID string) *decision {
 	home := v.store().Home()
-	d := &decision{now: v.cfg.Now(), lastLine: v.lastLineOnce(), explain: v.cfg.Explain}
+	d := &decision{usage: kmskey.SignVerify, now: v.cfg.Now(), lastLine: v.lastLineOnce(), explain: v.cfg.Explain}
 	d.line = audit.Decision{
 		EventTime: kmskey.Time{Time: d.now.UTC()}, EventName: event, FrontEnd: v.cfg.FrontEnd,
 		Home: home.Path, HomeChosenBy: home.ChosenBy,
@@ -241,7 +245,7 @@ func (d *decision) checkState() error {
 			}
 		}
 		for _, r := range d.rules {
-			if err := stateVerifies(arn, state, record, r); err != nil {
+			if err := d.stateServes(arn, state, record, r); err != nil {
 				return err
 			}
 		}
@@ -252,7 +256,7 @@ func (d *decision) checkState() error {
 	return nil
 }
 
-func stateVerifies(arn kmskey.ARN, state kmskey.KeyState, record kmskey.Record, r policy.Rules) error {
+func (d *decision) stateServes(arn kmskey.ARN, state kmskey.KeyState, record kmskey.Record, r policy.Rules) error {
 	if state == kmskey.StateUnknown {
 		if r.RequireKnownState {
 			return kmserr.New(kmserr.KMSInvalidState, "the key state of %s is not known, and the policy demands a known one", arn).
@@ -260,7 +264,16 @@ func stateVerifies(arn kmskey.ARN, state kmskey.KeyState, record kmskey.Record, 
 		}
 		return nil
 	}
-	if r.KeyStates == nil && state.Verifies() || slices.Contains(r.KeyStates, state) {
+	listed := r.KeyStates == nil && state.Verifies() || slices.Contains(r.KeyStates, state)
+	if d.usage != kmskey.SignVerify {
+		// What a grant adds is for signatures that were made before: nothing new is made for such a key by it.
+		listed = listed && state.Verifies()
+	}
+	if listed {
+		return nil
+	}
+	if d.unsafeState && mayAllowState(state, r) {
+		d.warn("%s is %s: KMS %s unless that changes", arn, state, d.kmsWouldNot())
 		return nil
 	}
 	since := ""
@@ -268,14 +281,52 @@ func stateVerifies(arn kmskey.ARN, state kmskey.KeyState, record kmskey.Record, 
 		since = " at " + stamp(at.Time)
 	}
 	if state == kmskey.StateDisabled {
-		return kmserr.New(kmserr.Disabled, "%s is disabled: KMS said so%s", arn, since).WithHint("%s", kmserr.Lookup(kmserr.Disabled).Cure)
+		return kmserr.New(kmserr.Disabled, "%s is disabled: KMS said so%s%s", arn, since, d.consequence(state)).
+			WithHint("%s%s", kmserr.Lookup(kmserr.Disabled).Cure, d.wayOn(state, r))
 	}
 	deletion := ""
 	if at := record.KeyMetadata.DeletionDate; !at.IsZero() {
 		deletion = ", to be deleted on " + stamp(at.Time)
 	}
-	return kmserr.New(kmserr.KMSInvalidState, "%s is %s%s: KMS said so%s", arn, state, deletion, since).
-		WithHint("%s", kmserr.Lookup(kmserr.KMSInvalidState).Cure)
+	return kmserr.New(kmserr.KMSInvalidState, "%s is %s%s: KMS said so%s%s", arn, state, deletion, since, d.consequence(state)).
+		WithHint("%s%s", kmserr.Lookup(kmserr.KMSInvalidState).Cure, d.wayOn(state, r))
+}
+
+// mayAllowState reports whether a caller can go on with a key in this state: one that it can leave towards Enabled, and
+// that no restriction of the policy excludes.
+func mayAllowState(state kmskey.KeyState, r policy.Rules) bool {
+	switch state {
+	case kmskey.StateDisabled, kmskey.StatePendingDeletion, kmskey.StatePendingReplicaDel, kmskey.StatePendingImport,
+		kmskey.StateUnavailable, kmskey.StateCreating:
+		return r.OnlyKeyStates == nil || slices.Contains(r.OnlyKeyStates, state)
+	}
+	return false
+}
+
+// kmsWouldNot is what KMS does not do with a key that is not Enabled, a clause; empty for signatures.
+func (d *decision) kmsWouldNot() string {
+	switch d.usage {
+	case kmskey.EncryptDecrypt:
+		return "will not decrypt what is encrypted for it"
+	case kmskey.KeyAgreement:
+		return "will not derive the same secret"
+	}
+	return ""
+}
+
+// consequence and wayOn end the sentence and the hint of a refusal by state.
+func (d *decision) consequence(state kmskey.KeyState) string {
+	if state.Verifies() {
+		return "" // it is the policy that refuses
+	}
+	return clause(", so KMS ", d.kmsWouldNot())
+}
+
+func (d *decision) wayOn(state kmskey.KeyState, r policy.Rules) string {
+	if d.usage == kmskey.SignVerify || !mayAllowState(state, r) {
+		return ""
+	}
+	return " To go on all the same, say --unsafe-allow-state."
 }
 
 // checkAge is step 5: the oldest part of what the answer rests on.
@@ -350,12 +401,29 @@ func wrongClock(now time.Time, name string, at time.Time) error {
 // checkUsage is step 6.
 func (d *decision) checkUsage() error {
 	for _, e := range d.found.Entries {
-		if usage := e.Key.Usage(); usage != kmskey.SignVerify {
-			return kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", e.Key.ARN(), usage, kmskey.SignVerify).
-				WithHint("%s", kmserr.Lookup(kmserr.InvalidKeyUsage).Cure)
+		if usage := e.Key.Usage(); usage != d.usage {
+			err := kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", e.Key.ARN(), usage, d.usage)
+			if d.usage == kmskey.SignVerify {
+				return err.WithHint("%s", kmserr.Lookup(kmserr.InvalidKeyUsage).Cure)
+			}
+			return err.WithHint("Use a key whose KeyUsage is %s.", d.usage)
 		}
 	}
 	return nil
+}
+
+// admit is steps 3 to 6, the same for every question about a key.
+func (v *Verifier) admit(d *decision) error {
+	if err := d.tellPolicy(v.permit(d)); err != nil {
+		return err
+	}
+	if err := d.tellState(d.checkState()); err != nil {
+		return err
+	}
+	if err := d.tellAge(d.checkAge()); err != nil {
+		return err
+	}
+	return d.tell("usage", d.checkUsage(), "%s", d.usage)
 }
 
 // permitted returns the algorithms that every record used lists and every rule allows.

@@ -87,16 +87,7 @@ func (v *Verifier) verify(ctx context.Context, d *decision, req Request) error {
 
 // check is steps 3 to 8 for the key that was found.
 func (v *Verifier) check(ctx context.Context, d *decision, req Request) error {
-	if err := d.tellPolicy(v.permit(d)); err != nil {
-		return err
-	}
-	if err := d.tellState(d.checkState()); err != nil {
-		return err
-	}
-	if err := d.tellAge(d.checkAge()); err != nil {
-		return err
-	}
-	if err := d.tell("usage", d.checkUsage(), "%s", kmskey.SignVerify); err != nil {
+	if err := v.admit(d); err != nil {
 		return err
 	}
 	algorithm, opts, err := d.settleAlgorithm(req)

@@ -24,8 +24,10 @@ type Log interface {
 
 // Names of the questions, CloudTrail's eventName.
 const (
-	EventVerify       = "Verify"
-	EventAuthorizeKey = "AuthorizeKey"
+	EventVerify             = "Verify"
+	EventAuthorizeKey       = "AuthorizeKey"
+	EventEncrypt            = "Encrypt"
+	EventDeriveSharedSecret = "DeriveSharedSecret"
 )
 
 // FrontEnd is the program that asked.

@@ -96,6 +96,9 @@ type Rules struct {
 	MessageTypes []kmskey.MessageType
 	// KeyStates verify; nil stands for KMS's own two, Enabled and Updating.
 	KeyStates []kmskey.KeyState
+	// OnlyKeyStates are those that every restriction leaves, whatever grants add; nil where none restricts the state. Who
+	// encrypts for a key in a state that KMS does not encrypt in asks this one: grants of states are about signatures.
+	OnlyKeyStates []kmskey.KeyState
 	// RequireKnownState refuses a record without a key state.
 	RequireKnownState bool
 	// MaxSnapshotAge limits the age of the oldest part of an answer; 0 limits nothing.

@@ -313,6 +313,7 @@ func (r *Rules) narrow(o only) {
 	r.SigningAlgorithms = intersect(r.SigningAlgorithms, o.algorithms)
 	r.MessageTypes = intersect(r.MessageTypes, o.types)
 	r.KeyStates = intersect(r.KeyStates, o.states)
+	r.OnlyKeyStates = intersect(r.OnlyKeyStates, o.states)
 	r.Sources = intersect(r.Sources, o.sources)
 	r.RequireKnownState = r.RequireKnownState || o.known
 	if o.age != 0 && (r.MaxSnapshotAge == 0 || o.age < r.MaxSnapshotAge) {

@@ -6,6 +6,8 @@ import (
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 
 	sm2ecdh "github.com/emmansun/gmsm/ecdh"
@@ -28,11 +30,8 @@ type PrivateKey struct {
 	sm2   *sm2ecdh.PrivateKey
 }
 
-// String keeps the key out of whatever is printed.
-func (k *PrivateKey) String() string { return "a private key" }
-
-// GoString is String.
-func (k *PrivateKey) GoString() string { return k.String() }
+// Format keeps the key out of whatever is printed, whatever the verb.
+func (PrivateKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "a private key") }
 
 var (
 	oidEC     = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}
