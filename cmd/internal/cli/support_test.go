@@ -32,6 +32,7 @@ import (
 //	tar OUT NAME FILE         makes a tar that holds FILE as NAME
 //	rearn IN OUT ARN          copies a record with another KeyId
 //	relabel IN OUT SPEC       copies a record with KeySpec SPEC, and that spec's algorithm
+//	jsonl OUT LINE            appends LINE to OUT; @NAME@ in it is the base64 of the file NAME, or else $NAME
 //	policy OUT LEVEL STORE ID…  writes a trust policy of Notation; LEVEL is level or level,check=action
 var fileCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"json": command(1, func(ts *testscript.TestScript, args []string) error {
@@ -124,6 +125,22 @@ var fileCommands = map[string]func(*testscript.TestScript, bool, []string){
 			return err
 		}
 		return os.WriteFile(ts.MkAbs(args[1]), data, 0o600)
+	}),
+	"jsonl": command(2, func(ts *testscript.TestScript, args []string) error {
+		parts := strings.Split(args[1], "@")
+		for i := 1; i < len(parts); i += 2 {
+			if data, err := os.ReadFile(ts.MkAbs(parts[i])); err == nil {
+				parts[i] = base64.StdEncoding.EncodeToString(data)
+			} else if parts[i] = ts.Getenv(parts[i]); parts[i] == "" {
+				return fmt.Errorf("the line has a name that is neither file nor variable: %s", args[1])
+			}
+		}
+		f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString(strings.Join(parts, "") + "\n")
+		return errors.Join(err, f.Close())
 	}),
 	"policy": func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) < 4 {

@@ -58,6 +58,7 @@ func (a *app) verify() *cobra.Command {
 	var keyID, signature, algorithm, messageType, message string
 	var maxMessage int64
 	var sm2 sm2Flags
+	var batch batchFlags
 	ask := func(c *cobra.Command, args []string) (encoding string, err error) {
 		file, err := messageArgument(c, message, args)
 		if err != nil {
@@ -107,11 +108,21 @@ The file is the message itself, whatever way KMS was called when it was signed; 
 holds the bare hash instead. A key spec with several algorithms (RSA, Ed25519) needs --signing-algorithm. The
 signature may be binary or base64 text; which of the two it was is said.
 
+--batch verifies many signatures: one JSON object a line in, one a line out, in the same order. A line that cannot be read is
+refused like one that does not verify, and the next goes on. Exit code 0 says that every line verified and that there was one.
+
 Exit codes: 0 verified; 1 not verified; 2 the call or its files were wrong; 3 the system failed.`,
 		Example: "  awskms-offline verify --key-id alias/release --signature app.sig app.tar.gz\n" +
 			"  awskms-offline verify --key-id arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab \\\n" +
-			"    --signing-algorithm RSASSA_PSS_SHA_256 --signature fileb://app.sig --output json app.tar.gz",
+			"    --signing-algorithm RSASSA_PSS_SHA_256 --signature fileb://app.sig --output json app.tar.gz\n" +
+			"  awskms-offline verify --batch signatures.jsonl --report junit=signatures.xml > answers.jsonl",
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("batch") {
+				if maxMessage <= 0 {
+					return invalid("--max-message is %d, expected a number of bytes above 0", maxMessage)
+				}
+				return a.runBatch(batch, maxMessage)
+			}
 			encoding, err := ask(c, args)
 			a.answer = verifyAnswer{SigningAlgorithm: algorithm, SignatureEncoding: encoding}
 			return err
@@ -126,7 +137,15 @@ Exit codes: 0 verified; 1 not verified; 2 the call or its files were wrong; 3 th
 	f.BoolVar(&a.explain, "explain", false, "tell each step of the decision on standard error")
 	f.Int64Var(&maxMessage, "max-message", 256<<20, "the longest message in bytes for ED25519_SHA_512 and ML_DSA_SHAKE_256")
 	sm2.add(c)
+	batch.add(c)
 	require(c, "key-id", "signature")
+	one := c.PreRunE
+	c.PreRunE = func(c *cobra.Command, args []string) error {
+		if err := batch.check(c, args); err != nil || c.Flags().Changed("batch") {
+			return err
+		}
+		return one(c, args)
+	}
 	return c
 }
 
