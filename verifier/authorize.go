@@ -79,9 +79,13 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 	if err := v.ready(); err != nil {
 		return nil, err
 	}
+	v, stale := v.current()
 	d := v.newDecision(audit.EventAuthorizeKey, req.KeyID)
 	var stateErr error
 	err := v.decide(ctx, d, func() error {
+		if stale != nil {
+			return stale
+		}
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}

@@ -66,6 +66,7 @@ func (v *Verifier) VerifyBatch(ctx context.Context, questions iter.Seq[Question]
 		if workers <= 0 {
 			workers = runtime.GOMAXPROCS(0)
 		}
+		v, _ := v.current() // what keeps it from deciding, the first view finds too
 		own, cancel := context.WithCancel(ctx)
 		b := &batch{
 			v: v, caller: ctx, ctx: own, slots: make([]slot, batchWindow*workers),
@@ -180,27 +181,25 @@ func (b *batch) decide() {
 
 // judge decides one question, all but its line in the log.
 func (b *batch) judge(q Question) (d *decision, err error) {
+	// First, as it may take its time: what is in force is what is so after it.
+	req, questionErr := answerOf(q)
+	if c, ok := req.Message.(io.Closer); ok {
+		defer func() { _ = c.Close() }() // it was read only
+	}
 	var v *Verifier
 	var broken error
 	if err := guarded(func() error { v, broken = b.viewer.current(); d = v.newDecision(audit.EventVerify, ""); return nil }); err != nil {
 		d = &decision{line: audit.Decision{EventName: audit.EventVerify, FrontEnd: b.v.cfg.FrontEnd}}
 		v, broken = b.v, err
 	}
+	d.line.Asked = req.KeyID
+	if len(req.Signature) > 0 || questionErr == nil {
+		d.noteRequest(req)
+	}
 	err = v.judge(b.ctx, d, func() error {
-		if q == nil {
-			return kmserr.New(kmserr.Internal, "the question is nil")
-		}
-		req, err := q()
-		if c, ok := req.Message.(io.Closer); ok {
-			defer func() { _ = c.Close() }() // it was read only
-		}
-		d.line.Asked = req.KeyID
-		if len(req.Signature) > 0 || err == nil {
-			d.noteRequest(req)
-		}
 		switch {
-		case err != nil:
-			return err
+		case questionErr != nil:
+			return questionErr
 		case broken != nil:
 			own := *kmserr.As(broken) // whoever gets it may add to it
 			return &own
@@ -208,6 +207,18 @@ func (b *batch) judge(q Question) (d *decision, err error) {
 		return v.verify(b.ctx, d, req)
 	})
 	return d, err
+}
+
+// answerOf asks for the request.
+func answerOf(q Question) (req Request, err error) {
+	err = guarded(func() (err error) {
+		if q == nil {
+			return kmserr.New(kmserr.Internal, "the question is nil")
+		}
+		req, err = q()
+		return err
+	})
+	return req, err
 }
 
 // answer yields the answers as far as they are done, and writes their lines before.

@@ -29,10 +29,14 @@ func (v *Verifier) Outlook(ctx context.Context, keyID string) (*Outlook, error) 
 	if err := v.ready(); err != nil {
 		return nil, err
 	}
+	v, stale := v.current()
 	d := v.newDecision("Outlook", keyID)
 	d.explain = nil
 	out := new(Outlook)
 	err := guarded(func() error {
+		if stale != nil {
+			return stale
+		}
 		if err := v.resolve(d, keyID); err != nil {
 			return err
 		}

@@ -8,7 +8,10 @@ import (
 )
 
 // Policy returns the policy in force.
-func (v *Verifier) Policy() policy.Policy { return v.cfg.Policy }
+func (v *Verifier) Policy() policy.Policy {
+	now, _ := v.current() // why nothing can be decided, whoever asks for a decision is told
+	return now.cfg.Policy
+}
 
 // PolicyExplanation is every rule in force for a key, for people.
 type PolicyExplanation struct {
@@ -20,6 +23,10 @@ type PolicyExplanation struct {
 // ExplainPolicy returns the rules in force for a key in the store, or, for an empty keyID, what concerns no key.
 func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 	if err := v.ready(); err != nil {
+		return nil, err
+	}
+	v, err := v.current()
+	if err != nil {
 		return nil, err
 	}
 	out := new(PolicyExplanation)

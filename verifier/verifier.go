@@ -47,6 +47,8 @@ type Verifier struct {
 	// reload reads the policy anew, nil where it was given to New. seen is what a batch knows of the store and the log.
 	reload func() (policy.Policy, error)
 	seen   *view
+	// live is set by Open: what it found is looked for anew while the verifier is used.
+	live *live
 }
 
 // store is where a decision reads.
@@ -82,7 +84,9 @@ type Options struct {
 	Explain func(Step)
 }
 
-// Open finds the home, loads the policies, opens the store and returns a Verifier over them. Close it after use.
+// Open finds the home, loads the policies, opens the store and returns a Verifier over them. It may be used for as long as
+// the program runs: a change of the policies, or another folder in the home's place, counts after a second at most. Close
+// it after use.
 func Open(o Options) (*Verifier, error) {
 	home, err := keystore.Locate(o.Home, o.HomeOption)
 	if err != nil {
@@ -105,6 +109,7 @@ func Open(o Options) (*Verifier, error) {
 	})
 	if err == nil {
 		v.reload = func() (policy.Policy, error) { return loadPolicy(home.Path, o.UnsafeStorePermissions) }
+		v.live = &live{home: home, unsafe: o.UnsafeStorePermissions, reload: v.reload, cfg: v.cfg, read: time.Now()}
 	}
 	return v, err
 }
@@ -118,10 +123,18 @@ func (v *Verifier) ready() error {
 }
 
 // Close releases the store.
-func (v *Verifier) Close() error { return v.cfg.Store.Close() }
+func (v *Verifier) Close() error {
+	if v.live != nil {
+		return v.live.close()
+	}
+	return v.cfg.Store.Close()
+}
 
 // Store returns the store that the verifier reads.
-func (v *Verifier) Store() *keystore.Store { return v.cfg.Store }
+func (v *Verifier) Store() *keystore.Store {
+	now, _ := v.current() // why nothing can be decided, whoever asks for a decision is told
+	return now.cfg.Store
+}
 
 // decide runs one decision: it guards against panics, lets body decide, and writes the log line before the answer is
 // given.

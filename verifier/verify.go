@@ -55,9 +55,16 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 	if err := v.ready(); err != nil {
 		return nil, err
 	}
+	v, stale := v.current()
 	d := v.newDecision(audit.EventVerify, req.KeyID)
 	d.noteRequest(req)
-	if err := v.decide(ctx, d, func() error { return v.verify(ctx, d, req) }); err != nil {
+	err := v.decide(ctx, d, func() error {
+		if stale != nil {
+			return stale
+		}
+		return v.verify(ctx, d, req)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &Verified{line: d.line}, nil
@@ -251,9 +258,13 @@ func (v *Verifier) Digest(ctx context.Context, req DigestRequest) (*Digested, er
 	if err := v.ready(); err != nil {
 		return nil, err
 	}
+	v, stale := v.current()
 	d := v.newDecision("Digest", req.KeyID)
 	var out *Digested
 	err := guarded(func() error {
+		if stale != nil {
+			return stale
+		}
 		if err := v.resolve(d, req.KeyID); err != nil {
 			return err
 		}

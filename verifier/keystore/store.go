@@ -39,6 +39,17 @@ func Open(home Home, opts Options) (*Store, error) {
 // Home returns the home as it was given to Open.
 func (s *Store) Home() Home { return s.home }
 
+// Replaced reports whether the home's path leads elsewhere than when the store was opened, or nowhere: the store still
+// reads the folder that was there then.
+func (s *Store) Replaced() bool {
+	opened, err := s.root.Stat(".")
+	if err != nil {
+		return true
+	}
+	now, err := os.Stat(s.home.Path)
+	return err != nil || !os.SameFile(opened, now)
+}
+
 // Warnings returns what was met so far that strict permissions would refuse: one clause each, without repetition, a
 // bounded number.
 func (s *Store) Warnings() []string { return s.guard.Warnings() }

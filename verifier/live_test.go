@@ -1,0 +1,189 @@
+package verifier
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// opened returns a Verifier as a program opens it, that reads everything anew at every decision.
+func opened(t *testing.T, home string) *Verifier {
+	t.Helper()
+	usual := readAnew
+	readAnew = 0
+	t.Cleanup(func() { readAnew = usual })
+	v, err := Open(Options{Home: &home, HomeOption: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return v
+}
+
+// demand asks every question there is; each must be refused by this name, or none if it is "".
+func demand(t *testing.T, v *Verifier, want kmserr.Name, why string) {
+	t.Helper()
+	_, verify := v.Verify(context.Background(), good(arnText))
+	_, authorize := v.AuthorizeKey(context.Background(), KeyRequest{KeyID: arnText})
+	outlook, err := v.Outlook(context.Background(), arnText)
+	if err == nil {
+		err = outlook.Refusal
+	}
+	for question, err := range map[string]error{"Verify": verify, "AuthorizeKey": authorize, "Outlook": err} {
+		if want == "" && err != nil || want != "" && !kmserr.Is(err, want) {
+			t.Errorf("%s, %s: got %v, expected %s", why, question, err, want)
+		}
+	}
+}
+
+// A batch of a verifier that was opened long ago goes by what is in force now, and a question that takes its time by what
+// is so afterwards.
+func TestBatchGoesByWhatIsInForce(t *testing.T) {
+	w := newWorld(t, record(t, arnText, signerOf(kmskey.ECCNISTP256)))
+	v := opened(t, w.home.Path)
+	if err := os.WriteFile(filepath.Join(w.home.Path, "policy.json"), []byte(`{"version":"1","log":{"mode":"off"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	questions := func(yield func(Question) bool) {
+		_ = yield(Ask(good(arnText))) && yield(func() (Request, error) {
+			w.block(t, keystore.Block{KeyID: arnText})
+			time.Sleep(viewAge + 100*time.Millisecond)
+			return good(arnText), nil
+		})
+	}
+	var got []error
+	for a := range v.VerifyBatch(context.Background(), questions, BatchOptions{Workers: 1}) {
+		got = append(got, a.Err)
+	}
+	if len(got) != 2 || got[0] != nil || !kmserr.Is(got[1], kmserr.KeyBlocked) {
+		t.Errorf("got %v", got)
+	}
+}
+
+const arnText = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+// A program that runs for weeks must obey a policy that was made stricter today, and refuse by one that cannot be read.
+func TestPolicyIsReadAnew(t *testing.T) {
+	w := newWorld(t, record(t, arnText, signerOf(kmskey.ECCNISTP256)))
+	v := opened(t, w.home.Path)
+	demand(t, v, "", "no policy")
+	path := filepath.Join(w.home.Path, "policy.json")
+	for _, c := range []struct {
+		policy string
+		want   kmserr.Name
+	}{
+		{`{"version":"1","allowList":true}`, kmserr.KeyNotAllowed},
+		{`{"version":"1","restrictions":[{"name":"x","requireKnownState":true}]}`, kmserr.KMSInvalidState},
+		{`{"version":"1","restrictions":[{"name":"x","maxSnapshotAge":"1d"}]}`, kmserr.SnapshotExpired},
+		{`{"version":"1","sneaky":true}`, kmserr.PolicyInvalid},
+		{`{"version":"1"}`, ""},
+	} {
+		if err := os.WriteFile(path, []byte(c.policy), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		demand(t, v, c.want, c.policy)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	demand(t, v, "", "the policy removed")
+}
+
+// The log goes where the policy says now, and where it was required and cannot be written the answer is no.
+func TestLogIsWherePolicySaysNow(t *testing.T) {
+	w := newWorld(t, record(t, arnText, signerOf(kmskey.ECCNISTP256)))
+	v := opened(t, w.home.Path)
+	dir := t.TempDir()
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, blocked := filepath.Join(dir, "log.jsonl"), filepath.Join(dir, "folder.jsonl")
+	if err := os.Mkdir(blocked, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	say := func(path string) {
+		text := `{"version":"1","log":{"mode":"required","path":` + string(must(json.Marshal(path))) + `}}`
+		if err := os.WriteFile(filepath.Join(w.home.Path, "policy.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(log)
+	if _, err := v.Verify(context.Background(), good(arnText)); err != nil {
+		t.Error(err)
+	}
+	if data, err := os.ReadFile(log); err != nil || strings.Count(string(data), "\n") != 1 {
+		t.Errorf("the log holds %q, %v", data, err)
+	}
+	say(blocked)
+	if _, err := v.Verify(context.Background(), good(arnText)); !kmserr.Is(err, kmserr.AuditUnavailable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Where another folder was put in the home's place, nothing of the old one counts.
+func TestHomeIsReplaced(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows renames no folder that is open")
+	}
+	key := record(t, arnText, signerOf(kmskey.ECCNISTP256))
+	old, next := newWorld(t, key), newWorld(t, key)
+	next.block(t, keystore.Block{KeyID: arnText})
+	v := opened(t, old.home.Path)
+	demand(t, v, "", "before")
+	if err := os.Rename(old.home.Path, old.home.Path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	demand(t, v, kmserr.StoreAccess, "no home")
+	if err := os.Rename(next.home.Path, old.home.Path); err != nil {
+		t.Fatal(err)
+	}
+	demand(t, v, kmserr.KeyBlocked, "the next home")
+	if v.Store().Replaced() {
+		t.Error("Store returns the old one")
+	}
+}
+
+// What others may write is refused as soon as the policy says strict.
+func TestStrictnessIsReadAnew(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no groups' mode")
+	}
+	w := newWorld(t, record(t, arnText, signerOf(kmskey.ECCNISTP256)))
+	keys := filepath.Join(w.home.Path, "keys")
+	if err := os.Chmod(keys, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	v := opened(t, w.home.Path)
+	demand(t, v, "", "a warning")
+	if err := os.WriteFile(filepath.Join(w.home.Path, "policy.json"), []byte(`{"version":"1","store":{"permissions":"strict"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	demand(t, v, kmserr.StoreIntegrity, "strict")
+}
+
+func TestReadAnewByMany(t *testing.T) {
+	w := newWorld(t, record(t, arnText, signerOf(kmskey.ECCNISTP256)))
+	v := opened(t, w.home.Path)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 20 {
+				if _, err := v.Verify(context.Background(), good(arnText)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
