@@ -421,7 +421,7 @@ func TestNotationSignRefused(t *testing.T) {
 		{"throttled", fails("ThrottlingException", "Rate exceeded"), arn, []string{"certificate-chain=" + good}, []string{"ThrottlingException", "Rate exceeded"}},
 		{"disabled", endpoint, fixture.Lookup("p256-disabled").ARN(), []string{"certificate-chain=" + fixture.Lookup("p256-disabled").CertificateFile(shared.testdata)}, []string{"DisabledException"}},
 		{"another key's certificate", endpoint, arn, []string{"certificate-chain=" + stranger}, []string{"KeyMaterialMismatchException", "holds the public key with SHA-256"}},
-		{"expired", endpoint, arn, []string{"certificate-chain=" + expired}, []string{"was invalid at signing time"}},
+		{"expired", endpoint, arn, []string{"certificate-chain=" + expired}, []string{"expired at"}},
 		{"no extended key usage", endpoint, arn, []string{"certificate-chain=" + noUsage}, []string{"is not for code signing"}},
 		{"no certificate", endpoint, arn, nil, []string{"there is no certificate of " + arn, "cert self-sign"}},
 		{"unknown option", endpoint, arn, []string{"certificate=" + good}, []string{`no plugin option "certificate"`, "certificate-chain"}},

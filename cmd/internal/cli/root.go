@@ -112,7 +112,7 @@ func (a *app) command() *cobra.Command {
 		}
 		return invalid("--output is %q, expected text or json", a.output)
 	}
-	root.AddCommand(a.keys(), a.verify(), a.digest(), a.sign(), a.cert(), a.policy(), a.audit(), a.doctor(), a.version())
+	root.AddCommand(a.keys(), a.verify(), a.digest(), a.sign(), a.encrypt(), a.derive(), a.cert(), a.policy(), a.audit(), a.doctor(), a.version())
 	strictDefaults(root)
 	a.root = root
 	return root
@@ -294,11 +294,12 @@ func (a *app) say(err error) {
 // refuse prints err, each part of a joined one, and in the machine's form where that is asked for. It returns err, and
 // what kept it from being written.
 func (a *app) refuse(c *cobra.Command, err error) error {
-	verifies := c != nil && c.Name() == verifyName && !c.Parent().HasParent() // not audit verify
-	if verifies && !a.asked {
+	event := eventOf(c)
+	verifies := event == audit.EventVerify
+	if event != "" && !a.asked {
 		keyID, _ := c.Flags().GetString("key-id")
 		// A refusal stands without its line.
-		_ = verifier.LogRefusal(context.Background(), a.verifierOptions(), audit.EventVerify, keyID, err)
+		_ = verifier.LogRefusal(context.Background(), a.verifierOptions(), event, keyID, err)
 	}
 	var all []machineError
 	for _, one := range parts(err) {
