@@ -179,4 +179,3 @@ func eventOf(c *cobra.Command) string {
 	}
 	return map[string]string{verifyName: audit.EventVerify, encryptName: audit.EventEncrypt, deriveName: audit.EventDeriveSharedSecret}[c.Name()]
 }
-
