@@ -76,16 +76,8 @@ func (a *Authorized) StateError() error {
 // Whether the public key is that KMS key comes right after the resolution: KeyMaterialMismatchException then means
 // "another key", and every other refusal is about the matching key.
 func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorized, error) {
-	if err := v.ready(); err != nil {
-		return nil, err
-	}
-	v, stale := v.current()
-	d := v.newDecision(audit.EventAuthorizeKey, req.KeyID)
 	var stateErr error
-	err := v.decide(ctx, d, func() error {
-		if stale != nil {
-			return stale
-		}
+	d, err := v.decide(ctx, audit.EventAuthorizeKey, req.KeyID, nil, func(v *Verifier, d *decision) error {
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}

@@ -58,13 +58,9 @@ func (SharedSecret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "a sh
 //
 // The log gets nothing of the private key and the secret, no hash either.
 func (v *Verifier) DeriveSharedSecret(ctx context.Context, req DeriveRequest) (*SharedSecret, error) {
-	if err := v.ready(); err != nil {
-		return nil, err
-	}
-	d := v.newDecision(audit.EventDeriveSharedSecret, req.KeyID)
-	d.useFor(kmskey.KeyAgreement, req.UnsafeAllowState)
+	use := func(d *decision) { d.useFor(kmskey.KeyAgreement, req.UnsafeAllowState) }
 	var out SharedSecret
-	err := v.decide(ctx, d, func() error {
+	d, err := v.decide(ctx, audit.EventDeriveSharedSecret, req.KeyID, use, func(v *Verifier, d *decision) error {
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}

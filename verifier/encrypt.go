@@ -68,13 +68,9 @@ func (e *Encrypted) Ciphertext() []byte {
 //
 // The log gets neither the plaintext nor its hash or length: who can guess a short plaintext could prove the guess by them.
 func (v *Verifier) Encrypt(ctx context.Context, req EncryptRequest) (*Encrypted, error) {
-	if err := v.ready(); err != nil {
-		return nil, err
-	}
-	d := v.newDecision(audit.EventEncrypt, req.KeyID)
-	d.useFor(kmskey.EncryptDecrypt, req.UnsafeAllowState)
+	use := func(d *decision) { d.useFor(kmskey.EncryptDecrypt, req.UnsafeAllowState) }
 	var out Encrypted
-	err := v.decide(ctx, d, func() error {
+	d, err := v.decide(ctx, audit.EventEncrypt, req.KeyID, use, func(v *Verifier, d *decision) error {
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}

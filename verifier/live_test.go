@@ -187,3 +187,28 @@ func TestReadAnewByMany(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// Encrypting and deriving go by what is in force now as well.
+func TestOtherUsagesGoByWhatIsInForce(t *testing.T) {
+	for _, op := range operations() {
+		t.Run(op.name, func(t *testing.T) {
+			w := newWorld(t, record(t, arnText, op.s, op.usage))
+			w.v = opened(t, w.home.Path)
+			if _, _, err := op.ask(w, t.Context(), arnText, false); err != nil {
+				t.Fatal(err)
+			}
+			policy := filepath.Join(w.home.Path, "policy.json")
+			for text, want := range map[string]kmserr.Name{
+				`{"version":"1","allowList":true,"log":{"mode":"off"}}`: kmserr.KeyNotAllowed,
+				`{`: kmserr.PolicyInvalid,
+			} {
+				if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if out, _, err := op.ask(w, t.Context(), arnText, false); out != nil || !kmserr.Is(err, want) {
+					t.Errorf("%s: got %d bytes, %v, expected %s", text, len(out), err, want)
+				}
+			}
+		})
+	}
+}

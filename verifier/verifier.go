@@ -136,18 +136,36 @@ func (v *Verifier) Store() *keystore.Store {
 	return now.cfg.Store
 }
 
-// decide runs one decision: it guards against panics, lets body decide, and writes the log line before the answer is
-// given.
-func (v *Verifier) decide(ctx context.Context, d *decision, body func() error) error {
+// decide answers one question about a key: by what is in force now, it guards against panics, lets steps decide, and
+// writes the log line before the answer is given. Nobody else but a batch, which looks once a second, comes to a decision.
+// note, if any, writes into the line what is asked. The decision is non-nil if and only if the error is nil.
+func (v *Verifier) decide(ctx context.Context, event, keyID string, note func(*decision), steps func(*Verifier, *decision) error) (*decision, error) {
+	if err := v.ready(); err != nil {
+		return nil, err
+	}
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	err := v.judge(ctx, d, body)
-	if v.cfg.Log == nil {
-		return v.conclude(d, err, nil)
+	now, stale := v.current()
+	d := now.newDecision(event, keyID)
+	if note != nil {
+		note(d)
 	}
-	// A decision whose time is over is a decision too, and gets its line: the log bounds its own waiting.
-	return v.conclude(d, err, guarded(func() error { return v.cfg.Log.Append(context.WithoutCancel(ctx), d.line) }))
+	err := now.judge(ctx, d, func() error {
+		if stale != nil {
+			return stale
+		}
+		return steps(now, d)
+	})
+	var logErr error
+	if log := now.cfg.Log; log != nil {
+		// A decision whose time is over is a decision too, and gets its line: the log bounds its own waiting.
+		logErr = guarded(func() error { return log.Append(context.WithoutCancel(ctx), d.line) })
+	}
+	if err := now.conclude(d, err, logErr); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // judge lets body decide and completes the line. The decision says Verified only here, after body has returned no error.

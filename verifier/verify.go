@@ -52,18 +52,8 @@ func (r *Verified) Decision() audit.Decision {
 // Verify decides whether the signature is of that key over that message and may be relied on. A nil error is the only
 // yes, and there is no result beside an error.
 func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
-	if err := v.ready(); err != nil {
-		return nil, err
-	}
-	v, stale := v.current()
-	d := v.newDecision(audit.EventVerify, req.KeyID)
-	d.noteRequest(req)
-	err := v.decide(ctx, d, func() error {
-		if stale != nil {
-			return stale
-		}
-		return v.verify(ctx, d, req)
-	})
+	d, err := v.decide(ctx, audit.EventVerify, req.KeyID, func(d *decision) { d.noteRequest(req) },
+		func(v *Verifier, d *decision) error { return v.verify(ctx, d, req) })
 	if err != nil {
 		return nil, err
 	}
