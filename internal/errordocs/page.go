@@ -19,11 +19,10 @@ A message reads "Name: what was found", and the next step is in the hint. The co
 at once: 3 over 2 over 1. Notation code is that of the plugin's error response; where the error is the answer to a capability,
 the plugin answers ` + "`success: false`" + ` with the message as the reason instead.
 
-| error | exit | Notation code | meaning | cure |
-|---|---|---|---|---|
+[troubleshooting.md](troubleshooting.md) goes the other way: from what cosign, notation or a script shows to the error.
 `)
 	for _, e := range kmserr.Table() {
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", e.Name, e.Exit, e.Notation, e.Meaning, e.Cure)
+		fmt.Fprintf(&b, "\n## %s\n\n%s Exit code %d, Notation code %s.\n\n- **Usual causes.** %s\n- **Cure.** %s\n", e.Name, e.Meaning, e.Exit, e.Notation, e.Causes, e.Cure)
 	}
 	return b.String()
 }

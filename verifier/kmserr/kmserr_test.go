@@ -76,7 +76,7 @@ func TestTableRows(t *testing.T) {
 		if !slices.Contains(notationCodes, row.Notation) {
 			t.Errorf("%s: %q is no code of the Notation contract", row.Name, row.Notation)
 		}
-		for _, text := range []string{row.Meaning, row.Cure} {
+		for _, text := range []string{row.Meaning, row.Causes, row.Cure} {
 			if len(text) < 10 || !strings.HasSuffix(text, ".") || strings.TrimSpace(text) != text || strings.ContainsAny(text, "\n\t") {
 				t.Errorf("%s: %q is no sentence", row.Name, text)
 			}

@@ -37,7 +37,7 @@ func (r *report) add(level, part, cure, format string, args ...any) {
 }
 
 func (a *app) doctor() *cobra.Command {
-	var notationDir string
+	var notationDir, bundleFile string
 	var repair bool
 	c := &cobra.Command{
 		Use:   "doctor",
@@ -46,8 +46,11 @@ func (a *app) doctor() *cobra.Command {
 configured: the plugin is installed and of this version, no other plugin can be chosen by a signature, the trust policy
 names only key ARNs at level strict, and its ca: stores hold only certificates of keys that are in the store.
 
+--bundle also writes what the report of a fault needs into one file of JSON, to be read before it is sent: versions, findings, the names,
+modes and sizes of the store's files, counts. It holds no file's content, no credentials, and no account numbers.
+
 Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's set-up; 3 the store is damaged.`,
-		Example: "  awskms-offline doctor\n  awskms-offline doctor --repair",
+		Example: "  awskms-offline doctor\n  awskms-offline doctor --repair\n  awskms-offline doctor --bundle report.json",
 		Args:    exactly(0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
 			r := new(report)
@@ -58,6 +61,11 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 			}
 			if err := examineNotation(r, notationDir, store); err != nil {
 				return err
+			}
+			if bundleFile != "" {
+				if err := a.writeBundle(bundleFile, r.findings, store); err != nil {
+					return err
+				}
 			}
 			if err := a.printReport(r); err != nil {
 				return err
@@ -74,6 +82,7 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 		},
 	}
 	c.Flags().StringVar(&notationDir, "notation-config", "", "Notation's configuration folder (default: $NOTATION_CONFIG, else notation in the user's configuration folder)")
+	c.Flags().StringVar(&bundleFile, "bundle", "", "also write what the report of a fault needs into this new file")
 	c.Flags().BoolVar(&repair, "repair", false, "mend what a crash may have left: the index, aliases without a key")
 	return c
 }

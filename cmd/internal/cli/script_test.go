@@ -141,23 +141,7 @@ func sign(ts *testscript.TestScript, neg bool, args []string) {
 
 // signTest signs with a key of testdata/keys as KMS would. digest is what DIGEST takes, nil where the algorithm has none.
 func signTest(testdata, name string, alg kmskey.SigningAlgorithm, message []byte) (sig, digest []byte, err error) {
-	text, err := os.ReadFile(filepath.Join(testdata, "keys", name+".key.pem"))
-	if err != nil {
-		return nil, nil, err
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, nil, errors.New("no PEM")
-	}
-	var parsed any
-	switch name {
-	case "secp256k1":
-		parsed, err = parseEC(block.Bytes, func(scalar []byte) (*secp256k1.PrivateKey, error) { return secp256k1.PrivKeyFromBytes(scalar), nil })
-	case "sm2":
-		parsed, err = parseEC(block.Bytes, sm2.NewPrivateKey)
-	default:
-		parsed, err = mldsax509.ParsePKCS8PrivateKey(block.Bytes)
-	}
+	parsed, err := privateTestKey(testdata, name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -194,6 +178,25 @@ func signTest(testdata, name string, alg kmskey.SigningAlgorithm, message []byte
 		return nil, nil, fmt.Errorf("%s is a %T, which does not sign", name, parsed)
 	}
 	return sig, digest, err
+}
+
+// privateTestKey reads a private key of the test data.
+func privateTestKey(testdata, name string) (any, error) {
+	text, err := os.ReadFile(filepath.Join(testdata, "keys", name+".key.pem"))
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("no PEM")
+	}
+	switch name {
+	case "secp256k1":
+		return parseEC(block.Bytes, func(scalar []byte) (*secp256k1.PrivateKey, error) { return secp256k1.PrivKeyFromBytes(scalar), nil })
+	case "sm2":
+		return parseEC(block.Bytes, sm2.NewPrivateKey)
+	}
+	return mldsax509.ParsePKCS8PrivateKey(block.Bytes)
 }
 
 func parseEC[K any](pkcs8 []byte, parse func(scalar []byte) (K, error)) (any, error) {

@@ -17,19 +17,31 @@ func (a *app) version() *cobra.Command {
 		Example: "  awskms-offline version --output json",
 		Args:    exactly(0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
-			commit := "unknown"
-			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						commit = s.Value
-					}
-				}
-			}
-			system := runtime.GOOS + "/" + runtime.GOARCH
+			d := buildDetailsOf()
 			if a.output == "json" {
-				return a.json(map[string]string{"Version": buildinfo.Version, "Commit": commit, "Go": runtime.Version(), "System": system})
+				return a.json(d)
 			}
-			return a.printf("%s %s (commit %s, %s, %s)\n", name, buildinfo.Version, commit, runtime.Version(), system)
+			return a.printf("%s %s (commit %s, %s, %s)\n", name, d.Version, d.Commit, d.Go, d.System)
 		},
 	}
+}
+
+// buildDetails say what this program was built from and for.
+type buildDetails struct {
+	Version string `json:"Version"`
+	Commit  string `json:"Commit"`
+	Go      string `json:"Go"`
+	System  string `json:"System"`
+}
+
+func buildDetailsOf() buildDetails {
+	d := buildDetails{Version: buildinfo.Version, Commit: "unknown", Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				d.Commit = s.Value
+			}
+		}
+	}
+	return d
 }
