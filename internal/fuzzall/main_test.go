@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -64,5 +65,37 @@ func TestLateIsNoFinding(t *testing.T) {
 	m := written.FindStringSubmatch("    Failing input written to testdata/fuzz/FuzzX/582528ddfad69eb5\n    To re-run:")
 	if len(m) != 3 || m[1] != "FuzzX" || m[2] != "582528ddfad69eb5" {
 		t.Errorf("got %q", m)
+	}
+}
+
+// OSS-Fuzz builds every target, under a name of its own.
+func TestOSSFuzzBuildsAll(t *testing.T) {
+	all, err := targets("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("../../oss-fuzz/build.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built, names := map[string]bool{}, map[string]bool{}
+	for line := range strings.Lines(string(script)) {
+		fields := strings.Fields(line)
+		if len(fields) != 4 || fields[0] != "target" {
+			continue
+		}
+		if names[fields[3]] {
+			t.Errorf("two targets are called %s", fields[3])
+		}
+		names[fields[3]], built[fields[1]+"."+fields[2]] = true, true
+	}
+	for _, target := range all {
+		if !built[target.String()] {
+			t.Errorf("oss-fuzz/build.sh lacks %s", target)
+		}
+		delete(built, target.String())
+	}
+	for name := range built {
+		t.Errorf("oss-fuzz/build.sh builds %s, which there is not", name)
 	}
 }

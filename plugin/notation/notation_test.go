@@ -13,9 +13,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -669,8 +671,14 @@ func FuzzRequest(f *testing.F) {
 		if req.leaf == nil || len(req.capabilities) == 0 || len(req.capabilities) > 2 || len(req.TrustPolicy.TrustedIdentities) == 0 || req.ContractVersion != "1.0" {
 			t.Fatalf("accepted %+v", req)
 		}
-		if !json.Valid(data) {
-			t.Fatal("accepted what is no JSON")
+		var theirs plugin.VerifySignatureRequest
+		if err := json.Unmarshal(data, &theirs); err != nil {
+			t.Fatalf("accepted, and Notation's own types say %v", err)
+		}
+		if theirs.ContractVersion != req.ContractVersion || !slices.Equal(theirs.TrustPolicy.TrustedIdentities, req.TrustPolicy.TrustedIdentities) ||
+			!slices.Equal(theirs.TrustPolicy.SignatureVerification, req.capabilities) || !maps.Equal(theirs.PluginConfig, req.PluginConfig) ||
+			!slices.EqualFunc(theirs.Signature.CertificateChain, req.Signature.CertificateChain, bytes.Equal) {
+			t.Fatalf("%s reads as %+v here, and as %+v in Notation's own types", data, req, theirs)
 		}
 		if home, ok := req.PluginConfig[homeOption]; len(req.PluginConfig) > 1 || len(req.PluginConfig) == 1 && !ok || ok && !filepath.IsAbs(home) {
 			t.Fatalf("accepted the configuration %v", req.PluginConfig)

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -159,14 +160,21 @@ func (o object) text() string { return string(must(json.Marshal(o))) }
 // output; and with it either exit code 0, or exit code 1, an errorMessage, and the same text on standard error.
 func run(t testing.TB, stdin []byte, args ...string) (answer map[string]json.RawMessage, refusal, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
 	message := bytes.NewReader(stdin)
+	answer, refusal, stderr = runOver(t, message, args...)
+	if message.Len() > 0 {
+		t.Errorf("%d bytes of the message were not read", message.Len())
+	}
+	return answer, refusal, stderr
+}
+
+// runOver is run without a look at what is left of the message: only a call about one reads it.
+func runOver(t testing.TB, message io.Reader, args ...string) (answer map[string]json.RawMessage, refusal, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
 	code := Main(args, message, &out, &errs)
 	if err := json.Unmarshal(out.Bytes(), &answer); err != nil || bytes.Count(out.Bytes(), []byte("\n")) != 1 {
 		t.Fatalf("standard output %q: %v", out.Bytes(), err)
-	}
-	if message.Len() > 0 {
-		t.Errorf("%d bytes of the message were not read", message.Len())
 	}
 	if raw, there := answer["errorMessage"]; there {
 		if err := json.Unmarshal(raw, &refusal); err != nil || refusal == "" || len(answer) != 1 {

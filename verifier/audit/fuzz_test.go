@@ -7,8 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
 // FuzzDecodeLine: whatever is taken for a line is what encode writes, and the quick look agrees with the full one.
@@ -140,4 +143,64 @@ func (s *stutter) Read(b []byte) (int, error) {
 	n := copy(b[:min(len(b), s.step)], s.rest)
 	s.rest = s.rest[n:]
 	return n, nil
+}
+
+// FuzzTamper: a log in which any bytes were replaced by any others is not intact: against a head that was noted wherever
+// the change is, and without one wherever it is before the last line. Nothing put behind the end is a line of the chain.
+func FuzzTamper(f *testing.F) {
+	path := newLog(f, 6)
+	lines := readLines(f, path)
+	whole := []byte(strings.Join(lines, "") + "\n")
+	last := len(whole) - len(lines[5]) - 1
+	report, err := Verify(f.Context(), path, Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint32(0), uint32(0), []byte(nil))
+	f.Add(uint32(0), uint32(len(lines[0])), []byte(nil))
+	f.Add(uint32(len(lines[0])), uint32(0), []byte(lines[1]))
+	f.Add(uint32(last), uint32(len(whole)), []byte("{}\n"))
+	f.Add(uint32(len(whole)), uint32(0), []byte("\n"))
+	f.Fuzz(func(t *testing.T, at, cut uint32, put []byte) {
+		from := int(at) % (len(whole) + 1)
+		to := from + int(cut)%(len(whole)-from+1)
+		changed := slices.Concat(whole[:from], put, whole[to:])
+		if len(changed) == 0 || bytes.Equal(changed, whole) {
+			return
+		}
+		if err := os.WriteFile(path, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := Verify(t.Context(), path, Options{ExpectHead: report.Last}); err == nil || r.Intact {
+			t.Fatalf("the bytes %d to %d are now %q, and the log is intact: %+v", from, to, put, r)
+		} else if !kmserr.Is(err, kmserr.AuditIntegrity) {
+			t.Fatal(err)
+		}
+		if !bytes.HasSuffix(changed, whole[last:]) {
+			return
+		}
+		if r, err := Verify(t.Context(), path, Options{}); err == nil || r.Intact {
+			t.Fatalf("the bytes %d to %d are now %q, and the log is intact although its last line is the same: %+v", from, to, put, r)
+		}
+	})
+}
+
+// FuzzParseHead: a head has one spelling.
+func FuzzParseHead(f *testing.F) {
+	f.Add("1:" + strings.Repeat("0a", 32))
+	f.Add("0:" + strings.Repeat("00", 32))
+	f.Add("+1:" + strings.Repeat("0A", 32))
+	f.Add("9007199254740992:" + strings.Repeat("00", 32))
+	f.Fuzz(func(t *testing.T, text string) {
+		h, err := ParseHead(text)
+		if err != nil {
+			if !h.IsZero() || !kmserr.Is(err, kmserr.Validation) {
+				t.Fatalf("%q: %v, %v", text, h, err)
+			}
+			return
+		}
+		if h.String() != text || h.Sequence < 0 || h.Sequence > maxSequence {
+			t.Fatalf("%q is %v", text, h)
+		}
+	})
 }

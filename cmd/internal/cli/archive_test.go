@@ -353,21 +353,3 @@ func TestArchiveThatChanges(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-func FuzzArchive(f *testing.F) {
-	var b bytes.Buffer
-	if _, err := writeArchive(&b, func(func(keystore.File, error) bool) {}); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b.Bytes())
-	f.Fuzz(func(t *testing.T, data []byte) {
-		a := &archive{content: io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data)))}
-		if err := a.check(func(keystore.File) error { return nil }); err != nil {
-			return
-		}
-		var again bytes.Buffer
-		if _, err := writeArchive(&again, a.files()); err != nil || !bytes.Equal(again.Bytes(), data) {
-			t.Errorf("taken, but not what is written: %v", err)
-		}
-	})
-}

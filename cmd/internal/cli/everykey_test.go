@@ -132,7 +132,7 @@ func verifyJSON(t *testing.T, home, arn, alg string, sig, message []byte, want i
 }
 
 // runCLI returns standard output and the exit code.
-func runCLI(t *testing.T, args ...string) (string, int) {
+func runCLI(t testing.TB, args ...string) (string, int) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	code := Main(args, strings.NewReader(""), &stdout, &stderr)

@@ -3,7 +3,9 @@ package rawagree
 import (
 	"bytes"
 	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
@@ -333,7 +335,8 @@ func disguised(scalar []byte) (params asn1.RawValue, point []byte) {
 	}{1, field{asn1.ObjectIdentifier{1, 2, 840, 10045, 1, 1}, c.P}, curve{a, c.B.FillBytes(make([]byte, 32))}, point2(gx, gy), c.N, 1}))}, point2(px, py)
 }
 
-// FuzzParsePrivateKey: no input panics, a key that is taken derives, and what is taken in PEM is taken in DER.
+// FuzzParsePrivateKey: no input panics, a key that is taken derives, what is taken in PEM is taken in DER, and crypto/x509 reads
+// the same key out of it where it knows the curve.
 func FuzzParsePrivateKey(f *testing.F) {
 	for _, c := range curves {
 		p := newPair(c.name)
@@ -359,10 +362,29 @@ func FuzzParsePrivateKey(f *testing.F) {
 		if secret, err := Derive(peers[key.curve], key); err != nil || len(secret) != key.curve.size {
 			t.Fatalf("%x, %v", secret, err)
 		}
-		if block, _ := pem.Decode(data); block != nil && block.Type == "EC PRIVATE KEY" {
-			if _, err := ParsePrivateKey(block.Bytes); err != nil {
-				t.Fatal(err)
+		if bytes.Contains(data, []byte("-----BEGIN")) {
+			for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+				if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+					if _, err := ParsePrivateKey(block.Bytes); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
+			return
+		}
+		if key.nist == nil {
+			return
+		}
+		theirs, err := x509.ParseECPrivateKey(data)
+		if err != nil {
+			parsed, pkcs8Err := x509.ParsePKCS8PrivateKey(data)
+			if pkcs8Err != nil {
+				t.Fatalf("taken, and crypto/x509 says %v, %v", err, pkcs8Err)
+			}
+			theirs = parsed.(*ecdsa.PrivateKey)
+		}
+		if own, err := theirs.ECDH(); err != nil || !own.Equal(key.nist) {
+			t.Fatalf("another key than crypto/x509's: %v", err)
 		}
 	})
 }

@@ -2,6 +2,9 @@ package spki
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"testing"
@@ -10,7 +13,8 @@ import (
 )
 
 // FuzzSPKI: no panic; what is taken crypto/x509 takes too, where it knows the algorithm, with the same key and the same
-// bytes; and every key has one encoding, which reads back as itself.
+// bytes; what crypto/x509 takes of KMS's kinds and writes in the same bytes is taken; and every key has one encoding, which
+// reads back as itself.
 func FuzzSPKI(f *testing.F) {
 	for _, s := range samples() {
 		f.Add(s.der)
@@ -23,6 +27,9 @@ func FuzzSPKI(f *testing.F) {
 		if err != nil {
 			if k != nil || err.Error() == "" {
 				t.Fatalf("%x: a key or no text beside an error: %v", der, err)
+			}
+			if theirs, x509Err := x509.ParsePKIXPublicKey(der); x509Err == nil && likeKMS(theirs) && bytes.Equal(must(x509.MarshalPKIXPublicKey(theirs)), der) {
+				t.Fatalf("%x: crypto/x509 takes it and writes it so, and we say: %v", der, err)
 			}
 			return
 		}
@@ -61,4 +68,16 @@ func FuzzSPKI(f *testing.F) {
 			}
 		}
 	})
+}
+
+// likeKMS reports whether KMS could have such a key, by the rules of this package's comment.
+func likeKMS(key any) bool {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		size := k.N.BitLen()
+		return k.E == 65537 && k.N.Bit(0) == 1 && (size == 2048 || size == 3072 || size == 4096)
+	case *ecdsa.PublicKey:
+		return k.Curve == elliptic.P256() || k.Curve == elliptic.P384() || k.Curve == elliptic.P521()
+	}
+	return false // crypto/x509 looks at nothing but the length of an Ed25519 key
 }

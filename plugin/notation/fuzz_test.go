@@ -1,0 +1,78 @@
+package notation
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+)
+
+// FuzzMain puts whole requests to the plugin, with a store behind it. Whatever comes in, there is one answer in the
+// contract's shape; and a success is there only for a leaf whose key a trusted identity names, as encoding/json and
+// Notation's own types read the request, and which is not disabled.
+func FuzzMain(f *testing.F) {
+	store := map[string]*kmskey.Key{}
+	home := newHome(f, known(f, "p256"), known(f, "rsa2048"), known(f, "p256-disabled"), known(f, "rsa2048-encrypt"))
+	f.Setenv(keystore.EnvHome, home)
+	if err := os.WriteFile(filepath.Join(home, "policy.json"), []byte(`{"version":"1","log":{"mode":"off"}}`), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	seed := func(name string, capabilities []string, extended object, identities ...string) {
+		q := question{leaf: cert(name), identities: identities, capabilities: capabilities, extended: extended}
+		f.Add([]byte(must(json.Marshal(q.object().with("pluginConfig", nil)))))
+	}
+	for _, name := range []string{"p256", "rsa2048", "p256-disabled", "rsa2048-encrypt"} {
+		key := known(f, name)
+		store[key.ARN().String()] = key
+		seed(name, nil, nil, key.ARN().String())
+		seed(name, []string{identity}, object{KeyARNAttribute: key.ARN().String()}, "x509.subject:CN=a", key.ARN().String())
+		seed("p256-stranger", nil, nil, key.ARN().String(), "*")
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		out, failure := run(t, "verify-signature", data)
+		if failure != nil {
+			return
+		}
+		var r response
+		var asked plugin.VerifySignatureRequest
+		if err := json.Unmarshal(out, &r); err != nil || len(r.VerificationResults) == 0 {
+			t.Fatalf("answered %s", out)
+		}
+		// Here "strict" is not needed: what is taken has one reading, and that must be this one.
+		if err := json.Unmarshal(data, &asked); err != nil || len(asked.Signature.CertificateChain) == 0 {
+			t.Fatalf("answered %s, and Notation's own types say %v", data, err)
+		}
+		leaf, err := x509.ParseCertificate(asked.Signature.CertificateChain[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for capability, verdict := range r.VerificationResults {
+			if !slices.Contains(asked.TrustPolicy.SignatureVerification, plugin.Capability(capability)) || verdict.Reason == "" {
+				t.Fatalf("answered %s", out)
+			}
+			if !verdict.Success {
+				continue
+			}
+			trusted := false
+			for _, identity := range asked.TrustPolicy.TrustedIdentities {
+				key := store[identity]
+				if key == nil {
+					continue
+				}
+				disabled := key.State() == kmskey.StateDisabled && (capability == revoked || len(r.VerificationResults) == 1)
+				trusted = trusted || bytes.Equal(key.PublicKeyDER(), leaf.RawSubjectPublicKeyInfo) && key.Usage() == kmskey.SignVerify && !disabled
+			}
+			if !trusted {
+				t.Fatalf("%s succeeds for the request %s", capability, data)
+			}
+		}
+	})
+}
