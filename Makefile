@@ -9,7 +9,7 @@ SYSTEMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 window
 .PHONY: build demo test test-clients unit e2e lint vet cross clients bench fuzz fuzz-brief generate docs clean
 
 build:
-	$(GO) build -trimpath -o bin/ ./cmd/...
+	$(GO) build -trimpath -o bin/ $(dir $(wildcard ./cmd/*/main.go))
 
 demo:
 	@echo "compiling the demo's launcher (the first time about ten seconds) …"

@@ -32,44 +32,67 @@ func readVectors(t *testing.T, name string, into any) {
 	}
 }
 
+// kmsVector is a signature that AWS KMS itself made.
+type kmsVector struct {
+	KeySpec, SigningAlgorithm, SignedWithMessageType, DistinguishingID, MessageUTF8, Note string
+	PublicKey, Signature                                                                  []byte
+}
+
 // TestKMS: what AWS KMS itself signed. No emulator is an oracle; this is.
 func TestKMS(t *testing.T) {
-	var file struct {
-		Vectors []struct {
-			KeySpec, SigningAlgorithm, SignedWithMessageType, MessageUTF8, Note string
-			PublicKey, Signature                                                []byte
+	files := map[string]int{"native-kms.json": 3} // and what was captured since: none is without a vector
+	captured, err := filepath.Glob(filepath.Join(testdata, "vectors", "captured", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range captured {
+		files[filepath.Join("captured", filepath.Base(path))] = 1
+	}
+	for name, least := range files {
+		var file struct {
+			Source  string
+			Vectors []kmsVector
+		}
+		readVectors(t, name, &file)
+		if len(file.Vectors) < least || strings.HasPrefix(file.Source, "NOT ") {
+			t.Errorf("%s has %d vectors of %q, expected %d or more of AWS KMS", name, len(file.Vectors), file.Source, least)
+		}
+		for _, v := range file.Vectors {
+			t.Run(v.KeySpec+"/"+v.SigningAlgorithm, func(t *testing.T) { testKMSVector(t, v) })
 		}
 	}
-	readVectors(t, "native-kms.json", &file)
-	for _, v := range file.Vectors {
-		t.Run(v.KeySpec+"/"+v.SigningAlgorithm, func(t *testing.T) {
-			pub := must(spki.Parse(v.PublicKey))
-			if pub.Spec != v.KeySpec {
-				t.Fatalf("the key is of spec %s", pub.Spec)
-			}
-			s := subject{alg: kmskey.SigningAlgorithm(v.SigningAlgorithm), pub: pub}
-			if _, err := verify(s, kmskey.MessageTypeUnset, []byte(v.MessageUTF8), v.Signature); err != nil {
-				t.Error(err)
-			}
-			if s.alg.Takes(kmskey.Digest) {
-				d := must3(Digest(t.Context(), pub, s.alg, strings.NewReader(v.MessageUTF8), Options{}))
-				if _, err := verify(s, kmskey.Digest, d, v.Signature); err != nil {
-					t.Error(err)
-				}
-			}
-			_, err := verify(s, kmskey.MessageTypeUnset, []byte(v.MessageUTF8+" "), v.Signature)
-			wantError(t, err, kmserr.InvalidSignature)
-			if v.Note == "high-S" {
-				var sig integers
-				must(asn1.Unmarshal(v.Signature, &sig))
-				if half := new(big.Int).Rsh(orderOf(kmskey.ECCSECGP256K1), 1); sig.S.Cmp(half) <= 0 {
-					t.Error("S is low: the vector does not show what it is for")
-				}
-			}
-		})
+}
+
+func testKMSVector(t *testing.T, v kmsVector) {
+	pub := must(spki.Parse(v.PublicKey))
+	if pub.Spec != v.KeySpec {
+		t.Fatalf("the key is of spec %s", pub.Spec)
 	}
-	if len(file.Vectors) != 3 {
-		t.Errorf("%d vectors ran, expected 3", len(file.Vectors))
+	var opts Options
+	if v.DistinguishingID != "" {
+		opts.DistinguishingID = id([]byte(v.DistinguishingID))
+	}
+	s := subject{alg: kmskey.SigningAlgorithm(v.SigningAlgorithm), pub: pub}
+	ask := func(message string) error {
+		_, err := Verify(t.Context(), pub, s.alg, kmskey.MessageTypeUnset, strings.NewReader(message), v.Signature, opts)
+		return err
+	}
+	if err := ask(v.MessageUTF8); err != nil {
+		t.Error(err)
+	}
+	if s.alg.Takes(kmskey.Digest) {
+		d := must3(Digest(t.Context(), pub, s.alg, strings.NewReader(v.MessageUTF8), opts))
+		if _, err := verify(s, kmskey.Digest, d, v.Signature); err != nil {
+			t.Error(err)
+		}
+	}
+	wantError(t, ask(v.MessageUTF8+" "), kmserr.InvalidSignature)
+	if v.Note == "high-S" {
+		var sig integers
+		must(asn1.Unmarshal(v.Signature, &sig))
+		if half := new(big.Int).Rsh(orderOf(kmskey.ECCSECGP256K1), 1); sig.S.Cmp(half) <= 0 {
+			t.Error("S is low: the vector does not show what it is for")
+		}
 	}
 }
 
