@@ -22,7 +22,7 @@ func BenchmarkStart(b *testing.B) {
 		startbench.Call{Name: "verify-signature", Args: []string{"verify-signature"}, Stdin: request, Env: []string{"XDG_STATE_HOME=" + b.TempDir()}})
 }
 
-// prepare makes a home with one record and returns a request that it answers with success.
+// prepare makes a home with one record and a policy that demands the log and returns a request that it answers with success.
 func prepare(b *testing.B, home string) []byte {
 	b.Helper()
 	record, err := os.ReadFile(filepath.Join(testdata, "records", "p256.get-public-key.json"))
@@ -41,6 +41,12 @@ func prepare(b *testing.B, home string) []byte {
 		b.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
+	policy := fmt.Sprintf(`{"version":"1","allowList":true,"store":{"permissions":"strict"},"log":{"mode":"required"},
+		"grants":[{"name":"release keys","keys":[%q],"verify":true}],
+		"restrictions":[{"name":"every key","signingAlgorithms":["ECDSA_SHA_256"]}]}`, key.ARN())
+	if err := os.WriteFile(filepath.Join(home, "policy.json"), []byte(policy), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(testdata, "certs", "p256.crt"))

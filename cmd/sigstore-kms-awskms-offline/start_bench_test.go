@@ -87,7 +87,7 @@ func verifies(b *testing.B, call caller, name string) startbench.Call {
 	return call(name, "verifySignature", fmt.Sprintf(`{"signature":%q,"verifyOptions":{%s,"messageOptions":{"digest":null}}}`, base64.StdEncoding.EncodeToString(signature), rpc), "the message\n")
 }
 
-// prepare makes a home with one record.
+// prepare makes a home with one record and a policy that demands the log.
 func prepare(b *testing.B, home string) *kmskey.Key {
 	b.Helper()
 	record, err := os.ReadFile("../../testdata/records/p256.get-public-key.json")
@@ -106,6 +106,12 @@ func prepare(b *testing.B, home string) *kmskey.Key {
 		b.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
+	policy := fmt.Sprintf(`{"version":"1","allowList":true,"store":{"permissions":"strict"},"log":{"mode":"required"},
+		"grants":[{"name":"release keys","keys":[%q],"verify":true}],
+		"restrictions":[{"name":"every key","signingAlgorithms":["ECDSA_SHA_256"]}]}`, key.ARN())
+	if err := os.WriteFile(filepath.Join(home, "policy.json"), []byte(policy), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	return key

@@ -10,9 +10,9 @@ import (
 	"io"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/awskms-offline/awskms-offline/internal/strictjson"
 	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -33,23 +33,29 @@ func Serve(deadline time.Duration, stdout, stderr io.Writer, answer func(context
 		}
 		err = kmserr.New(kmserr.Internal, "the response cannot be written: %v", err)
 	}
-	fmt.Fprintf(stderr, "%s\n", errorObject(err).Error())
+	fmt.Fprintf(stderr, "%s\n", errorObject(err))
 	return 1
 }
 
+// unsupportedVersion is the contract's code for errVersion; the codes of all other errors are in kmserr's table.
+const unsupportedVersion = "UNSUPPORTED_CONTRACT_VERSION"
+
 // errorObject is the contract's error for err, its code from the one table.
-func errorObject(err error) *plugin.Error {
+func errorObject(err error) []byte {
 	e := kmserr.As(err)
-	code := plugin.ErrorCode(kmserr.Lookup(e.Name).Notation)
+	code := kmserr.Lookup(e.Name).Notation
 	if e.Name == kmserr.Validation && errors.Is(e.Cause, errVersion) {
-		code = plugin.ErrorCodeUnsupportedContractVersion
+		code = unsupportedVersion
 	}
-	out := plugin.NewError(code, wire.Text(err))
-	out.Metadata = map[string]string{"error": string(e.Name)}
+	var out, metadata wire.Object
+	metadata.Text("error", string(e.Name))
 	if e.KeyARN != "" {
-		out.Metadata["keyArn"] = e.KeyARN
+		metadata.Text("keyArn", e.KeyARN)
 	}
-	return out
+	out.Text("errorCode", code)
+	out.Text("errorMessage", wire.Text(err))
+	out.Object("errorMetadata", metadata)
+	return out.JSON()
 }
 
 // CheckVersion refuses a request of another contract version than ContractVersion.
@@ -64,9 +70,10 @@ func CheckVersion(version string) error {
 // version, which may well have another shape, that is the better reason.
 func Undecodable(data []byte, err error) error {
 	var only struct {
-		ContractVersion string `json:"contractVersion"`
+		ContractVersion string                    `json:"contractVersion"`
+		Unknown         map[string]jsontext.Value `json:",embed"`
 	}
-	if json.Unmarshal(data, &only) == nil && only.ContractVersion != "" && only.ContractVersion != ContractVersion {
+	if strictjson.Decode(data, wire.MaxRequest, strictjson.Keep, &only) == nil && only.ContractVersion != "" && only.ContractVersion != ContractVersion {
 		return CheckVersion(only.ContractVersion)
 	}
 	return kmserr.New(kmserr.Validation, "the request %v", err)

@@ -3,6 +3,7 @@ package notationwire
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"strings"
@@ -14,18 +15,28 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
+// decoded reads an error object as Notation does.
+func decoded(t *testing.T, object []byte) plugin.Error {
+	t.Helper()
+	var e plugin.Error
+	if err := json.Unmarshal(object, &e); err != nil {
+		t.Fatalf("%s: %v", object, err)
+	}
+	return e
+}
+
 // TestErrorObject: a name decides the code by the one table, and no error is without text.
 func TestErrorObject(t *testing.T) {
 	for _, row := range kmserr.Table() {
-		e := errorObject(kmserr.New(row.Name, "100%% %s", "x").WithKey("arn").WithHint("Do."))
+		e := decoded(t, errorObject(kmserr.New(row.Name, "100%% %s", "x").WithKey("arn").WithHint("Do.")))
 		if string(e.ErrCode) != row.Notation || e.Message != string(row.Name)+": 100% x. Do." || e.Metadata["error"] != string(row.Name) || e.Metadata["keyArn"] != "arn" {
 			t.Errorf("%s: %+v", row.Name, e)
 		}
 	}
-	if e := errorObject(io.EOF); e.ErrCode != plugin.ErrorCodeGeneric || e.Message == "" || e.Metadata["error"] != "InternalException" {
+	if e := decoded(t, errorObject(io.EOF)); e.ErrCode != plugin.ErrorCodeGeneric || e.Message == "" || e.Metadata["error"] != "InternalException" {
 		t.Errorf("got %+v", e)
 	}
-	if e := errorObject(kmserr.New(kmserr.StoreIntegrity, "x").WithCause(errVersion)); e.ErrCode != plugin.ErrorCodeGeneric {
+	if e := decoded(t, errorObject(kmserr.New(kmserr.StoreIntegrity, "x").WithCause(errVersion))); e.ErrCode != plugin.ErrorCodeGeneric {
 		t.Errorf("got %+v", e)
 	}
 }
@@ -42,12 +53,12 @@ func TestVersion(t *testing.T) {
 		`{"contractVersion":2.0}`:            plugin.ErrorCodeValidation,
 		``:                                   plugin.ErrorCodeValidation,
 	} {
-		if got := errorObject(Undecodable([]byte(data), errors.New("is odd"))); got.ErrCode != want {
+		if got := decoded(t, errorObject(Undecodable([]byte(data), errors.New("is odd")))); got.ErrCode != want {
 			t.Errorf("%s: %v, expected %s", data, got, want)
 		}
 	}
 	for _, version := range []string{"", "1", "1.0 ", "2.0"} {
-		if got := errorObject(CheckVersion(version)); got.ErrCode != plugin.ErrorCodeUnsupportedContractVersion {
+		if got := decoded(t, errorObject(CheckVersion(version))); got.ErrCode != plugin.ErrorCodeUnsupportedContractVersion {
 			t.Errorf("%q: %v", version, got)
 		}
 	}

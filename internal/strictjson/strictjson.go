@@ -108,7 +108,8 @@ func (w walker) value(dst reflect.Value, path *pointer) error {
 			dst.SetBytes(raw)
 			return err
 		}
-		if self, ok := dst.Addr().Interface().(unmarshaler); ok {
+		// Types that are no structs are never looked at: each first look at a type takes longer than reading its value.
+		if self, ok := selfDecoding(dst); ok {
 			raw, err := w.raw(path)
 			if err != nil {
 				return err
@@ -235,14 +236,14 @@ func (w walker) array(dst reflect.Value, path *pointer) error {
 }
 
 func (w walker) object(dst reflect.Value, path *pointer) error {
-	var fields map[string]reflect.StructField
+	var known members
 	var others reflect.Value // the map for members that a struct does not know, or the map that is decoded into
 	if dst.IsValid() {
 		switch {
 		case dst.Kind() == reflect.Struct:
-			var grows []int
-			if fields, grows = fieldsOf(dst.Type()); grows != nil {
-				others = dst.FieldByIndex(grows)
+			known = membersOf(dst.Type())
+			if known.grows >= 0 {
+				others = dst.Field(known.grows)
 			}
 		case dst.Kind() == reflect.Map && dst.Type().Key().Kind() == reflect.String:
 			others = dst
@@ -254,26 +255,24 @@ func (w walker) object(dst reflect.Value, path *pointer) error {
 	if err := w.open(); err != nil {
 		return err
 	}
-	seen := make(map[string]bool)
 	for w.dec.PeekKind() != '}' {
 		token, err := w.dec.ReadToken()
 		if err != nil {
 			return explain(err)
 		}
 		name := token.String()
-		field, known := fields[name]
-		if !known && fields != nil {
-			for other := range fields {
-				if strings.EqualFold(name, other) {
-					return fmt.Errorf("has the member %q, which differs from %q in letter case only", name, other)
+		m := known.named(name)
+		if m == nil && known.list != nil {
+			for _, other := range known.list {
+				if strings.EqualFold(name, other.name) {
+					return fmt.Errorf("has the member %q, which differs from %q in letter case only", name, other.name)
 				}
 			}
 			if w.unknown == Refuse || !others.IsValid() {
 				return fmt.Errorf("has the unknown member %s/%s", path, name)
 			}
 		}
-		seen[name] = true
-		if err := w.member(dst, field, known, others, name, &pointer{above: path, name: name}); err != nil {
+		if err := w.member(dst, m, others, name, &pointer{above: path, name: name}); err != nil {
 			return err
 		}
 	}
@@ -281,9 +280,9 @@ func (w walker) object(dst reflect.Value, path *pointer) error {
 		return explain(err)
 	}
 	var missing []string
-	for name, f := range fields {
-		if !seen[name] && f.Tag.Get("strict") == "required" {
-			missing = append(missing, path.String()+"/"+name)
+	for _, m := range known.list {
+		if m.required && !m.seen {
+			missing = append(missing, path.String()+"/"+m.name)
 		}
 	}
 	if len(missing) > 0 {
@@ -294,12 +293,15 @@ func (w walker) object(dst reflect.Value, path *pointer) error {
 }
 
 // member reads the value of one member: into the struct's field, into the map, or over it.
-func (w walker) member(dst reflect.Value, field reflect.StructField, known bool, others reflect.Value, name string, path *pointer) error {
+func (w walker) member(dst reflect.Value, m *member, others reflect.Value, name string, path *pointer) error {
+	if m != nil {
+		m.seen = true
+	}
 	switch {
-	case known && w.dec.PeekKind() == 'n' && field.Tag.Get("strict") == "nullable":
+	case m != nil && m.nullable && w.dec.PeekKind() == 'n':
 		return w.value(reflect.Value{}, path)
-	case known:
-		return w.value(dst.FieldByIndex(field.Index), path)
+	case m != nil:
+		return w.value(dst.Field(m.field), path)
 	case others.IsValid():
 		if others.IsNil() {
 			others.Set(reflect.MakeMap(others.Type()))
@@ -375,13 +377,43 @@ func goKind(t reflect.Type) string {
 // unmarshaler decodes itself.
 type unmarshaler interface{ UnmarshalJSON([]byte) error }
 
+func selfDecoding(dst reflect.Value) (unmarshaler, bool) {
+	if dst.Kind() != reflect.Struct {
+		return nil, false
+	}
+	self, ok := dst.Addr().Interface().(unmarshaler)
+	return self, ok
+}
+
 var rawValue = reflect.TypeFor[jsontext.Value]()
 
-// fieldsOf returns the members that a struct knows, by name, and the index of its place for others, nil if it has none.
-// The tag `strict:"required"` marks a member that must be there, `strict:"nullable"` one that may be null. Structs embedded
-// the Go way are not looked into.
-func fieldsOf(t reflect.Type) (fields map[string]reflect.StructField, grows []int) {
-	fields = make(map[string]reflect.StructField, t.NumField())
+// member is a member that a struct knows, and what the object that is being read has had of it.
+type member struct {
+	name               string
+	field              int // its index in the struct
+	required, nullable bool
+	seen               bool
+}
+
+// members are those of a struct; a struct without any has an empty list and not none.
+type members struct {
+	list  []member
+	grows int // the index of the field for others, -1 if there is none
+}
+
+func (m members) named(name string) *member {
+	for i := range m.list {
+		if m.list[i].name == name {
+			return &m.list[i]
+		}
+	}
+	return nil
+}
+
+// membersOf returns the members that a struct knows. The tag `strict:"required"` marks one that must be there,
+// `strict:"nullable"` one that may be null. Structs embedded the Go way are not looked into.
+func membersOf(t reflect.Type) members {
+	all := members{list: make([]member, 0, t.NumField()), grows: -1}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -389,13 +421,14 @@ func fieldsOf(t reflect.Type) (fields map[string]reflect.StructField, grows []in
 			continue
 		}
 		if options == "embed" {
-			grows = f.Index
+			all.grows = i
 			continue
 		}
 		if name == "" {
 			name = f.Name
 		}
-		fields[name] = f
+		strict := f.Tag.Get("strict")
+		all.list = append(all.list, member{name: name, field: i, required: strict == "required", nullable: strict == "nullable"})
 	}
-	return fields, grows
+	return all
 }

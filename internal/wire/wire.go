@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,9 +25,15 @@ const MaxRequest = 4 << 20
 // with a broken pipe and no reason.
 const maxDrain = 64 << 20
 
+// usualRequest is room, in bytes, for a request with a chain of a few certificates: one that is longer costs no more than
+// without it.
+const usualRequest = 8 << 10
+
 // ReadRequest reads r to its end, at most MaxRequest bytes. More is a ValidationException.
 func ReadRequest(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxRequest+1))
+	request := bytes.NewBuffer(make([]byte, 0, usualRequest))
+	_, err := request.ReadFrom(io.LimitReader(r, MaxRequest+1))
+	data := request.Bytes()
 	if err != nil {
 		return nil, kmserr.New(kmserr.Validation, "the request cannot be read from standard input: %v", err).WithCause(err)
 	}
@@ -59,6 +66,7 @@ func Run[T any](ctx context.Context, limit time.Duration, work func(context.Cont
 			}
 			done <- o
 		}()
+		deepen(stackRoom - 1)
 		o.answer, o.err = work(ctx)
 		finished = true
 	}()
@@ -77,6 +85,19 @@ func Run[T any](ctx context.Context, limit time.Duration, work func(context.Cont
 		}
 		return none, e
 	}
+}
+
+// stackRoom is how much stack, in bytes, a decision takes.
+const stackRoom = 24 << 10
+
+// deepen makes the goroutine's stack large enough for a decision at once. Growing by the way, a stack is doubled again and
+// again: each time it is copied, and every function on it is looked up in the program's tables, which is a twentieth of a
+// plugin's whole run (docs/benchmarks.md).
+//
+//go:noinline
+func deepen(i int) byte {
+	var room [stackRoom]byte
+	return room[i]
 }
 
 // EnvExplain makes both plugins tell each step of a decision on standard error.

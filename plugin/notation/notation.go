@@ -12,9 +12,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/notaryproject/notation-plugin-framework-go/plugin"
-
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
 	"github.com/awskms-offline/awskms-offline/internal/notationwire"
 	"github.com/awskms-offline/awskms-offline/internal/wire"
@@ -23,6 +20,19 @@ import (
 
 // Name is the plugin's name: notation-<Name> is the executable's.
 const Name = "awskms-offline"
+
+// The contract's names that this plugin knows. The framework's Go package has them too, but links encoding/json, for which
+// a plugin would start later; a test holds these to it.
+const (
+	commandMetadata = "get-plugin-metadata"
+	commandVerify   = "verify-signature"
+
+	capabilityIdentity   capability = "SIGNATURE_VERIFIER.TRUSTED_IDENTITY"
+	capabilityRevocation capability = "SIGNATURE_VERIFIER.REVOCATION_CHECK"
+)
+
+// capability is what a plugin can do, and what it is asked to.
+type capability string
 
 // deadline is ours: Notation waits for a plugin for ever. Tests shorten it.
 var deadline = 30 * time.Second
@@ -40,14 +50,14 @@ func answer(ctx context.Context, args []string, stdin io.Reader, stderr io.Write
 		return nil, kmserr.New(kmserr.Validation, "%d arguments are given, expected one command", len(args)).
 			WithHint("Notation calls this plugin by itself; to try it: notation plugin list.")
 	}
-	switch plugin.Command(args[0]) {
-	case plugin.CommandGetMetadata:
+	switch args[0] {
+	case commandMetadata:
 		// The request holds nothing that the answer depends on; it is drained, so that its writer ends well.
 		if _, err := wire.ReadRequest(stdin); err != nil {
 			return nil, err
 		}
-		return json.Marshal(metadata(), json.Deterministic(true))
-	case plugin.CommandVerifySignature:
+		return metadata(), nil
+	case commandVerify:
 		data, err := wire.ReadRequest(stdin)
 		if err != nil {
 			return nil, err
@@ -57,26 +67,20 @@ func answer(ctx context.Context, args []string, stdin io.Reader, stderr io.Write
 			return nil, logged(ctx, options(nil), err)
 		}
 		req.explain = wire.Explain(Name, stderr)
-		response, err := verifySignature(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(response, json.Deterministic(true))
+		return verifySignature(ctx, req)
 	}
 	return nil, kmserr.New(kmserr.Validation, "the command %q is none of this plugin's: %s, %s",
-		args[0], plugin.CommandGetMetadata, plugin.CommandVerifySignature).
+		args[0], commandMetadata, commandVerify).
 		WithHint("To sign, use a signing plugin; this one verifies.")
 }
 
-func metadata() *plugin.GetMetadataResponse {
-	return &plugin.GetMetadataResponse{
-		Name:                      Name,
-		Description:               "Verifies signatures of AWS KMS keys with no network and no credentials",
-		Version:                   buildinfo.Version,
-		URL:                       "https://github.com/awskms-offline/awskms-offline",
-		SupportedContractVersions: []string{notationwire.ContractVersion},
-		Capabilities: []plugin.Capability{
-			plugin.CapabilityTrustedIdentityVerifier, plugin.CapabilityRevocationCheckVerifier,
-		},
-	}
+func metadata() []byte {
+	var o wire.Object
+	o.Text("name", Name)
+	o.Text("description", "Verifies signatures of AWS KMS keys with no network and no credentials")
+	o.Text("version", buildinfo.Version)
+	o.Text("url", "https://github.com/awskms-offline/awskms-offline")
+	o.Texts("supportedContractVersions", []string{notationwire.ContractVersion})
+	o.Texts("capabilities", []string{string(capabilityIdentity), string(capabilityRevocation)})
+	return o.JSON()
 }

@@ -585,8 +585,12 @@ func TestLevels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := respond(context.Background(), v, req, kmskey.ECDSASHA256)
+			answer, err := respond(context.Background(), v, req, kmskey.ECDSASHA256)
 			if err != nil {
+				t.Fatal(err)
+			}
+			var r plugin.VerifySignatureResponse
+			if err := json.Unmarshal(answer, &r); err != nil {
 				t.Fatal(err)
 			}
 			trusted, unrevoked := r.VerificationResults[plugin.CapabilityTrustedIdentityVerifier], r.VerificationResults[plugin.CapabilityRevocationCheckVerifier]
@@ -668,7 +672,7 @@ func FuzzRequest(f *testing.F) {
 			}
 			return
 		}
-		if req.leaf == nil || len(req.capabilities) == 0 || len(req.capabilities) > 2 || len(req.TrustPolicy.TrustedIdentities) == 0 || req.ContractVersion != "1.0" {
+		if len(req.leafKey) == 0 || len(req.capabilities) == 0 || len(req.capabilities) > 2 || len(req.TrustPolicy.TrustedIdentities) == 0 || req.ContractVersion != "1.0" {
 			t.Fatalf("accepted %+v", req)
 		}
 		var theirs plugin.VerifySignatureRequest

@@ -1,12 +1,10 @@
 package notation
 
 import (
-	"crypto/x509"
 	"path/filepath"
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/awskms-offline/awskms-offline/internal/notationwire"
 	"github.com/awskms-offline/awskms-offline/internal/strictjson"
@@ -35,9 +33,9 @@ type request struct {
 
 	Unknown map[string]jsontext.Value `json:",embed"`
 
-	leaf         *x509.Certificate
+	leafKey      []byte // the leaf certificate's SubjectPublicKeyInfo
 	explain      func(verifier.Step)
-	capabilities []plugin.Capability
+	capabilities []capability
 }
 
 type signature struct {
@@ -57,8 +55,8 @@ type criticalAttributes struct {
 }
 
 type trustPolicy struct {
-	TrustedIdentities     []string            `json:"trustedIdentities" strict:"required"`
-	SignatureVerification []plugin.Capability `json:"signatureVerification" strict:"required"`
+	TrustedIdentities     []string     `json:"trustedIdentities" strict:"required"`
+	SignatureVerification []capability `json:"signatureVerification" strict:"required"`
 
 	Unknown map[string]jsontext.Value `json:",embed"`
 }
@@ -93,7 +91,7 @@ func decodeRequest(data []byte) (*request, error) {
 
 func (req *request) checkTrustPolicy() error {
 	for _, c := range req.TrustPolicy.SignatureVerification {
-		if c != plugin.CapabilityTrustedIdentityVerifier && c != plugin.CapabilityRevocationCheckVerifier {
+		if c != capabilityIdentity && c != capabilityRevocation {
 			return invalid("trustPolicy.signatureVerification asks for %q, which this plugin has not", c)
 		}
 		if slices.Contains(req.capabilities, c) {
@@ -126,18 +124,18 @@ func (req *request) checkSignature() error {
 	case len(chain) > maxCertificates:
 		return invalid("signature.certificateChain has %d certificates, expected at most %d", len(chain), maxCertificates)
 	}
-	leaf, err := x509.ParseCertificate(chain[0])
+	key, err := publicKeyOf(chain[0])
 	if err != nil {
 		return invalid("signature.certificateChain[0] is no usable certificate: %v", err)
 	}
-	req.leaf = leaf
+	req.leafKey = key
 	return nil
 }
 
 // algorithm returns the one signing algorithm that Notation has for the leaf's key (Notary Project,
 // signature-specification.md, "Signature Algorithm Requirements").
 func (req *request) algorithm() (kmskey.SigningAlgorithm, error) {
-	_, spec, err := kmskey.FingerprintDER(req.leaf.RawSubjectPublicKeyInfo)
+	_, spec, err := kmskey.FingerprintDER(req.leafKey)
 	if err != nil {
 		return "", invalid("signature.certificateChain[0]: %s", kmserr.As(err).Fact)
 	}

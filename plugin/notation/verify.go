@@ -6,8 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
 	"github.com/awskms-offline/awskms-offline/internal/wire"
@@ -31,7 +30,7 @@ type verdict struct {
 	ignored   []string               // entries that are no KMS ARN
 }
 
-func verifySignature(ctx context.Context, req *request) (*plugin.VerifySignatureResponse, error) {
+func verifySignature(ctx context.Context, req *request) ([]byte, error) {
 	algorithm, err := req.algorithm()
 	if err != nil {
 		return nil, err
@@ -63,13 +62,13 @@ func logged(ctx context.Context, o verifier.Options, refusal error) error {
 }
 
 // respond answers every capability from one evaluation of the identities.
-func respond(ctx context.Context, v *verifier.Verifier, req *request, algorithm kmskey.SigningAlgorithm) (*plugin.VerifySignatureResponse, error) {
+func respond(ctx context.Context, v *verifier.Verifier, req *request, algorithm kmskey.SigningAlgorithm) ([]byte, error) {
 	found, err := evaluate(ctx, v, req, algorithm)
 	if err != nil {
 		return nil, err
 	}
 	refusal := found.refusal(v, req)
-	processed := []interface{}{}
+	var processed []string
 	// Notation looks at processed attributes before it looks at reasons: where the attribute names the very key that is
 	// refused, it is reported as processed, so that the user sees why.
 	if wrong := found.keyARN(req); wrong == "" && req.names(KeyARNAttribute) {
@@ -77,29 +76,29 @@ func respond(ctx context.Context, v *verifier.Verifier, req *request, algorithm 
 	} else if refusal == "" {
 		refusal = wrong
 	}
-	results := make(map[plugin.Capability]*plugin.VerificationResult, len(req.capabilities))
-	for _, capability := range req.capabilities {
-		results[capability] = &plugin.VerificationResult{Success: false, Reason: refusal}
-		if refusal != "" {
-			continue
+	var results, answer wire.Object
+	for _, asked := range slices.Sorted(slices.Values(req.capabilities)) {
+		why := refusal
+		if why == "" && asked == capabilityRevocation {
+			why = found.stateRefusal()
 		}
-		var stateRefusal string
-		if capability == plugin.CapabilityRevocationCheckVerifier {
-			stateRefusal = found.stateRefusal()
+		var result wire.Object
+		result.Bool("success", why == "")
+		if why == "" {
+			why = found.success()
 		}
-		if stateRefusal != "" {
-			results[capability].Reason = stateRefusal
-			continue
-		}
-		results[capability] = &plugin.VerificationResult{Success: true, Reason: found.success()}
+		result.Text("reason", why)
+		results.Object(string(asked), result)
 	}
-	return &plugin.VerifySignatureResponse{VerificationResults: results, ProcessedAttributes: processed}, nil
+	answer.Object("verificationResults", results)
+	answer.Texts("processedAttributes", processed)
+	return answer.JSON(), nil
 }
 
 // evaluate asks the verifier about every identity. What the store cannot answer for one of them is an error, even beside
 // a match: a damaged store must not decide by what happens to be readable.
 func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm kmskey.SigningAlgorithm) (*verdict, error) {
-	revocation := slices.Contains(req.capabilities, plugin.CapabilityRevocationCheckVerifier)
+	revocation := slices.Contains(req.capabilities, capabilityRevocation)
 	found := new(verdict)
 	for _, identity := range req.TrustPolicy.TrustedIdentities {
 		ref, err := kmskey.ParseRef(identity)
@@ -108,7 +107,7 @@ func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm
 			continue
 		}
 		authorized, err := v.AuthorizeKey(ctx, verifier.KeyRequest{
-			KeyID: identity, PublicKey: req.leaf.RawSubjectPublicKeyInfo, SigningAlgorithm: algorithm,
+			KeyID: identity, PublicKey: req.leafKey, SigningAlgorithm: algorithm,
 			SeparateState: revocation, RevocationSkipped: !revocation,
 		})
 		switch {
@@ -158,7 +157,7 @@ func (f *verdict) refusal(v *verifier.Verifier, req *request) string {
 	if len(f.matched) > 0 {
 		return ""
 	}
-	fingerprint, spec, err := kmskey.FingerprintDER(req.leaf.RawSubjectPublicKeyInfo)
+	fingerprint, spec, err := kmskey.FingerprintDER(req.leafKey)
 	if err != nil {
 		return wire.Text(err)
 	}
@@ -187,11 +186,14 @@ func (f *verdict) keyARN(req *request) string {
 	if !ok {
 		return ""
 	}
-	var text string
-	if raw.Kind() != '"' || json.Unmarshal(raw, &text) != nil {
+	if raw.Kind() != '"' {
 		return fmt.Sprintf("the signature's attribute %s is no text but a JSON %s", KeyARNAttribute, raw.Kind())
 	}
-	named, err := kmskey.ParseARN(text)
+	text, err := jsontext.AppendUnquote(nil, raw)
+	if err != nil {
+		return fmt.Sprintf("the signature's attribute %s is no valid text", KeyARNAttribute)
+	}
+	named, err := kmskey.ParseARN(string(text))
 	if err != nil {
 		return fmt.Sprintf("the signature's attribute %s is %q, which is no key ARN", KeyARNAttribute, text)
 	}

@@ -1,7 +1,8 @@
 package sigstore
 
 import (
-	"net/url"
+	"encoding/hex"
+	"fmt"
 	"strings"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -44,7 +45,7 @@ func parseKeyReference(text string) (keyReference, error) {
 		return ref, invalid("the key reference starts with %d slashes, expected two or three", extra+2).WithHint("%s", referenceForms)
 	}
 	path = strings.TrimPrefix(path, "/")
-	key, err := url.PathUnescape(path)
+	key, err := percentDecoded(path)
 	if err != nil {
 		return ref, invalid("the key reference %q: %v", path, err).WithHint("%s", referenceForms)
 	}
@@ -62,7 +63,7 @@ func parseKeyReference(text string) (keyReference, error) {
 	seen := make(map[string]bool)
 	for _, pair := range strings.Split(query, "&") {
 		name, value, valued := strings.Cut(pair, "=")
-		if value, err = url.PathUnescape(value); err != nil {
+		if value, err = percentDecoded(value); err != nil {
 			return ref, invalid("the option %s of the key reference: %v", name, err)
 		}
 		switch {
@@ -103,4 +104,25 @@ func (ref *keyReference) set(name, value string) (err error) {
 		return kmserr.As(err)
 	}
 	return nil
+}
+
+// percentDecoded replaces %XX by its byte (RFC 3986, section 2.1). net/url has the same (a test compares them), but links
+// package net/netip, for which the plugin would start later.
+func percentDecoded(text string) (string, error) {
+	before, rest, found := strings.Cut(text, "%")
+	var decoded strings.Builder
+	for found {
+		decoded.WriteString(before)
+		if len(rest) < 2 {
+			return "", fmt.Errorf("invalid URL escape %q", "%"+rest)
+		}
+		octet, err := hex.DecodeString(rest[:2])
+		if err != nil {
+			return "", fmt.Errorf("invalid URL escape %q", "%"+rest[:2])
+		}
+		decoded.Write(octet)
+		before, rest, found = strings.Cut(rest[2:], "%")
+	}
+	decoded.WriteString(before)
+	return decoded.String(), nil
 }

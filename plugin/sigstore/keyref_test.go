@@ -3,6 +3,7 @@ package sigstore
 import (
 	"bytes"
 	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,19 @@ func FuzzDecodeCall(f *testing.F) {
 		}
 		if c.MethodName == common.VerifySignatureMethodName && !bytes.Equal(theirs.VerifySignature.Signature, c.VerifySignature.Signature) {
 			t.Errorf("another signature")
+		}
+	})
+}
+
+// FuzzPercentDecoded holds percentDecoded to net/url.
+func FuzzPercentDecoded(f *testing.F) {
+	for _, text := range []string{"", "a", "%", "%2", "%2f", "a%2Fb%00+", "%zz", "%%41", "a%4", "%41%", "%c3%a9é"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		want, wantErr := url.PathUnescape(text)
+		if got, err := percentDecoded(text); got != want || (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
+			t.Errorf("%q gave %q, %v, and net/url %q, %v", text, got, err, want, wantErr)
 		}
 	})
 }

@@ -1,11 +1,13 @@
 package sigstore
 
 import (
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 
 	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
 
+	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -32,9 +34,9 @@ func publicKey(authorized *verifier.Authorized) (*response, error) {
 	if len(der) == 0 {
 		return nil, kmserr.New(kmserr.Internal, "the verifier gave neither a key nor a reason")
 	}
-	answer := &response{notes: warnings(authorized.Decision()), PublicKey: &common.PublicKeyResp{
-		PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
-	}}
+	var value wire.Object
+	value.Text("publicKeyPEM", base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})))
+	answer := answered(common.PublicKeyMethodName, value, warnings(authorized.Decision()))
 	switch spec := kmskey.KeySpec(authorized.Decision().KeySpec); spec {
 	case kmskey.SM2, kmskey.ECCSECGP256K1, kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87:
 		answer.notes = append(answer.notes, fmt.Sprintf("cosign itself cannot read a public key of spec %s, which it asks for in bundles of the new format; "+

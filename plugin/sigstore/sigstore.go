@@ -15,7 +15,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
@@ -41,17 +40,19 @@ var (
 	drainTime = 5 * time.Second
 )
 
-// response is common.PluginResp with a yes that shows: its members are left out only if absent, where the decoder of the
-// client's could not tell an empty answer from none.
+// response is an answer, common.PluginResp as the client reads it.
 type response struct {
-	ErrorMessage        string                          `json:"errorMessage,omitzero"`
-	DefaultAlgorithm    *common.DefaultAlgorithmResp    `json:"defaultAlgorithm,omitzero"`
-	SupportedAlgorithms *common.SupportedAlgorithmsResp `json:"supportedAlgorithms,omitzero"`
-	PublicKey           *common.PublicKeyResp           `json:"publicKey,omitzero"`
-	VerifySignature     *common.VerifySignatureResp     `json:"verifySignature,omitzero"`
-
-	// notes are lines for standard error beside an answer.
+	// object has one member, named like the method.
+	object wire.Object
+	// notes are lines for standard error beside the answer.
 	notes []string
+}
+
+// answered returns the answer to a method.
+func answered(method string, value wire.Object, notes []string) *response {
+	r := &response{notes: notes}
+	r.object.Object(method, value)
+	return r
 }
 
 // Main answers one call and returns the exit code: 0 with an answer, 1 with a refusal.
@@ -67,28 +68,22 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil && answer == nil {
 		err = kmserr.New(kmserr.Internal, "the call %q has no answer", args)
 	}
-	var data []byte
-	if err == nil {
-		data, err = json.Marshal(answer)
-	}
 	code := 0
 	if err != nil {
 		code = 1
 		text := wire.Text(err)
-		answer = &response{ErrorMessage: text, notes: []string{text}}
+		answer = &response{notes: []string{text}}
+		answer.object.Text("errorMessage", text)
 		limit := drainTime
 		if kmserr.Is(err, kmserr.DeadlineExceeded) {
 			limit /= 10 // the caller may be about to end this process, and the reason with it
 		}
 		drain(stdin, limit)
-		if data, err = json.Marshal(answer); err != nil {
-			data = []byte(`{"errorMessage":"InternalException: the refusal cannot be written as JSON"}`)
-		}
 	}
 	for _, note := range answer.notes {
 		fmt.Fprintf(stderr, "%s: %s\n", Scheme, note)
 	}
-	if _, err := stdout.Write(append(data, '\n')); err != nil {
+	if _, err := stdout.Write(append(answer.object.JSON(), '\n')); err != nil {
 		fmt.Fprintf(stderr, "%s: the answer cannot be written: %v\n", Scheme, err)
 		return 1
 	}
@@ -112,7 +107,7 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 		if verified == nil || !verified.Decision().Verified {
 			return nil, kmserr.New(kmserr.Internal, "the verifier gave neither a result nor a reason")
 		}
-		return &response{VerifySignature: &common.VerifySignatureResp{}, notes: warnings(verified.Decision())}, nil
+		return answered(c.MethodName, wire.Object{}, warnings(verified.Decision())), nil
 	case common.PublicKeyMethodName:
 		authorized, err := ask(ctx, c, func(v *verifier.Verifier) (*verifier.Authorized, error) {
 			return v.AuthorizeKey(ctx, c.keyRequest())
@@ -122,9 +117,13 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 		}
 		return publicKey(authorized)
 	case common.DefaultAlgorithmMethodName:
-		return &response{DefaultAlgorithm: &common.DefaultAlgorithmResp{DefaultAlgorithm: defaultSpec}}, nil
+		var value wire.Object
+		value.Text("defaultAlgorithm", defaultSpec)
+		return answered(c.MethodName, value, nil), nil
 	case common.SupportedAlgorithmsMethodName:
-		return &response{SupportedAlgorithms: &common.SupportedAlgorithmsResp{SupportedAlgorithms: signingSpecs()}}, nil
+		var value wire.Object
+		value.Texts("supportedAlgorithms", signingSpecs())
+		return answered(c.MethodName, value, nil), nil
 	case common.CreateKeyMethodName:
 		return nil, kmserr.New(kmserr.UnsupportedOperation, "%s:// verifies and cannot create keys", Scheme).
 			WithHint("Create the key in AWS KMS (aws kms create-key --key-usage SIGN_VERIFY --key-spec %s), then bring its public half here: awskms-offline keys import.", defaultSpec)

@@ -1,6 +1,7 @@
 package fileguard
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -235,10 +236,11 @@ func (t *Tree) readOnce(rel string, limit int) (data []byte, real string, err er
 	if err := t.guard.open(fileHandle(t.Abs(p.path), f, info)); err != nil {
 		return nil, "", err
 	}
-	data, err = io.ReadAll(io.LimitReader(f, int64(limit)+1))
-	if err != nil {
+	content := bytes.NewBuffer(make([]byte, 0, min(info.Size(), int64(limit))+bytes.MinRead))
+	if _, err := content.ReadFrom(io.LimitReader(f, int64(limit)+1)); err != nil {
 		return nil, "", t.unreadable(p.path, err)
 	}
+	data = content.Bytes()
 	if len(data) > limit {
 		return nil, "", integrity("%s is more than %d bytes long", t.Abs(p.path), limit).
 			WithHint("No file of the store is: remove it, and import anew what it should hold.")

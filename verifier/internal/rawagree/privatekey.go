@@ -33,17 +33,40 @@ type PrivateKey struct {
 // Format keeps the key out of whatever is printed, whatever the verb.
 func (PrivateKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "a private key") }
 
-var (
-	oidEC     = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}
-	curveOIDs = map[string]kmskey.KeySpec{
-		"1.2.840.10045.3.1.7": kmskey.ECCNISTP256, "1.3.132.0.34": kmskey.ECCNISTP384, "1.3.132.0.35": kmskey.ECCNISTP521,
-		"1.2.156.10197.1.301": kmskey.SM2,
+var oidEC = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}
+
+// specOfCurve returns the key spec of a curve's object identifier, "" for one that KMS does not agree keys on. It is no map:
+// every program that links this package would fill it when it starts.
+func specOfCurve(oid string) kmskey.KeySpec {
+	switch oid {
+	case "1.2.840.10045.3.1.7":
+		return kmskey.ECCNISTP256
+	case "1.3.132.0.34":
+		return kmskey.ECCNISTP384
+	case "1.3.132.0.35":
+		return kmskey.ECCNISTP521
+	case "1.2.156.10197.1.301":
+		return kmskey.SM2
 	}
-	// otherOIDs are names for what people may give by mistake.
-	otherOIDs = map[string]string{
-		"1.2.840.113549.1.1.1": "RSA", "1.3.101.110": "X25519", "1.3.101.112": "Ed25519", "1.3.132.0.10": "secp256k1", "1.3.101.111": "X448",
+	return ""
+}
+
+// otherName names what people may give by mistake.
+func otherName(oid string) string {
+	switch oid {
+	case "1.2.840.113549.1.1.1":
+		return "RSA"
+	case "1.3.101.110":
+		return "X25519"
+	case "1.3.101.111":
+		return "X448"
+	case "1.3.101.112":
+		return "Ed25519"
+	case "1.3.132.0.10":
+		return "secp256k1"
 	}
-)
+	return ""
+}
 
 // ParsePrivateKey reads an elliptic-curve private key on P-256, P-384, P-521 or SM2: PKCS#8 (RFC 5208, RFC 5958) or SEC 1
 // (RFC 5915), DER or PEM, at most MaxPrivateKey bytes. A public key beside it must be its own.
@@ -197,7 +220,7 @@ func parsePKCS8(outer cryptobyte.String) (*PrivateKey, error) {
 }
 
 func nameOf(oid asn1.ObjectIdentifier) string {
-	if name := otherOIDs[oid.String()]; name != "" {
+	if name := otherName(oid.String()); name != "" {
 		return name
 	}
 	return "the algorithm " + oid.String()
@@ -213,9 +236,9 @@ func readCurve(params *cryptobyte.String) (kmskey.KeySpec, error) {
 	if !params.ReadASN1ObjectIdentifier(&oid) {
 		return "", invalid("the private key names no curve")
 	}
-	spec := curveOIDs[oid.String()]
+	spec := specOfCurve(oid.String())
 	if spec == "" {
-		name := otherOIDs[oid.String()]
+		name := otherName(oid.String())
 		if name == "" {
 			name = oid.String()
 		}
