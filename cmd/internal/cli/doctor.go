@@ -197,9 +197,18 @@ func (a *app) printReport(r *report) error {
 	}
 	var b strings.Builder
 	for _, f := range r.findings {
-		fmt.Fprintf(&b, "%-8s %s: %s\n", f.Level, f.Part, plain(f.Fact))
+		level := fmt.Sprintf("%-8s", f.Level) // coloured once it is padded
+		switch f.Level {
+		case levelOK:
+			level = a.out.good(level)
+		case levelWarning:
+			level = a.out.caution(level)
+		default:
+			level = a.out.bad(level)
+		}
+		fmt.Fprintf(&b, "%s %s: %s\n", level, f.Part, plain(f.Fact))
 		if f.Cure != "" {
-			fmt.Fprintf(&b, "         hint: %s\n", plain(f.Cure))
+			fmt.Fprintf(&b, "         %s %s\n", a.out.aside("hint:"), plain(f.Cure))
 		}
 	}
 	return a.printf("%s", b.String())

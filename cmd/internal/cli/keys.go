@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +56,7 @@ func (a *app) keysList() *cobra.Command {
 				}
 				return a.result(list, problems)
 			}
-			return errors.Join(append(problems, a.table(rows))...)
+			return errors.Join(append(problems, a.keyTable(rows))...)
 		},
 	}
 }
@@ -112,15 +111,13 @@ func aliasesByKey(store *keystore.Store) (map[kmskey.ARN][]string, []error) {
 	return byKey, problems
 }
 
-func (a *app) table(rows []keyRow) error {
-	if len(rows) == 0 {
+func (a *app) keyTable(keys []keyRow) error {
+	if len(keys) == 0 {
 		fmt.Fprintln(a.stderr, "The store holds no key. Import one: awskms-offline keys import FILE")
 		return nil
 	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KEY\tSPEC\tUSAGE\tSTATE\tAS OF\tALIASES")
-	for _, r := range rows {
+	var rows [][]string
+	for _, r := range keys {
 		asOf := r.StateTime
 		if asOf == "" {
 			asOf = r.SnapshotTime
@@ -130,10 +127,7 @@ func (a *app) table(rows []keyRow) error {
 		} else {
 			asOf = "-"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.KeyID, r.KeySpec, r.KeyUsage, plain(r.KeyState), asOf, strings.Join(r.Aliases, " "))
+		rows = append(rows, []string{r.KeyID, r.KeySpec, r.KeyUsage, plain(r.KeyState), asOf, strings.Join(r.Aliases, " ")})
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return a.printf("%s", b.String())
+	return a.table([]string{keyColumn, "SPEC", "USAGE", "STATE", "AS OF", "ALIASES"}, rows)
 }

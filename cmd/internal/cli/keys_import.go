@@ -298,8 +298,8 @@ func (a *app) importAll(steps func(w *keystore.Writer, dry bool) iter.Seq[result
 func (a *app) noteAlgorithms(all *batch, f importFlags) {
 	for _, r := range all.records {
 		if n := len(r.record.SigningAlgorithms); n > 1 && len(f.algorithms) == 0 && slices.Contains(all.bare, r.file) {
-			fmt.Fprintf(a.stderr, "note: %s does not say which signing algorithms KMS allows: all %d of %s are taken; --signing-algorithms narrows them\n",
-				plain(filePath(r.file)), n, r.record.KeySpec)
+			a.note(fmt.Sprintf("%s does not say which signing algorithms KMS allows: all %d of %s are taken; --signing-algorithms narrows them",
+				filePath(r.file), n, r.record.KeySpec))
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -176,9 +175,7 @@ func (a *app) statusTable(rows []statusRow) error {
 		fmt.Fprintln(a.stderr, "The store holds no signing key.")
 		return nil
 	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "VERIFIES\tKEY\tSTATE\tSTATE AGE\tKEY AGE\tALIASES\tALGORITHMS")
+	var table [][]string
 	for _, r := range rows {
 		verifies := "yes"
 		switch {
@@ -187,11 +184,10 @@ func (a *app) statusTable(rows []statusRow) error {
 		case r.Until != "":
 			verifies = "until " + r.Until
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", verifies, r.KeyID, plain(r.KeyState), ageText(r.StateAgeSeconds), ageText(r.SnapshotAgeSeconds),
-			orDash(strings.Join(r.Aliases, " ")), orDash(strings.Join(r.SigningAlgorithms, " ")))
+		table = append(table, []string{
+			verifies, r.KeyID, plain(r.KeyState), ageText(r.StateAgeSeconds), ageText(r.SnapshotAgeSeconds),
+			orDash(strings.Join(r.Aliases, " ")), orDash(strings.Join(r.SigningAlgorithms, " ")),
+		})
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return a.printf("%s", b.String())
+	return a.table([]string{"VERIFIES", keyColumn, "STATE", "STATE AGE", "KEY AGE", "ALIASES", "ALGORITHMS"}, table)
 }

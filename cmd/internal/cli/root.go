@@ -34,6 +34,7 @@ type app struct {
 	ctx            context.Context // ends with Ctrl-C
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	out, err       palette // of stdout and stderr
 
 	home   string
 	output string
@@ -54,7 +55,8 @@ type app struct {
 
 // Main runs the command line with args, which are without the program's name, and returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, args: args}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, args: args, out: paletteFor(stdout), err: paletteFor(stderr)}
+	defer enableColours(a.out, a.err)()
 	defer func() {
 		if r := recover(); r != nil {
 			a.say(kmserr.New(kmserr.Internal, "the command stopped: %v", r).WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure))
@@ -285,9 +287,13 @@ func (a *app) say(err error) {
 	if e.KeyARN != "" && !strings.Contains(text, e.KeyARN) {
 		text += " (" + e.KeyARN + ")"
 	}
-	fmt.Fprintf(a.stderr, "%s: %s\n", name, plain(text))
+	code, fact, named := strings.Cut(plain(text), ":")
+	if named {
+		code = a.err.bad(code) + ":"
+	}
+	fmt.Fprintf(a.stderr, "%s: %s%s\n", name, code, fact)
 	if e.Hint != "" {
-		fmt.Fprintf(a.stderr, "hint: %s\n", plain(e.Hint))
+		fmt.Fprintf(a.stderr, "%s %s\n", a.err.aside("hint:"), plain(e.Hint))
 	}
 }
 
@@ -385,13 +391,13 @@ func (a *app) warn(warnings []string) {
 	for _, w := range warnings {
 		if !slices.Contains(a.warned, w) { // a command may open the store more than once
 			a.warned = append(a.warned, w)
-			fmt.Fprintf(a.stderr, "warning: %s\n", plain(w))
+			fmt.Fprintf(a.stderr, "%s %s\n", a.err.caution("warning:"), plain(w))
 		}
 	}
 }
 
 // note prints what a person should know beside a result.
-func (a *app) note(text string) { fmt.Fprintf(a.stderr, "note: %s\n", plain(text)) }
+func (a *app) note(text string) { fmt.Fprintf(a.stderr, "%s %s\n", a.err.aside("note:"), plain(text)) }
 
 // json prints v as one indented object.
 func (a *app) json(v any) error {

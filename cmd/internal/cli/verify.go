@@ -88,7 +88,7 @@ func (a *app) verify() *cobra.Command {
 			return "", inFile(signature, err)
 		}
 		if encoding == "base64" {
-			fmt.Fprintln(a.stderr, "note: the signature is base64 text and was decoded")
+			a.note("the signature is base64 text and was decoded")
 		}
 		r, err := a.open("the message", file)
 		if err != nil {
@@ -234,7 +234,7 @@ func (a *app) runVerify(ctx context.Context, req verifier.Request, maxMessage in
 		})
 	}
 	a.warn(d.Warnings)
-	line := "Verified: " + d.KeyARN
+	line := a.out.good("Verified:") + " " + d.KeyARN
 	if d.Asked != d.KeyARN {
 		line += " (" + d.Asked + ")"
 	}
