@@ -16,6 +16,7 @@ import (
 
 	"github.com/emmansun/gmsm/sm3"
 
+	"github.com/awskms-offline/awskms-offline/internal/testenv"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/spki"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -48,6 +49,7 @@ func TestKMS(t *testing.T) {
 	for _, path := range captured {
 		files[filepath.Join("captured", filepath.Base(path))] = 1
 	}
+	made := map[string]int{}
 	for name, least := range files {
 		var file struct {
 			Source  string
@@ -58,8 +60,17 @@ func TestKMS(t *testing.T) {
 			t.Errorf("%s has %d vectors of %q, expected %d or more of AWS KMS", name, len(file.Vectors), file.Source, least)
 		}
 		for _, v := range file.Vectors {
+			made[v.KeySpec+"/"+v.SigningAlgorithm]++
 			t.Run(v.KeySpec+"/"+v.SigningAlgorithm, func(t *testing.T) { testKMSVector(t, v) })
 		}
+	}
+	// What is said of each algorithm's oracle follows from the files.
+	for _, s := range subjects() {
+		oracle := "documentation only"
+		if n := made[s.name()]; n > 0 {
+			oracle = fmt.Sprintf("real KMS vector (%d)", n)
+		}
+		testenv.InPage(t, "reliability.md", fmt.Sprintf("| %s | %s | %s |", s.spec, s.alg, oracle))
 	}
 }
 
@@ -190,6 +201,7 @@ func checkOpenSSL(t *testing.T, file opensslFile) {
 			wantError(t, check(Options{DistinguishingID: id(user), ENTL: kmskey.ENTLAWSJavaHelper}), kmserr.InvalidSignature, "Leave --sm2-entl out")
 		}
 	}
+	testenv.InPage(t, "reliability.md", fmt.Sprintf("| `sm2-openssl.json`, OpenSSL 3 | SM2DSA | %d | %d | %d under another ID |", len(file.Vectors), len(file.Vectors), len(file.Vectors)))
 	// Each length, the ID left out, and the default as text.
 	if want := len(opensslIDs) + 2; len(file.Vectors) != want {
 		t.Errorf("%d vectors ran, expected %d", len(file.Vectors), want)

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	vectors "github.com/c2sp/wycheproof"
 
+	"github.com/awskms-offline/awskms-offline/internal/testenv"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/rawagree"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/spki"
 )
@@ -47,6 +49,7 @@ func TestECDH(t *testing.T) {
 				t.Errorf("%d vectors ran and %d gave the secret, expected %d and %d", ran, same, s.vectors, s.same)
 			}
 			total += ran
+			testenv.InPage(t, "reliability.md", fmt.Sprintf("| %s | ECDH | %d | %d | %d |", strings.TrimSuffix(s.file, "_test.json"), ran, same, ran-same))
 		})
 	}
 	if total != 6956 {

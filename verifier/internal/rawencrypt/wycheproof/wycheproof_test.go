@@ -9,11 +9,13 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"testing"
 
 	vectors "github.com/c2sp/wycheproof"
 
+	"github.com/awskms-offline/awskms-offline/internal/testenv"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/rawencrypt"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/spki"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -109,6 +111,7 @@ func TestOAEP(t *testing.T) {
 	if keys != wantKeys || total != wantEncrypted || empty != wantEmpty || len(encrypted) != 6 {
 		t.Errorf("%d keys, %d messages encrypted, %d empty ones refused, expected %d, %d and %d: %v", keys, total, empty, wantKeys, wantEncrypted, wantEmpty, encrypted)
 	}
+	testenv.InPage(t, "reliability.md", fmt.Sprintf("| rsa_oaep_*, the messages of KMS's key sizes and hashes | RSAES_OAEP | %d | %d | %d |", total+empty, total, empty))
 }
 
 const wantKeys, wantEncrypted, wantEmpty = 10, 79, 10

@@ -7,11 +7,13 @@ package wycheproof
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +22,7 @@ import (
 
 	vectors "github.com/c2sp/wycheproof"
 
+	"github.com/awskms-offline/awskms-offline/internal/testenv"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/rawverify"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/spki"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -135,6 +138,14 @@ func TestVectors(t *testing.T) {
 	if want := int64(8134); total.Load() != want {
 		t.Errorf("%d vectors ran in all, expected %d", total.Load(), want)
 	}
+	yes, differ := 0, 0
+	for _, s := range suites {
+		yes += s.yes
+		for _, n := range s.differ {
+			differ += n
+		}
+	}
+	testenv.InPage(t, "reliability.md", fmt.Sprintf("| all %d files | | %d | %d | %d | %d |", len(suites), total.Load(), yes, int(total.Load())-yes, differ))
 }
 
 func (s suite) run(t *testing.T) (ran int) {
@@ -186,7 +197,18 @@ func (s suite) run(t *testing.T) (ran int) {
 	if fmt.Sprint(differ) != fmt.Sprint(s.differ) {
 		t.Errorf("answers that are not Wycheproof's: %v, expected %v", differ, s.differ)
 	}
+	testenv.InPage(t, "reliability.md", s.row(ran, yes, differ))
 	return ran
+}
+
+// row is the suite's line in docs/reliability.md.
+func (s suite) row(ran, yes int, differ map[string]int) string {
+	alg := cmp.Or(string(s.alg), "RSASSA_PSS, each hash")
+	var others []string
+	for _, reason := range slices.Sorted(maps.Keys(differ)) {
+		others = append(others, fmt.Sprintf("%d: %s", differ[reason], reason))
+	}
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %s |", strings.TrimSuffix(s.file, "_test.json"), alg, ran, yes, ran-yes, cmp.Or(strings.Join(others, "; "), "–"))
 }
 
 // check verifies the message and, where the algorithm has one, its digest, which must give the same answer.
