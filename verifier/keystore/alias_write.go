@@ -8,7 +8,8 @@ import (
 )
 
 // MoveAlias records what KMS said that a known alias means, as of at: another key, which need not be in the store, or
-// none, if target is empty. What it meant before becomes history. An older answer than the one on record changes nothing.
+// none, if target is empty. What it meant before becomes history. An older answer than the one on record changes nothing;
+// one that says the same again is Confirmed and dates the alias anew.
 //
 // It is for aliases that a key no longer has: left alone, they would go on meaning that key.
 func (w *Writer) MoveAlias(alias kmskey.AliasARN, target string, at kmskey.Time) (Outcome, error) {
@@ -51,7 +52,7 @@ func (w *Writer) moveAliasTo(alias kmskey.AliasARN, target string, at kmskey.Tim
 	if err != nil {
 		return Outcome{}, err
 	}
-	outcome.Change, outcome.What = Changed, []string{what}
+	outcome.Change, outcome.What, outcome.Confirmed = Changed, []string{what}, was.TargetKeyID == target
 	return outcome, w.write(aliasPath(alias), data)
 }
 

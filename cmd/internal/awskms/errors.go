@@ -61,6 +61,13 @@ func explain(err error, action string, ref kmskey.Ref) error {
 	return fail(kmserr.KMSService, "Run the command again; if it stays, look at the AWS Health Dashboard.")
 }
 
+// notAllowed reports whether KMS answered, to known credentials, that they may not make this call. Credentials that have
+// expired, say, are another matter: renewed, they may.
+func notAllowed(err error) bool {
+	var api smithy.APIError
+	return kmserr.Is(err, kmserr.AccessDenied) && errors.As(err, &api) && strings.TrimSuffix(api.ErrorCode(), "Exception") == "AccessDenied"
+}
+
 // cause is the last of an error's chain that says something, without the SDK's account of every layer.
 func cause(err error) string {
 	for {

@@ -3,6 +3,7 @@ package awskms
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ type Fetched struct {
 	AliasesKnown bool
 	// Notes are what could not be had, one sentence each.
 	Notes []string
+	// Incomplete is why the aliases are not known, where that is no matter of what is allowed: the key is good, but what
+	// brought it has not done all it could.
+	Incomplete error
 }
 
 // Fetch asks KMS for a key: GetPublicKey, DescribeKey, ListAliases. Without permission for one of the latter two the
@@ -89,7 +93,7 @@ func (c *Client) fetch(ctx context.Context, ref kmskey.Ref, listed *Listed) (*Fe
 		described, err = c.describe(ctx, exact)
 		switch {
 		case err == nil:
-		case kmserr.Is(err, kmserr.AccessDenied):
+		case notAllowed(err):
 			record.Snapshot.StateTime = kmskey.Time{}
 			out.Notes = append(out.Notes, fmt.Sprintf("the key state is recorded as unknown: %s", kmserr.As(err).Fact))
 		default:
@@ -109,7 +113,7 @@ func (c *Client) fetch(ctx context.Context, ref kmskey.Ref, listed *Listed) (*Fe
 	if aliases == nil {
 		aliases = c.aliasesOf(ctx, arn)
 	}
-	record.Aliases, out.AliasesKnown = aliases.names, aliases.known
+	record.Aliases, out.AliasesKnown, out.Incomplete = aliases.names, aliases.known, aliases.failed
 	if aliases.note != "" {
 		out.Notes = append(out.Notes, aliases.note)
 	}
@@ -204,12 +208,14 @@ func moment(t *time.Time) kmskey.Time {
 
 // aliasList is the aliases of one key.
 type aliasList struct {
-	names []string // sorted; never nil if known
-	known bool
-	note  string
+	names  []string // sorted; never nil if known
+	known  bool
+	note   string
+	failed error // why they are not known, if that is neither a permission nor another account's key
 }
 
-// aliasesOf asks for the aliases of a key. That they cannot be had is a note, not an error: the key itself is good.
+// aliasesOf asks for the aliases of a key. That they may not be had is a note, not an error: the key itself is good. For a
+// key of another account KMS gives none, whatever is allowed.
 func (c *Client) aliasesOf(ctx context.Context, arn kmskey.ARN) *aliasList {
 	out := &aliasList{names: []string{}}
 	err := c.eachAlias(ctx, arn.Region, aws.String(arn.String()), func(name, target string) {
@@ -217,8 +223,13 @@ func (c *Client) aliasesOf(ctx context.Context, arn kmskey.ARN) *aliasList {
 			out.names = append(out.names, name)
 		}
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+	case notAllowed(err), kmserr.Is(err, kmserr.NotFound), kmserr.Is(err, kmserr.Validation), kmserr.Is(err, kmserr.DeadlineExceeded):
 		return &aliasList{note: fmt.Sprintf("the key's aliases are not known: %s", kmserr.As(err).Fact)}
+	default:
+		e := kmserr.As(err)
+		return &aliasList{failed: kmserr.New(e.Name, "the aliases of %s are not known: %s", arn, e.Fact).WithHint("%s", e.Hint).WithCause(err).WithKey(arn.String())}
 	}
 	slices.Sort(out.names)
 	out.known = true
@@ -289,15 +300,25 @@ type Listed struct {
 	aliases  *aliasList
 	// listedAt is from before the aliases were listed, describedAt from before the key was described.
 	listedAt, describedAt kmskey.Time
+	outside               bool // the filter
 	err                   error
 }
+
+// ErrNotForSigning is FetchListed's answer to a key that Listing could not tell to be none: DescribeKey was denied.
+var ErrNotForSigning = errors.New("the key is not for signing")
 
 // Filter narrows a list. The zero value takes every signing key.
 type Filter struct {
 	// AliasPrefix: at least one alias begins with it, "alias/" included.
 	AliasPrefix string
-	// Tags the key must all have, by name; an empty value takes any.
-	Tags map[string]string
+	// Tags the key must all have.
+	Tags []Tag
+}
+
+// Tag is a tag that a key must have.
+type Tag struct {
+	Name  string
+	Value *string // nil: any
 }
 
 // Listing lists the asymmetric signing keys of the account in a Region, with at most parallel calls at once.
@@ -316,7 +337,7 @@ func (c *Client) Listing(ctx context.Context, region string, filter Filter, para
 	})
 	unknown := ""
 	if err != nil {
-		if !kmserr.Is(err, kmserr.AccessDenied) || filter.AliasPrefix != "" {
+		if !notAllowed(err) || filter.AliasPrefix != "" {
 			return nil, err
 		}
 		unknown = fmt.Sprintf("aliases are not known: %s", kmserr.As(err).Fact)
@@ -353,52 +374,60 @@ func (c *Client) Listing(ctx context.Context, region string, filter Filter, para
 		return nil, err
 	}
 	Each(ctx, parallel, len(refs), func(ctx context.Context, i int) {
-		refs[i].describedAt = now()
-		refs[i].metadata, refs[i].err = c.describe(ctx, refs[i].Ref)
-		if refs[i].err == nil && len(filter.Tags) > 0 && signs(refs[i].metadata) {
-			var match bool
-			if match, refs[i].err = c.tagged(ctx, refs[i].Ref, filter.Tags); !match {
-				refs[i].metadata.KeyUsage = ""
-			}
+		k := &refs[i]
+		k.describedAt = now()
+		if k.metadata, k.err = c.describe(ctx, k.Ref); notAllowed(k.err) {
+			k.err = nil // what the key is, FetchListed learns from its public key
 		}
+		if k.err != nil || len(filter.Tags) == 0 || k.metadata != nil && !signs(k.metadata) {
+			return
+		}
+		// A key whose tags cannot be read is not taken for one that has them.
+		var match bool
+		match, k.err = c.tagged(ctx, k.Ref, filter.Tags)
+		k.outside = !match
 	})
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
 	}
 	for _, k := range refs {
-		switch {
-		case k.err != nil:
-			out.Keys = append(out.Keys, k) // Fetch says what is wrong
-		case signs(k.metadata):
-			out.Keys = append(out.Keys, k)
-		default:
+		if k.err == nil && (k.outside || k.metadata != nil && !signs(k.metadata)) {
 			out.Skipped++
+			continue
 		}
+		out.Keys = append(out.Keys, k) // what is wrong with it, if anything is, FetchListed says
 	}
 	return out, nil
 }
 
 func signs(m *kmskey.KeyMetadata) bool { return m.KeyUsage == kmskey.SignVerify }
 
-func (c *Client) tagged(ctx context.Context, ref kmskey.Ref, want map[string]string) (bool, error) {
+// tagged reports whether the key has all of the tags.
+func (c *Client) tagged(ctx context.Context, ref kmskey.Ref, want []Tag) (bool, error) {
 	client, id, err := c.of(ref)
 	if err != nil {
 		return false, err
 	}
-	left := len(want)
+	has := make(map[string]string)
 	err = pages(func(marker *string) (*string, bool, error) {
 		page, err := client.ListResourceTags(ctx, &kms.ListResourceTagsInput{KeyId: id, Marker: marker})
 		if err != nil {
 			return nil, false, explain(err, ActionListResourceTags, ref)
 		}
 		for _, tag := range page.Tags {
-			if value, asked := want[aws.ToString(tag.TagKey)]; asked && (value == "" || value == aws.ToString(tag.TagValue)) {
-				left--
-			}
+			has[aws.ToString(tag.TagKey)] = aws.ToString(tag.TagValue)
 		}
 		return page.NextMarker, page.Truncated, nil
 	})
-	return left == 0, err
+	if err != nil {
+		return false, err
+	}
+	for _, tag := range want {
+		if value, there := has[tag.Name]; !there || tag.Value != nil && *tag.Value != value {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // maxPages is the longest list taken: KMS's quotas allow 100,000 keys in a Region, of which a page has up to 1,000, and 50
@@ -427,10 +456,15 @@ func pages(page func(marker *string) (next *string, more bool, err error)) error
 	return kmserr.New(kmserr.KMSService, "KMS says that a list goes on after %d pages, more than its quotas allow", maxPages).WithHint(unreal)
 }
 
-// FetchListed fetches a key that Listing found; what it knows already is not asked for again.
+// FetchListed fetches a key that Listing found; what it knows already is not asked for again. ErrNotForSigning says that
+// the key is one to be skipped.
 func (c *Client) FetchListed(ctx context.Context, k Listed) (*Fetched, error) {
-	if k.err != nil && !kmserr.Is(k.err, kmserr.AccessDenied) {
+	if k.err != nil {
 		return nil, k.err
 	}
-	return c.fetch(ctx, k.Ref, &k)
+	got, err := c.fetch(ctx, k.Ref, &k)
+	if k.metadata == nil && (kmserr.Is(err, kmserr.UnsupportedOperation) || err == nil && got.Key.Usage() != kmskey.SignVerify) {
+		return nil, ErrNotForSigning
+	}
+	return got, err
 }

@@ -9,17 +9,20 @@ import (
 
 // Refetch is Fetch for a key that was fetched before, and whose public key is therefore known. KMS gives out no public
 // key of a key that is pending deletion, and none at all of one that is gone: the answer then is the key as it was known,
-// with the state that KMS tells now, or kmskey.StateNotFound, so that it stops verifying.
+// with the state that KMS tells now, or kmskey.StateNotFound, so that it stops verifying. GetPublicKey of a disabled key was
+// seen to answer, but its API page has DisabledException among the errors.
 func (c *Client) Refetch(ctx context.Context, key *kmskey.Key) (*Fetched, error) {
 	arn := key.ARN()
 	ref := kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}
 	got, err := c.Fetch(ctx, ref)
 	switch {
-	case kmserr.Is(err, kmserr.KMSInvalidState):
+	case kmserr.Is(err, kmserr.KMSInvalidState), kmserr.Is(err, kmserr.Disabled):
 		asked := now()
-		metadata, err := c.describe(ctx, ref)
-		if err != nil {
-			return nil, err
+		metadata, why := c.describe(ctx, ref)
+		if why != nil {
+			// What is on record is no longer true, and what is true is not known.
+			e := kmserr.As(why)
+			return nil, kmserr.New(e.Name, "%s; and its state cannot be had: %s", kmserr.As(err).Fact, e.Fact).WithHint("%s", e.Hint).WithCause(why).WithKey(arn.String())
 		}
 		return again(key, metadata, asked, c.aliasesOf(ctx, arn))
 	case kmserr.Is(err, kmserr.NotFound):

@@ -37,21 +37,58 @@ func (a *app) open(what, value string) (io.ReadCloser, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, invalid("%s names %s, which is not there", what, path).WithHint("Check the path; text itself cannot be given, only a file that holds it.")
 	case err != nil:
-		return nil, invalid("%s names %s, which cannot be read: %v", what, path, reason(err))
+		return nil, unreadable(what, path, err)
 	case info.IsDir():
 		return nil, invalid("%s names %s, which is a folder, expected a file", what, path)
 	}
-	f, err := os.Open(path)
+	if info.Mode().IsRegular() {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, unreadable(what, path, err)
+		}
+		return f, nil
+	}
+	f, err := a.openSpecial(path)
+	if kmserr.Is(err, kmserr.DeadlineExceeded) {
+		return nil, err
+	}
 	if err != nil {
-		return nil, invalid("%s names %s, which cannot be read: %v", what, path, reason(err))
+		return nil, unreadable(what, path, err)
 	}
-	if !info.Mode().IsRegular() {
-		return struct {
-			io.Reader
-			io.Closer
-		}{&interruptible{ctx: a.ctx, r: f}, f}, nil
+	return struct {
+		io.Reader
+		io.Closer
+	}{&interruptible{ctx: a.ctx, r: f}, f}, nil
+}
+
+func unreadable(what, path string, err error) error {
+	return invalid("%s names %s, which cannot be read: %v", what, path, reason(err))
+}
+
+// openSpecial opens a pipe or device, and waits no longer than until Ctrl-C: opening a named pipe lasts until somebody
+// writes to it.
+func (a *app) openSpecial(path string) (*os.File, error) {
+	type answer struct {
+		f   *os.File
+		err error
 	}
-	return f, nil
+	answers := make(chan answer)
+	go func() {
+		f, err := os.Open(path)
+		select {
+		case answers <- answer{f, err}:
+		case <-a.ctx.Done():
+			if err == nil {
+				_ = f.Close() // only read from
+			}
+		}
+	}()
+	select {
+	case got := <-answers:
+		return got.f, got.err
+	case <-a.ctx.Done():
+		return nil, kmserr.New(kmserr.DeadlineExceeded, "interrupted").WithCause(a.ctx.Err())
+	}
 }
 
 // interruptible is a reader that waits for its source no longer than until ctx ends: a pipe or terminal may stay silent

@@ -97,18 +97,25 @@ func rowOf(k *kmskey.Key, aliases []string) keyRow {
 // aliasesByKey returns the aliases of every key, and what of them could not be read.
 func aliasesByKey(store *keystore.Store) (map[kmskey.ARN][]string, []error) {
 	byKey := make(map[kmskey.ARN][]string)
-	var problems []error
+	problems := eachAlias(store, func(alias keystore.AliasEntry) {
+		byKey[alias.Target()] = append(byKey[alias.Target()], alias.ARN.Alias)
+	})
+	for _, names := range byKey {
+		slices.Sort(names)
+	}
+	return byKey, problems
+}
+
+// eachAlias calls take for every alias in the store, and returns what could not be read.
+func eachAlias(store *keystore.Store, take func(keystore.AliasEntry)) (problems []error) {
 	for alias, err := range store.Aliases(kmskey.Scope{}) {
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		byKey[alias.Target()] = append(byKey[alias.Target()], alias.ARN.Alias)
+		take(alias)
 	}
-	for _, names := range byKey {
-		slices.Sort(names)
-	}
-	return byKey, problems
+	return problems
 }
 
 func (a *app) keyTable(keys []keyRow) error {

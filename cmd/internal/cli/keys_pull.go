@@ -82,13 +82,25 @@ stored; the exit code is then 3. Ctrl-C stops asking, stores what KMS has answer
 }
 
 func (a *app) runPull(f pullFlags, args []string) error {
-	filter := awskms.Filter{AliasPrefix: f.aliasPrefix, Tags: make(map[string]string)}
-	for _, tag := range f.tags {
-		name, value, _ := strings.Cut(tag, "=")
-		if name == "" {
-			return invalid("--tag is %q, expected NAME or NAME=VALUE", tag)
+	filter := awskms.Filter{AliasPrefix: f.aliasPrefix}
+	for _, text := range f.tags {
+		name, value, valued := strings.Cut(text, "=")
+		tag := awskms.Tag{Name: name}
+		if valued {
+			tag.Value = &value
 		}
-		filter.Tags[name] = value
+		switch {
+		case name == "":
+			return invalid("--tag is %q, expected NAME or NAME=VALUE", text)
+		case slices.ContainsFunc(filter.Tags, func(t awskms.Tag) bool { return t.Name == name }):
+			return invalid("--tag %s is given twice, and a key has one value of a tag", name)
+		}
+		filter.Tags = append(filter.Tags, tag)
+	}
+	for i, region := range f.kms.regions {
+		if slices.Contains(f.kms.regions[:i], region) {
+			return invalid("--region %s is given twice", region)
+		}
 	}
 	var refs []kmskey.Ref
 	for _, arg := range args {
@@ -127,8 +139,14 @@ func (a *app) runPull(f pullFlags, args []string) error {
 		}
 		for _, region := range regions {
 			list, err := client.Listing(a.ctx, region, filter, f.kms.parallel)
-			if err != nil {
+			switch {
+			case a.ctx.Err() != nil:
 				return err
+			case kmserr.Is(err, kmserr.Validation):
+				return err // no Region is known: the call is wrong
+			case err != nil:
+				t.fail(err) // the other Regions are done all the same
+				continue
 			}
 			for _, note := range list.Notes {
 				a.note(note)
@@ -168,7 +186,7 @@ func (a *app) runRefresh(f kmsFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	known, err := keysNamed(store, args)
+	known, unread, err := keysNamed(store, args)
 	if closed := store.Close(); err == nil {
 		err = closed
 	}
@@ -180,40 +198,43 @@ func (a *app) runRefresh(f kmsFlags, args []string) error {
 		return err
 	}
 	t := &transfer{app: a, client: client, parallel: f.parallel}
+	for _, problem := range unread {
+		t.fail(problem)
+	}
 	for _, key := range known {
 		t.jobs = append(t.jobs, job{name: key.ARN().String(), fetch: func(ctx context.Context) (*awskms.Fetched, error) { return client.Refetch(ctx, key) }})
 	}
 	return t.run()
 }
 
-// keysNamed returns the keys in the store that are named, all if none is. A record that cannot be read is an error: left
-// out in silence, it would never be refreshed.
-func keysNamed(store *keystore.Store, names []string) ([]*kmskey.Key, error) {
-	var keys []*kmskey.Key
+// keysNamed returns the keys in the store that are named, all if none is, and of all what cannot be read: one damaged
+// record keeps no other from its turn, and is passed over in no silence.
+func keysNamed(store *keystore.Store, names []string) (keys []*kmskey.Key, unread []error, err error) {
 	if len(names) == 0 {
 		for entry, err := range store.List() {
 			if err != nil {
-				return nil, err
+				unread = append(unread, err)
+				continue
 			}
 			keys = append(keys, entry.Key)
 		}
-		if len(keys) == 0 {
-			return nil, kmserr.New(kmserr.NotFound, "the store holds no key").WithHint("Pull or import one first.")
+		if len(keys) == 0 && len(unread) == 0 {
+			return nil, nil, kmserr.New(kmserr.NotFound, "the store holds no key").WithHint("Pull or import one first.")
 		}
-		return keys, nil
+		return keys, unread, nil
 	}
 	for _, name := range names {
 		ref, err := kmskey.ParseRef(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		found, err := store.Resolve(ref, keystore.ResolveOptions{ExactRegion: true})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if key := found.Entries[0].Key; !slices.ContainsFunc(keys, func(k *kmskey.Key) bool { return k.ARN() == key.ARN() }) {
 			keys = append(keys, key)
 		}
 	}
-	return keys, nil
+	return keys, nil, nil
 }

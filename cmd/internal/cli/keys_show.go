@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,7 +17,8 @@ func (a *app) keysShow() *cobra.Command {
 		Use:   "show KEY",
 		Short: "Show one key: text, json, pem or der",
 		Long: `Shows what the store knows of a key: the record, its aliases, blocks in force. --output json prints the record as it is
-stored, pem and der the public key as a SubjectPublicKeyInfo.`,
+stored, pem and der the public key as a SubjectPublicKeyInfo. An alias is shown with the keys that it meant before, and a key
+with the aliases that meant it.`,
 		Example: "  awskms-offline keys show alias/release\n  awskms-offline keys show alias/release --output pem > release.pem",
 		Args:    exactly(1, "one key: an ARN, a key ID or alias/NAME"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -56,7 +58,15 @@ func (a *app) showText(store *keystore.Store, found *keystore.Resolution) error 
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-20s %s\n", name, plain(fmt.Sprintf(format, args...)))
 	}
-	aliases, problems := aliasesByKey(store)
+	aliases := make(map[kmskey.ARN][]string)
+	former := make(map[kmskey.ARN][]string)
+	problems := eachAlias(store, func(alias keystore.AliasEntry) {
+		aliases[alias.Target()] = append(aliases[alias.Target()], alias.ARN.Alias)
+		for _, was := range alias.History {
+			key := kmskey.ARN{Scope: alias.ARN.Scope, KeyID: was.KeyID}
+			former[key] = append(former[key], fmt.Sprintf("%s meant this key from %s to %s", alias.ARN.Alias, orUnknown(was.From), orUnknown(was.To)))
+		}
+	})
 	if len(problems) > 0 {
 		return problems[0]
 	}
@@ -76,7 +86,10 @@ func (a *app) showText(store *keystore.Store, found *keystore.Resolution) error 
 		if id := k.DistinguishingID(); id.Given() {
 			line("Distinguishing ID", "%q", id.String())
 		}
-		line("Aliases", "%s", orDash(strings.Join(aliases[k.ARN()], ", ")))
+		line("Aliases", "%s", orDash(strings.Join(slices.Sorted(slices.Values(aliases[k.ARN()])), ", ")))
+		for _, was := range former[k.ARN()] {
+			line("Former alias", "%s", was)
+		}
 		line("Public key SHA-256", "%s", k.Fingerprint())
 		line("Record", "%s", entry.Path)
 		blocks, err := store.Blocks([]kmskey.ARN{k.ARN()}, k.Fingerprint())
@@ -92,10 +105,17 @@ func (a *app) showText(store *keystore.Store, found *keystore.Resolution) error 
 	}
 	if found.Alias != nil {
 		for _, was := range found.Alias.History {
-			line("Alias before", "%s was %s from %s to %s", found.Alias.ARN.Alias, was.KeyID, orDash(timeText(was.From)), orDash(timeText(was.To)))
+			line("Alias before", "%s was %s from %s to %s", found.Alias.ARN.Alias, was.KeyID, orUnknown(was.From), orUnknown(was.To))
 		}
 	}
 	return a.printf("%s", b.String())
+}
+
+func orUnknown(t kmskey.Time) string {
+	if t.IsZero() {
+		return "an unknown time"
+	}
+	return timeText(t)
 }
 
 func orDash(s string) string {

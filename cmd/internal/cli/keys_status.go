@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -27,8 +28,15 @@ type statusRow struct {
 	Aliases            []string      `json:"Aliases,omitempty"`
 	SigningAlgorithms  []string      `json:"SigningAlgorithms,omitempty"`
 	Stale              bool          `json:"Stale"`
+	// AliasRefusals are of aliases by which nothing verifies, though it does by the key's ARN.
+	AliasRefusals []aliasRefusal `json:"AliasRefusals,omitempty"`
 
 	until time.Time
+}
+
+type aliasRefusal struct {
+	Alias string `json:"Alias"`
+	machineError
 }
 
 func (a *app) keysStatus() *cobra.Command {
@@ -62,11 +70,12 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 	}
 	defer v.Close()
 	a.warn(v.Store().Warnings())
-	keys, err := keysNamed(v.Store(), names)
+	keys, unread, err := keysNamed(v.Store(), names)
 	if err != nil {
 		return err
 	}
 	aliases, problems := aliasesByKey(v.Store())
+	problems = append(unread, problems...)
 	now := time.Now()
 	rows := []statusRow{}
 	stale := 0
@@ -93,9 +102,14 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 		if outlook.Refusal != nil {
 			problem := errorJSON(outlook.Refusal)
 			row.Refusal = &problem
-			row.Stale = kmserr.Is(outlook.Refusal, kmserr.SnapshotExpired) || kmserr.Is(outlook.Refusal, kmserr.Clock)
+			row.Stale = tooOld(outlook.Refusal)
 		} else {
 			row.Stale = within > 0 && !outlook.Until.IsZero() && outlook.Until.Sub(now) < within
+		}
+		if row.Verifies {
+			if err := a.statusByAlias(v, key.ARN(), &row, now, within); err != nil {
+				return err
+			}
 		}
 		if row.Stale {
 			stale++
@@ -103,8 +117,8 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 		rows = append(rows, row)
 	}
 	slices.SortStableFunc(rows, func(x, y statusRow) int {
-		if x.Verifies != y.Verifies {
-			return cmp.Compare(rank(x.Verifies), rank(y.Verifies))
+		if byRefusal := cmp.Compare(rankOf(x), rankOf(y)); byRefusal != 0 {
+			return byRefusal
 		}
 		if x.until.IsZero() != y.until.IsZero() {
 			return cmp.Compare(rank(x.until.IsZero()), rank(y.until.IsZero()))
@@ -122,6 +136,40 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 		return err
 	}
 	return errors.Join(problems...)
+}
+
+// statusByAlias adds to a row what its aliases are good for: what an alias means has a date of its own.
+func (a *app) statusByAlias(v *verifier.Verifier, key kmskey.ARN, row *statusRow, now time.Time, within time.Duration) error {
+	for _, name := range row.Aliases {
+		outlook, err := v.Outlook(a.ctx, kmskey.AliasARN{Scope: key.Scope, Alias: name}.String())
+		if err != nil {
+			return err
+		}
+		switch {
+		case outlook.Refusal != nil:
+			row.AliasRefusals = append(row.AliasRefusals, aliasRefusal{name, errorJSON(outlook.Refusal)})
+			row.Stale = row.Stale || tooOld(outlook.Refusal)
+		case !outlook.Until.IsZero() && (row.until.IsZero() || outlook.Until.Before(row.until)):
+			row.until, row.Until, row.Because = outlook.Until, outlook.Until.UTC().Format(time.RFC3339), outlook.Because
+			row.Stale = row.Stale || within > 0 && outlook.Until.Sub(now) < within
+		}
+	}
+	return nil
+}
+
+func tooOld(refusal error) bool {
+	return kmserr.Is(refusal, kmserr.SnapshotExpired) || kmserr.Is(refusal, kmserr.Clock)
+}
+
+// rankOf has the keys that are refused first, then those that are by an alias, then the rest.
+func rankOf(r statusRow) int {
+	switch {
+	case !r.Verifies:
+		return 0
+	case len(r.AliasRefusals) > 0:
+		return 1
+	}
+	return 2
 }
 
 func rank(last bool) int {
@@ -188,6 +236,9 @@ func (a *app) statusTable(rows []statusRow) error {
 			verifies, r.KeyID, plain(r.KeyState), ageText(r.StateAgeSeconds), ageText(r.SnapshotAgeSeconds),
 			orDash(strings.Join(r.Aliases, " ")), orDash(strings.Join(r.SigningAlgorithms, " ")),
 		})
+		for _, alias := range r.AliasRefusals {
+			a.note(fmt.Sprintf("%s verifies, but not by %s: %s: %s", r.KeyID, alias.Alias, alias.Code, alias.Message))
+		}
 	}
 	return a.table([]string{"VERIFIES", keyColumn, "STATE", "STATE AGE", "KEY AGE", "ALIASES", "ALGORITHMS"}, table)
 }

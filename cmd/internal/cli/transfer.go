@@ -44,9 +44,18 @@ type transfer struct {
 	bar     *progressbar.ProgressBar
 	rows    []transferRow
 	failed  []error
+	others  []machineError // of failed, those that are not one row's
 	summary transferSummary
-	// listed are the aliases of each key whose aliases KMS told in full.
-	listed map[kmskey.ARN][]string
+	done    int // jobs of which it is known what became of them
+	// aliases are those that KMS told of each key: all that it has, or with partly the one that was asked for.
+	aliases map[kmskey.ARN]told
+}
+
+// told is what KMS said of a key's aliases.
+type told struct {
+	names []string
+	// stateKnown says that DescribeKey is allowed for the key, and so for an alias of it.
+	partly, stateKnown bool
 }
 
 // transferRow is one line of the result.
@@ -65,14 +74,14 @@ type transferSummary struct {
 // run asks, writes and reports. A key that fails keeps no other from being stored.
 func (t *transfer) run() error {
 	a := t.app
-	t.listed = make(map[kmskey.ARN][]string)
+	t.aliases = make(map[kmskey.ARN]told)
 	if a.output == "text" && isTerminal(a.stderr) {
 		t.bar = progressbar.NewOptions(len(t.jobs), progressbar.OptionSetWriter(a.stderr), progressbar.OptionShowCount(),
 			progressbar.OptionSetDescription("keys"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 	}
 	err := t.bring()
 	if err == nil {
-		err = t.retireAliases()
+		err = t.confirmAliases()
 	}
 	if t.bar != nil {
 		_ = t.bar.Finish() // what it shows decides nothing
@@ -115,12 +124,15 @@ func (t *transfer) bring() error {
 			}
 		}
 	}
-	done := len(t.rows)
-	if t.summary.NotAsked = len(t.jobs) - done; broken == nil && t.app.ctx.Err() != nil {
-		broken = kmserr.New(kmserr.DeadlineExceeded, "interrupted: %d of %d keys were done", done, len(t.jobs)).
-			WithHint("Run the command again: what was stored is whole and kept.")
+	if t.summary.NotAsked = len(t.jobs) - t.done; broken == nil && t.summary.NotAsked > 0 && t.app.ctx.Err() != nil {
+		broken = t.interrupted()
 	}
 	return broken
+}
+
+func (t *transfer) interrupted() error {
+	return kmserr.New(kmserr.DeadlineExceeded, "interrupted: %d of %d keys were done", t.done, len(t.jobs)).
+		WithHint("Run the command again: what was stored is whole and kept.")
 }
 
 // write writes one batch under the store's lock. Its error is of the store as a whole.
@@ -135,6 +147,11 @@ func (t *transfer) write(batch []arrival) (err error) {
 		if errors.Is(got.err, context.Canceled) {
 			continue // not asked, as the command was interrupted
 		}
+		if errors.Is(got.err, awskms.ErrNotForSigning) {
+			t.done++
+			t.summary.Skipped++
+			continue
+		}
 		if got.err == nil && w == nil {
 			if w, err = t.app.openWriter(); err != nil {
 				return err
@@ -147,10 +164,13 @@ func (t *transfer) write(batch []arrival) (err error) {
 				return got.err // the disk: no other key will fare better
 			}
 		}
+		t.done++
 		if got.err != nil {
 			t.refuse(got.job.name, got.err)
 		} else if err := t.took(row); err != nil {
 			return err
+		} else if got.fetched.Incomplete != nil {
+			t.fail(got.fetched.Incomplete)
 		}
 		if t.bar != nil {
 			_ = t.bar.Add(1)
@@ -165,9 +185,7 @@ func (t *transfer) put(w *keystore.Writer, got arrival) (transferRow, error) {
 	if err != nil {
 		return transferRow{}, err
 	}
-	if got.fetched.AliasesKnown {
-		t.listed[key.ARN()] = key.Record().Aliases
-	}
+	t.aliases[key.ARN()] = told{names: key.Record().Aliases, partly: !got.fetched.AliasesKnown, stateKnown: key.Record().KeyMetadata != nil}
 	row := transferRow{resultJSON: resultJSON{Name: got.job.name, KeyID: key.ARN().String(), Change: string(outcome.Change), What: outcome.What, Kept: outcome.Kept}, Notes: got.fetched.Notes}
 	switch {
 	case outcome.Change == keystore.New:
@@ -198,10 +216,18 @@ func (t *transfer) refuse(name string, err error) {
 	problem := errorJSON(err)
 	t.rows = append(t.rows, transferRow{resultJSON: resultJSON{Name: name, KeyID: problem.KeyID, Change: "refused", Error: &problem}})
 	t.summary.Refused++
-	t.fail(err)
+	t.say(err)
 }
 
+// fail reports what failed and is not one job's.
 func (t *transfer) fail(err error) {
+	for _, one := range parts(err) {
+		t.others = append(t.others, errorJSON(one))
+	}
+	t.say(err)
+}
+
+func (t *transfer) say(err error) {
 	t.failed = append(t.failed, err)
 	t.clear()
 	for _, one := range parts(err) {
@@ -216,63 +242,108 @@ func (t *transfer) clear() {
 	}
 }
 
-// retireAliases looks for aliases that mean one of these keys and are not among those that KMS listed for it. They were
-// deleted, or moved to a key that was not asked for; KMS says which.
-func (t *transfer) retireAliases() error {
-	var scopes []kmskey.Scope
-	for arn := range t.listed {
-		if !slices.Contains(scopes, arn.Scope) {
-			scopes = append(scopes, arn.Scope)
-		}
-	}
-	if len(scopes) == 0 {
-		return nil
-	}
-	store, err := t.app.openStoreQuietly()
+// doubtful is an alias on record that KMS has not named for the key it means.
+type doubtful struct {
+	alias  kmskey.AliasARN
+	told   told
+	target string
+	at     kmskey.Time
+	err    error
+}
+
+// confirmAliases looks for aliases that mean one of these keys and are not among those that KMS told of it. They were
+// deleted, or moved to a key that was not asked for; or KMS told no aliases at all, as it does for keys of other accounts
+// and where ListAliases is denied. Left alone they would go on meaning that key: KMS is asked for each.
+func (t *transfer) confirmAliases() error {
+	all, err := t.doubtfulAliases()
 	if err != nil {
 		return err
 	}
-	var lost []kmskey.AliasARN
-	for _, scope := range scopes {
-		for alias, err := range store.Aliases(scope) {
-			if err != nil {
-				t.fail(err)
-				continue
-			}
-			names, told := t.listed[alias.Target()]
-			if told && !slices.Contains(names, alias.ARN.Alias) {
-				lost = append(lost, alias.ARN)
-			}
-		}
+	awskms.Each(t.app.ctx, t.parallel, len(all), func(ctx context.Context, i int) {
+		all[i].target, all[i].at, all[i].err = t.client.AliasTarget(ctx, all[i].alias)
+	})
+	if t.app.ctx.Err() != nil && len(all) > 0 {
+		return kmserr.New(kmserr.DeadlineExceeded, "interrupted: the keys were done, but not what %s mean now", describe(len(all), "alias")).
+			WithHint("Run the command again: what was stored is whole and kept.")
 	}
-	if err := store.Close(); err != nil {
-		return err
-	}
-	for _, alias := range lost {
-		target, at, err := t.client.AliasTarget(t.app.ctx, alias)
-		if err != nil {
-			t.fail(kmserr.New(kmserr.As(err).Name, "%s means a key that no longer has it, and what it means now is not known: %s", alias, kmserr.As(err).Fact).
-				WithHint("%s", kmserr.As(err).Hint).WithKey(alias.String()))
-			continue
-		}
-		if err := t.moveAlias(alias, target, at); err != nil {
+	for batch := range slices.Chunk(all, maxBatch) {
+		if err := t.moveAliases(batch); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *transfer) moveAlias(alias kmskey.AliasARN, target string, at kmskey.Time) (err error) {
-	w, err := t.app.openWriter()
+func (t *transfer) doubtfulAliases() (all []doubtful, err error) {
+	scopes := make(map[kmskey.Scope]bool)
+	for arn := range t.aliases {
+		scopes[arn.Scope] = true
+	}
+	if len(scopes) == 0 {
+		return nil, nil
+	}
+	store, err := t.app.openStoreQuietly()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	outcome, err := w.MoveAlias(alias, target, at)
-	if err != nil || outcome.Change == keystore.Unchanged {
-		return err
+	defer func() { err = errors.Join(err, store.Close()) }()
+	for scope := range scopes {
+		for alias, err := range store.Aliases(scope) {
+			if err != nil {
+				t.fail(err)
+				continue
+			}
+			if told, asked := t.aliases[alias.Target()]; asked && !slices.Contains(told.names, alias.ARN.Alias) {
+				all = append(all, doubtful{alias: alias.ARN, told: told})
+			}
+		}
 	}
-	return t.took(transferRow{resultJSON: resultJSON{Name: alias.String(), KeyID: alias.String(), Change: string(outcome.Change), What: outcome.What, Kept: outcome.Kept}})
+	return all, nil
+}
+
+// moveAliases records what KMS said of a batch of aliases.
+func (t *transfer) moveAliases(batch []doubtful) (err error) {
+	var w *keystore.Writer
+	defer func() {
+		if w != nil {
+			err = errors.Join(err, w.Close())
+		}
+	}()
+	for _, d := range batch {
+		switch {
+		case d.err != nil && d.told.partly && !d.told.stateKnown && kmserr.Is(d.err, kmserr.AccessDenied):
+			t.app.note(fmt.Sprintf("%s: what it means now is not known: %s", d.alias, kmserr.As(d.err).Fact))
+			continue
+		case d.err != nil && d.told.partly:
+			t.failAlias(d, "%s: what it means now is not known, and may be another key: %s")
+			continue
+		case d.err != nil:
+			t.failAlias(d, "%s means a key that no longer has it, and what it means now is not known: %s")
+			continue
+		}
+		if w == nil {
+			if w, err = t.app.openWriter(); err != nil {
+				return err
+			}
+		}
+		outcome, err := w.MoveAlias(d.alias, d.target, d.at)
+		if err != nil {
+			return err
+		}
+		if outcome.Change == keystore.Unchanged || outcome.Confirmed {
+			continue
+		}
+		row := transferRow{resultJSON: resultJSON{Name: d.alias.String(), KeyID: d.alias.String(), Change: string(outcome.Change), What: outcome.What, Kept: outcome.Kept}}
+		if err := t.took(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *transfer) failAlias(d doubtful, format string) {
+	e := kmserr.As(d.err)
+	t.fail(kmserr.New(e.Name, format, d.alias, e.Fact).WithHint("%s", e.Hint).WithCause(d.err).WithKey(d.alias.String()))
 }
 
 // finish prints the summary and returns what decides the exit code: an alarm alone is 1, everything else that failed 3.
@@ -287,7 +358,11 @@ func (t *transfer) finish() error {
 		if t.rows == nil {
 			t.rows = []transferRow{}
 		}
-		if err := a.json(map[string]any{"Results": t.rows, "Summary": s}); err != nil {
+		answer := map[string]any{"Results": t.rows, "Summary": s}
+		if len(t.others) > 0 {
+			answer["Errors"] = t.others
+		}
+		if err := a.json(answer); err != nil {
 			failures = append(failures, err)
 		}
 		return errors.Join(failures...)

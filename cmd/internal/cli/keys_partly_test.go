@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms/kmstest"
+)
+
+// What a filter cannot look at is not taken for a match: a key that nobody asked for must not become one that verifies.
+func TestPullAllWhatCannotBeFiltered(t *testing.T) {
+	const account, region = "111122223333", "us-east-1"
+	for name, c := range map[string]struct {
+		prepare func(s *kmstest.Server, wanted, other string)
+		args    []string
+		code    int
+		brought []string // of wanted, other
+		says    []string
+	}{
+		"all allowed": {nil, []string{"--tag", "team=build"}, 0, []string{"wanted"}, nil},
+		"DescribeKey denied": {func(s *kmstest.Server, _, _ string) { s.Deny("DescribeKey", "*") }, []string{"--tag", "team=build"}, 0,
+			[]string{"wanted"}, []string{"the key state is recorded as unknown"}},
+		"DescribeKey denied, no filter": {func(s *kmstest.Server, _, _ string) { s.Deny("DescribeKey", "*") }, nil, 0,
+			[]string{"wanted", "other"}, []string{"2 new, 0 unchanged, 0 changed, 0 refused", "2 others are not for signing"}},
+		"ListResourceTags denied": {func(s *kmstest.Server, _, _ string) { s.Deny("ListResourceTags", "*") }, []string{"--tag", "team=build"}, 3,
+			nil, []string{"Allow kms:ListResourceTags on arn:aws:kms:", "2 refused"}},
+		"ListResourceTags of one denied": {func(s *kmstest.Server, _, other string) { s.Deny("ListResourceTags", other) }, []string{"--tag", "team=build"}, 3,
+			[]string{"wanted"}, []string{"1 new, 0 unchanged, 0 changed, 1 refused"}},
+		"an empty value is a value": {nil, []string{"--tag", "team="}, 0, nil, []string{"0 new"}},
+		"a name alone":              {nil, []string{"--tag", "team"}, 0, []string{"wanted", "other"}, nil},
+		"aliases denied":            {func(s *kmstest.Server, _, _ string) { s.Deny("ListAliases", "*") }, []string{"--alias-prefix", "alias/wanted"}, 3, nil, []string{"Allow kms:ListAliases on *"}},
+		"the same tag twice":        {nil, []string{"--tag", "team=build", "--tag", "team=web"}, 2, nil, []string{"--tag team is given twice"}},
+		"the same Region twice":     {nil, []string{"--region", region + "," + region}, 2, nil, []string{"--region us-east-1 is given twice"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fakeKMS(t) // for the environment
+			server := kmstest.Start(t)
+			t.Setenv("AWS_ENDPOINT_URL_KMS", server.URL())
+			add := func(k kmstest.Key) string {
+				k.Account, k.Region = account, region
+				return server.AddKey(k)
+			}
+			arns := map[string]string{
+				"wanted": add(kmstest.Key{Aliases: []string{"alias/wanted"}, Tags: []kmstest.Tag{{TagKey: "team", TagValue: "build"}}}),
+				"other":  add(kmstest.Key{Aliases: []string{"alias/other"}, Tags: []kmstest.Tag{{TagKey: "team", TagValue: "web"}}}),
+			}
+			add(kmstest.Key{Spec: "SYMMETRIC_DEFAULT"})
+			add(kmstest.Key{Spec: "RSA_2048", Usage: "ENCRYPT_DECRYPT", Material: kmstest.Shared("RSA_2048")})
+			if c.prepare != nil {
+				c.prepare(server, arns["wanted"], arns["other"])
+			}
+			code, stdout, stderr := call(append([]string{"keys", "pull", "--all"}, c.args...)...)
+			if code != c.code || strings.Count(stdout, "new: ") != len(c.brought) {
+				t.Errorf("exit code %d, expected %d:\n%s%s", code, c.code, stdout, stderr)
+			}
+			for _, key := range c.brought {
+				if !strings.Contains(stdout, "new: "+arns[key]) {
+					t.Errorf("%s was not brought:\n%s%s", key, stdout, stderr)
+				}
+			}
+			for _, says := range c.says {
+				if !strings.Contains(stderr, says) {
+					t.Errorf("%q is not in\n%s", says, stderr)
+				}
+			}
+		})
+	}
+}
+
+// A Region whose keys cannot be listed keeps no other Region's keys back.
+func TestPullAllWithARegionDenied(t *testing.T) {
+	server, arns := fakeKMS(t)
+	abroad := server.AddKey(kmstest.Key{Account: "111122223333", Region: "eu-west-1"})
+	server.Inject(kmstest.Rule{Operation: "ListKeys", Region: "us-east-1"}, kmstest.Fail(&kmstest.Error{Code: "AccessDeniedException"}))
+	code, stdout, stderr := call("keys", "pull", "--all", "--region", "us-east-1,eu-west-1", "--output", "json")
+	var answer struct {
+		Results []struct{ KeyId, Change string }
+		Errors  []struct{ Code, Message, Hint string }
+	}
+	if err := json.Unmarshal([]byte(stdout), &answer); err != nil || code != 3 || !slices.ContainsFunc(answer.Results, func(r struct{ KeyId, Change string }) bool { return r.KeyId == abroad && r.Change == "new" }) ||
+		len(answer.Errors) != 1 || answer.Errors[0].Code != "AccessDeniedException" || !strings.Contains(answer.Errors[0].Hint, "Allow kms:ListKeys on *") {
+		t.Errorf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	if strings.Contains(stdout, arns["p256"]) {
+		t.Errorf("the Region's keys were brought:\n%s", stdout)
+	}
+}
+
+// Where KMS lists no aliases, of a key of another account or because it is denied, each alias on record is asked for
+// itself: else it would go on meaning its old key.
+func TestRefreshWithoutAliasList(t *testing.T) {
+	const foreign = "444455556666"
+	for name, account := range map[string]string{"another account": foreign, "ListAliases denied": "111122223333"} {
+		t.Run(name, func(t *testing.T) {
+			server, _ := fakeKMS(t)
+			alias := "arn:aws:kms:eu-west-1:" + account + ":alias/release"
+			server.AddKey(kmstest.Key{Account: account, Region: "eu-west-1", Aliases: []string{"alias/release"}})
+			if account != foreign {
+				server.Deny("ListAliases", "*")
+			}
+			if code, _, stderr := call("keys", "pull", alias); code != 0 {
+				t.Fatal(stderr)
+			}
+			_, first, _ := call("keys", "show", alias)
+			if code, stdout, stderr := call("keys", "refresh"); code != 0 || !strings.Contains(stderr, "1 unchanged, 0 changed") || strings.Contains(stdout, "alias/release") {
+				t.Errorf("nothing moved: exit code %d\n%s%s", code, stdout, stderr)
+			}
+			if aliasTime(t, "eu-west-1", account, "release") == "" {
+				t.Error("the alias has no time")
+			}
+			next := server.AddKey(kmstest.Key{Account: account, Region: "eu-west-1"})
+			server.RemoveAlias(alias)
+			server.PutAlias("alias/release", next)
+			code, stdout, stderr := call("keys", "refresh")
+			if code != 0 || !strings.Contains(stdout, "changed: "+alias) || !strings.Contains(stdout, "→ "+next[strings.LastIndex(next, "/")+1:]) {
+				t.Errorf("moved: exit code %d\n%s%s", code, stdout, stderr)
+			}
+			if code, _, stderr := call("keys", "show", alias); code != 1 || !strings.Contains(stderr, next[strings.LastIndex(next, "/")+1:]) {
+				t.Errorf("the alias still means\n%s%s", first, stderr)
+			}
+			// By the key itself the alias is seen to have been its own.
+			old := strings.Fields(first)[1]
+			if _, shown, _ := call("keys", "show", old); !strings.Contains(shown, "alias/release meant this key from 20") {
+				t.Errorf("no history in\n%s", shown)
+			}
+			// An alias that is denied while its key is not may mean any key.
+			if code, _, stderr := call("keys", "pull", alias); code != 0 {
+				t.Fatal(stderr)
+			}
+			last := server.AddKey(kmstest.Key{Account: account, Region: "eu-west-1"})
+			server.RemoveAlias(alias)
+			server.PutAlias("alias/release", last)
+			server.Deny("DescribeKey", last)
+			if code, _, stderr := call("keys", "refresh", next); code != 3 || !strings.Contains(stderr, alias+": what it means now is not known, and may be another key") {
+				t.Errorf("denied: exit code %d\n%s", code, stderr)
+			}
+		})
+	}
+}
+
+// aliasTime is what the alias's file says it is as of.
+func aliasTime(t *testing.T, region, account, alias string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(os.Getenv("AWSKMS_OFFLINE_HOME"), "aliases/aws", region, account, alias+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Time string }
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	return file.Time
+}
+
+// That the aliases could not be had for another reason than a missing permission is a failure; what was learned of the key
+// is stored all the same, above all that it is disabled.
+func TestRefreshWhenOnePartFails(t *testing.T) {
+	for name, fault := range map[string]func(s *kmstest.Server, key string){
+		"aliases: not JSON": func(s *kmstest.Server, _ string) { s.Inject(kmstest.Rule{Operation: "ListAliases"}, kmstest.NotJSON()) },
+		"aliases: credentials expired": func(s *kmstest.Server, _ string) {
+			s.Inject(kmstest.Rule{Operation: "ListAliases"}, kmstest.Fail(kmstest.ExpiredToken))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, arns := fakeKMS(t)
+			if code, _, stderr := call("keys", "pull", arns["p256"]); code != 0 {
+				t.Fatal(stderr)
+			}
+			server.SetState(arns["p256"], kmstest.State{Name: "Disabled"})
+			fault(server, arns["p256"])
+			code, stdout, stderr := call("keys", "refresh")
+			if code != 3 || !strings.Contains(stdout, "Enabled → Disabled") || !strings.Contains(stderr, "the aliases of "+arns["p256"]+" are not known") {
+				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+		})
+	}
+	t.Run("state: credentials expired", func(t *testing.T) {
+		server, arns := fakeKMS(t)
+		server.Inject(kmstest.Rule{Operation: "DescribeKey"}, kmstest.Fail(kmstest.ExpiredToken))
+		code, stdout, stderr := call("keys", "pull", arns["p256"])
+		if code != 3 || strings.Contains(stdout, "new: ") || !strings.Contains(stderr, "Renew the credentials") {
+			t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+		}
+	})
+	t.Run("GetPublicKey refuses a disabled key", func(t *testing.T) {
+		server, arns := fakeKMS(t)
+		if code, _, stderr := call("keys", "pull", arns["p256"]); code != 0 {
+			t.Fatal(stderr)
+		}
+		server.SetState(arns["p256"], kmstest.State{Name: "Disabled"})
+		server.Inject(kmstest.Rule{Operation: "GetPublicKey"}, kmstest.Fail(&kmstest.Error{Code: "DisabledException", Message: "is disabled."}))
+		if code, stdout, stderr := call("keys", "refresh"); code != 0 || !strings.Contains(stdout, "Enabled → Disabled") {
+			t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+		}
+		server.Deny("DescribeKey", "*")
+		if code, _, stderr := call("keys", "refresh"); code != 3 || !strings.Contains(stderr, "is disabled.; and its state cannot be had") || !strings.Contains(stderr, "Allow kms:DescribeKey") {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+	})
+}
+
+// One damaged record keeps no other from being refreshed or told, and is not passed over in silence.
+func TestOneDamagedRecord(t *testing.T) {
+	server, arns := fakeKMS(t)
+	if code, _, stderr := call("keys", "pull", arns["p256"], arns["p384"], arns["p521"]); code != 0 {
+		t.Fatal(stderr)
+	}
+	damaged := filepath.Join(os.Getenv("AWSKMS_OFFLINE_HOME"), "keys/aws/us-east-1/111122223333", arns["p384"][strings.LastIndex(arns["p384"], "/")+1:]+".json")
+	write(t, damaged, []byte("{"))
+	server.SetState(arns["p256"], kmstest.State{Name: "Disabled"})
+	server.SetState(arns["p521"], kmstest.State{Name: "Disabled"})
+	code, stdout, stderr := call("keys", "refresh")
+	if code != 3 || strings.Count(stdout, "Enabled → Disabled") != 2 || strings.Count(stderr, "StoreIntegrityException") != 1 {
+		t.Errorf("refresh: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr = call("keys", "status", "--output", "json")
+	if code != 3 || strings.Count(stdout, "DisabledException") != 2 || !strings.Contains(stderr, "StoreIntegrityException") {
+		t.Errorf("status: exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
