@@ -76,6 +76,9 @@ func TestParseKeyReferenceRefuses(t *testing.T) {
 			t.Errorf("%.80q gave %+v, %v, expected %q", text, ref, err, says)
 		}
 	}
+	if _, err := parseKeyReference("alias/a?signing-algorithm=ecdsa-sha256"); kmserr.As(err).Hint != "Did you mean ECDSA_SHA_256?" {
+		t.Errorf("got the hint %q", kmserr.As(err).Hint)
+	}
 }
 
 // FuzzDecodeCall: a call that is taken has one reading, the client's own.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/awskms-offline/awskms-offline/internal/nearest"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -62,7 +63,7 @@ func (s *Store) bareKeyNotFound(keyID string) error {
 		known, ids = append(known, a.String()), append(ids, a.KeyID)
 	}
 	s.describe(e, keyID, known, nil)
-	if near := nearest(keyID, ids); near != "" {
+	if near := nearest.Name(keyID, ids); near != "" {
 		e.Hint = fmt.Sprintf("Is %s meant? %s", near, importHint)
 	}
 	return e
@@ -92,7 +93,7 @@ func (s *Store) bareAliasNotFound(name string) error {
 		known, names = append(known, a.String()), append(names, a.Alias)
 	}
 	s.describe(e, name, known, nil)
-	if near := nearest(name, names); near != "" {
+	if near := nearest.Name(name, names); near != "" {
 		e.Hint = fmt.Sprintf("Is %s meant? %s", near, e.Hint)
 	}
 	return e
@@ -117,7 +118,7 @@ func (s *Store) describe(e *kmserr.Error, asked string, nearby, elsewhere []stri
 			e.Fact += ", which holds " + what + " of other accounts or Regions only"
 		}
 	}
-	if near := nearest(asked, append(slices.Clone(elsewhere), nearby...)); near != "" {
+	if near := nearest.Name(asked, append(slices.Clone(elsewhere), nearby...)); near != "" {
 		e.Hint = fmt.Sprintf("Is %s meant? %s", near, e.Hint)
 	}
 }
@@ -172,46 +173,4 @@ func (s *Store) knownNames(base string, scope kmskey.Scope, visit func(in kmskey
 			return
 		}
 	}
-}
-
-// nearest returns the candidate that a person most likely meant by asked: equal but for letter case, or at most two
-// letters away. "" if there is none.
-func nearest(asked string, candidates []string) string {
-	best, bestDistance := "", 3
-	for _, c := range candidates {
-		d := distance(strings.ToLower(asked), strings.ToLower(c), bestDistance)
-		if c != asked && d < bestDistance {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance of a and b in bytes, or limit if it is at least that.
-func distance(a, b string, limit int) int {
-	if max(len(a), len(b))-min(len(a), len(b)) >= limit {
-		return limit
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		least := row[0]
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-			least = min(least, row[j+1])
-		}
-		if least >= limit {
-			return limit
-		}
-	}
-	return min(row[len(b)], limit)
 }

@@ -4,6 +4,8 @@ import (
 	"crypto"
 	"slices"
 	"strings"
+
+	"github.com/awskms-offline/awskms-offline/internal/nearest"
 )
 
 // KeySpec is KMS's KeySpec: "RSA_2048". The zero value is no spec.
@@ -242,4 +244,31 @@ func JoinNames[T ~string](names []T) string {
 		texts[i] = string(n)
 	}
 	return strings.Join(texts, ", ")
+}
+
+// NearestName returns the one of KMS's names that a person most likely meant by text: the same but for letter case and
+// separators, or nearly. Empty if none is near. It is for hints and decides nothing.
+func NearestName[T ~string](text string, names []T) T {
+	squeeze := strings.NewReplacer("_", "", "-", "", " ", "")
+	squeezed := make([]string, len(names))
+	for i, name := range names {
+		squeezed[i] = squeeze.Replace(string(name))
+	}
+	asked := squeeze.Replace(strings.ToUpper(text))
+	i := slices.Index(squeezed, asked)
+	if i < 0 {
+		i = slices.Index(squeezed, nearest.Name(asked, squeezed))
+	}
+	if i < 0 || len(squeezed[i])-len(asked) > 1 { // SHA_1 is no slip of the pen for SHA_512
+		return ""
+	}
+	return names[i]
+}
+
+// HintNearest is NearestName as a sentence for a hint; empty if none is near.
+func HintNearest[T ~string](text string, names []T) string {
+	if near := NearestName(text, names); near != "" {
+		return "Did you mean " + string(near) + "?"
+	}
+	return ""
 }

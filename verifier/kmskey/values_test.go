@@ -213,3 +213,20 @@ func TestENTL(t *testing.T) {
 		t.Error("there are other rules")
 	}
 }
+
+func TestNearestName(t *testing.T) {
+	for text, want := range map[string]SigningAlgorithm{
+		"ecdsa-sha-256": ECDSASHA256, "ECDSA_SHA256": ECDSASHA256, "RSASSA_PSS_SHA_265": RSASSAPSSSHA256, "RSASSA_PKCS1_V1_5_SHA512": RSASSAPKCS1SHA512,
+		"ED25519_SHA512": ED25519SHA512, "SM2_DSA": SM2DSA, "ml_dsa_shake256": MLDSASHAKE256, "HS256": "", "ECDSA_SHA_1": "", "": "", "ECDSA": "", "RSASSA_PSS": "",
+	} {
+		if got := NearestName(text, SigningAlgorithms); got != want {
+			t.Errorf("%q: got %q, expected %q", text, got, want)
+		}
+	}
+	if got := HintNearest("sm2", SigningAlgorithms); got != "" {
+		t.Errorf("got %q", got)
+	}
+	if got := HintNearest("RSAES-OAEP-SHA256", EncryptionAlgorithms); got != "Did you mean RSAES_OAEP_SHA_256?" {
+		t.Errorf("got %q", got)
+	}
+}

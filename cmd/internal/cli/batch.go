@@ -306,13 +306,15 @@ type batchAnswer struct {
 }
 
 type batchAssurance struct {
-	SnapshotSource string            `json:"snapshot_source"`
-	SnapshotTime   string            `json:"snapshot_time,omitempty"`
-	KeyState       string            `json:"key_state"`
-	StateTime      string            `json:"state_time,omitempty"`
-	FallbackKeyIDs []string          `json:"fallback_key_ids,omitempty"`
-	Options        map[string]string `json:"options,omitempty"`
-	Warnings       []string          `json:"warnings,omitempty"`
+	SnapshotSource     string            `json:"snapshot_source"`
+	SnapshotTime       string            `json:"snapshot_time,omitempty"`
+	SnapshotAgeSeconds *int64            `json:"snapshot_age_seconds,omitempty"` // nil: unknown
+	KeyState           string            `json:"key_state"`
+	StateTime          string            `json:"state_time,omitempty"`
+	StateAgeSeconds    *int64            `json:"state_age_seconds,omitempty"` // nil: unknown
+	FallbackKeyIDs     []string          `json:"fallback_key_ids,omitempty"`
+	Options            map[string]string `json:"options,omitempty"`
+	Warnings           []string          `json:"warnings,omitempty"`
 }
 
 type batchError struct {
@@ -335,7 +337,8 @@ func answerLine(line *batchLineState, answer verifier.Answer) batchAnswer {
 
 func batchAssuranceOf(d audit.Decision) *batchAssurance {
 	return &batchAssurance{
-		SnapshotSource: d.SnapshotSource, SnapshotTime: timeText(d.SnapshotTime), KeyState: d.KeyState, StateTime: timeText(d.StateTime),
+		SnapshotSource: d.SnapshotSource, SnapshotTime: timeText(d.SnapshotTime), SnapshotAgeSeconds: age(d.EventTime.Time, d.SnapshotTime),
+		KeyState: d.KeyState, StateTime: timeText(d.StateTime), StateAgeSeconds: age(d.EventTime.Time, d.StateTime),
 		FallbackKeyIDs: d.FallbackARNs, Options: d.Options, Warnings: d.Warnings,
 	}
 }

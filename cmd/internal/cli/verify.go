@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,8 +45,8 @@ func algorithmFlag(text string) (kmskey.SigningAlgorithm, error) {
 		return a, nil
 	}
 	e := invalid("--signing-algorithm is %q, which is none of KMS's", text).WithHint("KMS has %s.", kmskey.JoinNames(kmskey.SigningAlgorithms))
-	if upper := kmskey.SigningAlgorithm(strings.ReplaceAll(strings.ToUpper(text), "-", "_")); upper.Known() {
-		e.Hint = fmt.Sprintf("Did you mean %s? %s", upper, e.Hint)
+	if near := kmskey.HintNearest(text, kmskey.SigningAlgorithms); near != "" {
+		e.Hint = near + " " + e.Hint
 	}
 	return "", e
 }
@@ -190,20 +189,23 @@ type verifyAnswer struct {
 
 // assurance is how good the knowledge is that a yes rests on.
 type assurance struct {
-	SnapshotSource string            `json:"SnapshotSource"`
-	SnapshotTime   string            `json:"SnapshotTime,omitempty"`
-	KeyState       string            `json:"KeyState"`
-	StateTime      string            `json:"StateTime,omitempty"`
-	FallbackKeyIDs []string          `json:"FallbackKeyIds,omitempty"`
-	Options        map[string]string `json:"Options,omitempty"`
-	Warnings       []string          `json:"Warnings,omitempty"`
-	Home           string            `json:"Home"`
-	HomeChosenBy   string            `json:"HomeChosenBy"`
+	SnapshotSource     string            `json:"SnapshotSource"`
+	SnapshotTime       string            `json:"SnapshotTime,omitempty"`
+	SnapshotAgeSeconds *int64            `json:"SnapshotAgeSeconds,omitempty"` // nil: unknown
+	KeyState           string            `json:"KeyState"`
+	StateTime          string            `json:"StateTime,omitempty"`
+	StateAgeSeconds    *int64            `json:"StateAgeSeconds,omitempty"` // nil: unknown
+	FallbackKeyIDs     []string          `json:"FallbackKeyIds,omitempty"`
+	Options            map[string]string `json:"Options,omitempty"`
+	Warnings           []string          `json:"Warnings,omitempty"`
+	Home               string            `json:"Home"`
+	HomeChosenBy       string            `json:"HomeChosenBy"`
 }
 
 func assuranceOf(d audit.Decision) *assurance {
 	return &assurance{
-		SnapshotSource: d.SnapshotSource, SnapshotTime: timeText(d.SnapshotTime), KeyState: d.KeyState, StateTime: timeText(d.StateTime),
+		SnapshotSource: d.SnapshotSource, SnapshotTime: timeText(d.SnapshotTime), SnapshotAgeSeconds: age(d.EventTime.Time, d.SnapshotTime),
+		KeyState: d.KeyState, StateTime: timeText(d.StateTime), StateAgeSeconds: age(d.EventTime.Time, d.StateTime),
 		FallbackKeyIDs: d.FallbackARNs, Options: d.Options, Warnings: d.Warnings, Home: d.Home, HomeChosenBy: d.HomeChosenBy,
 	}
 }

@@ -1,0 +1,82 @@
+//go:build unix
+
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms/kmstest"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// Opening a named pipe lasts until somebody writes to it. Ctrl-C ends the wait, and one with a writer is read.
+func TestInterruptEndsTheWaitForANamedPipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skipf("no named pipe can be made, so waiting for one is not tested: %v", err)
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	a := &app{ctx: ctx}
+	answers := make(chan error, 1)
+	go func() {
+		_, err := a.open("the message", pipe)
+		answers <- err
+	}()
+	select {
+	case err := <-answers:
+		t.Fatalf("a pipe that nobody writes to was opened: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	interrupt()
+	select {
+	case err := <-answers:
+		if !kmserr.Is(err, kmserr.DeadlineExceeded) || !strings.Contains(err.Error(), "interrupted") {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the wait goes on")
+	}
+
+	a.ctx = t.Context()
+	go func() {
+		if f, err := os.OpenFile(pipe, os.O_WRONLY, 0); err == nil {
+			_, _ = f.WriteString("written")
+			_ = f.Close()
+		}
+	}()
+	r, err := a.open("the message", pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if data, err := io.ReadAll(r); err != nil || string(data) != "written" {
+		t.Errorf("got %q, %v", data, err)
+	}
+}
+
+// An interrupt before any key was asked for says so.
+func TestPullInterruptedWhileListing(t *testing.T) {
+	server, _ := fakeKMS(t)
+	server.Inject(kmstest.Rule{Operation: "ListKeys"}, kmstest.Delay(time.Minute))
+	go func() {
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && server.Count("ListAliases") == 0; {
+			time.Sleep(20 * time.Millisecond)
+		}
+		_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
+	}()
+	start := time.Now()
+	code, stdout, stderr := call("keys", "pull", "--all")
+	if code != kmserr.ExitOurSide || stdout != "" || !strings.Contains(stderr, "ListKeys of us-east-1 was interrupted") || !strings.Contains(stderr, "hint: Run the command again") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if time.Since(start) > 30*time.Second || exists(os.Getenv("AWSKMS_OFFLINE_HOME")) {
+		t.Errorf("after %v", time.Since(start))
+	}
+}
