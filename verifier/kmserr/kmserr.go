@@ -39,6 +39,7 @@ const (
 	SnapshotExpired     Name = "SnapshotExpiredException"
 	Clock               Name = "ClockException"
 	KeyMaterialMismatch Name = "KeyMaterialMismatchException"
+	DigestMismatch      Name = "DigestMismatchException"
 	CertificateInvalid  Name = "CertificateInvalidException"
 	AuditIntegrity      Name = "AuditIntegrityException"
 
@@ -131,6 +132,10 @@ var table = []Entry{
 		"The public key differs from the one recorded under this ARN; key material of a KMS key never changes.",
 		"A file for another key under this ARN; a forged or damaged record; a key made by an emulator; in Notation, the certificate of another key.",
 		"Find out which of the two is genuine before anything else: one of them is not this KMS key."},
+	{DigestMismatch, ExitRefused, "VALIDATION_ERROR",
+		"The digest given is not that of this message for this key and algorithm.",
+		"The file was changed, or the digest is of another file; it was computed for another key (SM2's and ML-DSA's have the key in them), algorithm or distinguishing ID; the bare hash was taken for SM2's e; AWS's SM2OfflineOperationHelper made it with an ID of 32 bytes or more, which needs `--sm2-entl aws-java-helper`.",
+		"Check that the message, the key, the algorithm and for SM2 the distinguishing ID are those that the digest was computed with."},
 	{CertificateInvalid, ExitRefused, "VALIDATION_ERROR",
 		"Notation does not take a certificate chain for signing.",
 		"A certificate without the code signing usage, with CA rights, out of its time, in the wrong order, or of another key.",

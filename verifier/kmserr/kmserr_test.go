@@ -93,7 +93,7 @@ func TestExitCodes(t *testing.T) {
 		ExitRefused: {"KMSInvalidSignatureException", "DisabledException", "KMSInvalidStateException", "InvalidKeyUsageException",
 			"KeyBlockedException", "KeyNotAllowedException", "AlgorithmNotAllowedException", "OutsideValidityException",
 			"SnapshotExpiredException", "ClockException", "NotFoundException", "AmbiguousKeyException",
-			"UnsupportedOperationException", "KeyMaterialMismatchException", "CertificateInvalidException", "AuditIntegrityException"},
+			"UnsupportedOperationException", "KeyMaterialMismatchException", "DigestMismatchException", "CertificateInvalidException", "AuditIntegrityException"},
 		ExitBadCall: {"ValidationException"},
 		ExitOurSide: {"StoreIntegrityException", "StoreAccessException", "PolicyInvalidException", "AuditUnavailableException",
 			"AccessDeniedException", "ThrottlingException", "KMSServiceException", "TimestampServiceException", "DeadlineExceededException", "InternalException"},

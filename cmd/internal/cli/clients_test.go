@@ -181,3 +181,43 @@ func startMoto(t *testing.T, program string) (endpoint string) {
 	t.Fatal("moto_server does not answer")
 	return ""
 }
+
+// TestSignCommand runs the command that digest prints by the real AWS CLI against the fake KMS: its signature verifies.
+func TestSignCommand(t *testing.T) {
+	program, err := exec.LookPath("aws")
+	if err != nil {
+		t.Skip("the AWS CLI is not installed (pip install awscli): that it takes the command that digest prints is not tested")
+	}
+	records, err := filepath.Abs("../../../testdata/records")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, arns := fakeKMS(t)
+	dir := t.TempDir()
+	message := filepath.Join(dir, "message")
+	write(t, message, []byte("a message"))
+	for key, algorithm := range map[string]string{"p256": "ECDSA_SHA_256", "sm2": "SM2DSA", "mldsa65": "ML_DSA_SHAKE_256", "rsa3072": "RSASSA_PSS_SHA_384", "ed25519": "ED25519_PH_SHA_512"} {
+		t.Run(key, func(t *testing.T) {
+			if code, _, stderr := call("keys", "import", filepath.Join(records, key+".get-public-key.json")); code != 0 {
+				t.Fatal(stderr)
+			}
+			code, line, stderr := call("digest", "--key-id", arns[key], "--signing-algorithm", algorithm, "--file", filepath.Join(dir, "the "+key), message)
+			if code != 0 {
+				t.Fatal(stderr)
+			}
+			args := words(line)
+			cmd := exec.Command(program, append([]string{"--endpoint-url", server.URL(), "--query", "Signature", "--output", "text"}, args[1:]...)...)
+			cmd.Env = append(os.Environ(), "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
+			var said bytes.Buffer
+			cmd.Stderr = &said
+			signature, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", line, err, said.String())
+			}
+			write(t, filepath.Join(dir, key+".sig"), signature)
+			if code, _, stderr := call("verify", "--key-id", arns[key], "--signing-algorithm", algorithm, "--signature", filepath.Join(dir, key+".sig"), message); code != 0 {
+				t.Errorf("exit code %d\n%s", code, stderr)
+			}
+		})
+	}
+}

@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/base64"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
@@ -220,6 +222,7 @@ func prepareDocs(t *testing.T) (testdata string) {
 		write(t, file, sig)
 	}
 	write(t, "app.digest", digest)
+	write(t, "signatures.jsonl", fmt.Appendf(nil, `{"id":1,"key_id":"b7935bd4-23e0-4377-9361-7ea4c0edc257","message_file":"app.tar.gz","signature":%q}`+"\n", base64.StdEncoding.EncodeToString(sig)))
 	der, err := os.ReadFile(filepath.Join(testdata, "keys", "p384.spki.der"))
 	if err != nil {
 		t.Fatal(err)
