@@ -48,7 +48,8 @@ type BatchOptions struct {
 //
 // Records, aliases, blocks and, in a Verifier of Open, the policy are read at most once a second, and keys are parsed
 // once: an answer rests on what the store said within the second before. A change of what the policy says of the log or
-// the store is a PolicyInvalidException for every question from then on. Lines of the log are written in groups, each
+// the store is a PolicyInvalidException for every question from then on, and another folder in the home's place a
+// StoreAccessException. Lines of the log are written in groups, each
 // before any of its answers is given. Config.Explain is not called.
 //
 // questions runs in a goroutine of its own, up to the end of the batch, and is waited for; a panic in it is the last

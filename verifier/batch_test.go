@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -402,6 +403,32 @@ func TestBatchSeesPolicy(t *testing.T) {
 	refused(t, answers[1].Err, kmserr.AlgorithmNotAllowed)
 	refused(t, answers[2].Err, kmserr.PolicyInvalid, "while the batch ran")
 	refused(t, answers[3].Err, kmserr.PolicyInvalid)
+}
+
+// TestBatchSeesAnotherHome: where another folder was put in the home's place, nothing of the old one counts.
+func TestBatchSeesAnotherHome(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows renames no folder that is open")
+	}
+	key := record(t, arnA, signerOf(kmskey.ECCNISTP256))
+	old, next := newWorld(t, key), newWorld(t, key)
+	next.block(t, keystore.Block{KeyID: arnA, Reason: "test"})
+	v, err := Open(Options{Home: &old.home.Path, HomeOption: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	v.cfg.Log = nil
+	answers := slowly(v, func() Request { return good(arnA) }, func() {
+		if err := errors.Join(os.Rename(old.home.Path, old.home.Path+".old"), os.Rename(next.home.Path, old.home.Path)); err != nil {
+			t.Error(err)
+		}
+	})
+	if len(answers) != 2 || answers[0].Err != nil {
+		t.Fatalf("got %+v", answers)
+	}
+	refused(t, answers[1].Err, kmserr.StoreAccess, "replaced")
 }
 
 // TestViewReads: what was read is given again, a refusal too, and errors are the caller's own.

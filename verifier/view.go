@@ -137,6 +137,10 @@ func (w *viewer) look() (*Verifier, error) {
 	if w.v.reload == nil {
 		return &now, nil
 	}
+	if w.store.Replaced() {
+		return &now, kmserr.New(kmserr.StoreAccess, "the key store %s was taken away or replaced by another folder while the batch ran", w.store.Home().Path).
+			WithHint("Begin a new batch with what is left.")
+	}
 	rules, err := w.v.reload()
 	if err != nil {
 		return &now, err
