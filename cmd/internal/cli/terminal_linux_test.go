@@ -15,11 +15,19 @@ import (
 // onTerminal runs the command line on a pseudo-terminal that has so many columns, and returns what a person sees.
 func onTerminal(t *testing.T, columns uint16, args ...string) (shown string, code int) {
 	t.Helper()
+	terminal, seen := pseudoTerminal(t, columns)
+	code = Main(args, strings.NewReader(""), terminal, terminal)
+	return seen(), code
+}
+
+// pseudoTerminal opens a pseudo-terminal that has so many columns. seen closes it and returns what a person sees.
+func pseudoTerminal(t *testing.T, columns uint16) (terminal *os.File, seen func() string) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
 		t.Skip("there is no pseudo-terminal here: ", err)
 	}
-	defer master.Close()
+	t.Cleanup(func() { _ = master.Close() })
 	// Through RawConn, as Fd would make reads of it block for ever.
 	raw, err := master.SyscallConn()
 	if err != nil {
@@ -38,20 +46,21 @@ func onTerminal(t *testing.T, columns uint16, args ...string) (shown string, cod
 	}); err != nil || failed != nil {
 		t.Fatal(err, failed)
 	}
-	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var seen bytes.Buffer
+	var all bytes.Buffer
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(&seen, master) // it ends with EIO when the terminal is closed
+		_, _ = io.Copy(&all, master) // it ends with EIO when the terminal is closed
 	}()
-	code = Main(args, strings.NewReader(""), terminal, terminal)
-	terminal.Close()
-	<-done
-	return strings.ReplaceAll(seen.String(), "\r\n", "\n"), code
+	return terminal, func() string {
+		terminal.Close()
+		<-done
+		return strings.ReplaceAll(all.String(), "\r\n", "\n")
+	}
 }
 
 func TestTerminal(t *testing.T) {
