@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 FUZZ_BRIEF ?= 3s
 SYSTEMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test test-clients unit e2e lint vet cross clients bench fuzz fuzz-brief generate docs clean
+.PHONY: build demo test test-clients unit e2e lint vet cross clients bench fuzz fuzz-brief generate man docs clean
 
 build:
 	$(GO) build -trimpath -o bin/ $(dir $(wildcard ./cmd/*/main.go))
@@ -71,6 +71,10 @@ fuzz-brief:
 
 generate:
 	cd e2e && $(GO) generate ./...
+
+# Man pages and shell completions, as packages install them.
+man:
+	$(GO) run ./cmd/internal/manpages bin/share
 
 docs:
 	$(GO) run ./internal/errordocs > docs/errors.md

@@ -77,6 +77,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	return kmserr.ExitCode(err)
 }
 
+// Command is the command line as Main runs it, for those who describe it: it does nothing.
+func Command() *cobra.Command { return new(app).command() }
+
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   name,
