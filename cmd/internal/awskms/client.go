@@ -69,11 +69,17 @@ func New(ctx context.Context, c Config) (*Client, error) {
 		options = append(options, config.WithRegion(c.Region))
 	}
 	base, err := config.LoadDefaultConfig(ctx, options...)
+	var absent config.SharedConfigProfileNotExistError
+	if errors.As(err, &absent) {
+		return nil, kmserr.New(kmserr.Validation, "AWS's configuration has no profile %q", absent.Profile).
+			WithHint("Check --profile, AWS_PROFILE and `aws configure list-profiles`.").WithCause(err)
+	}
 	if err != nil {
 		return nil, kmserr.New(kmserr.KMSService, "AWS's configuration cannot be read: %v", err).
 			WithHint("Check --profile and AWS's files and environment variables.").WithCause(err)
 	}
 	base.HTTPClient = bounded{base.HTTPClient}
+	base.Credentials = chain{base.Credentials}
 	mode := base.RetryMode
 	base.Retryer = func() aws.Retryer { return newRetryer(mode) }
 	client := &Client{base: base, regions: make(map[string]*kms.Client)}
@@ -92,7 +98,7 @@ func newRetryer(mode aws.RetryMode) aws.Retryer {
 		// The SDK's quota of retries is for one caller in a hurry. A pull of thousands of keys is many calls that may
 		// all wait; what bounds it is the number of attempts of each.
 		o.RateLimiter = ratelimit.None
-		// A connection that is cut in the middle of an answer: every call here only reads.
+		// A connection that is cut in the middle of an answer: every call here reads or signs, and may be made twice.
 		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
 			if errors.Is(err, io.ErrUnexpectedEOF) {
 				return aws.TrueTernary
@@ -104,6 +110,23 @@ func newRetryer(mode aws.RetryMode) aws.Retryer {
 		return retry.NewStandard(patient)
 	}
 	return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) { o.StandardOptions = append(o.StandardOptions, patient) })
+}
+
+// chain is AWS's credential chain, whose errors can be told from KMS's.
+type chain struct{ aws.CredentialsProvider }
+
+// noCredentialsError says that AWS's chain has none to give.
+type noCredentialsError struct{ error }
+
+func (e noCredentialsError) Unwrap() error { return e.error }
+
+// Retrieve implements aws.CredentialsProvider.
+func (c chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	got, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		err = noCredentialsError{err}
+	}
+	return got, err
 }
 
 // Region is the one for identifiers that do not name one; empty if there is none.

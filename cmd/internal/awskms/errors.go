@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -32,9 +33,17 @@ func explain(err error, action string, ref kmskey.Ref) error {
 	if errors.Is(err, context.Canceled) {
 		return kmserr.New(kmserr.DeadlineExceeded, "%s of %s was interrupted", operation, about).WithHint("Run the command again: what was stored is kept.").WithCause(err)
 	}
+	if errors.As(err, new(noCredentialsError)) {
+		return kmserr.New(kmserr.AccessDenied, "%s of %s: there are no AWS credentials: %s", operation, about, cause(err)).
+			WithHint("Set them as for the AWS CLI (environment, profile, aws sso login, the role of the machine); aws sts get-caller-identity tells whether they work. Check --profile.").
+			WithCause(err).WithKey(about)
+	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
 		return fail(kmserr.KMSService, "Check the network, --region, --endpoint-url and the credentials (aws sts get-caller-identity).")
+	}
+	if _, throttled := retry.DefaultThrottleErrorCodes[api.ErrorCode()]; throttled {
+		return fail(kmserr.Throttling, "Run the command again later, or with a smaller --parallel.")
 	}
 	switch code := strings.TrimSuffix(api.ErrorCode(), "Exception"); code {
 	case "AccessDenied":
@@ -45,14 +54,16 @@ func explain(err error, action string, ref kmskey.Ref) error {
 		return fail(kmserr.AccessDenied, "Allow %s on %s in the key policy or IAM policy of these credentials (awskms-offline keys pull --print-iam-policy).", action, resource)
 	case "NotFound":
 		return fail(kmserr.NotFound, "Check the identifier, its Region and its account.")
-	case "Throttling", "TooManyRequests", "RequestLimitExceeded":
-		return fail(kmserr.Throttling, "Run the command again later, or with a smaller --parallel.")
+	case "DependencyTimeout", "RequestTimeout":
+		return fail(kmserr.DeadlineExceeded, "Run the command again.")
 	case "UnsupportedOperation":
 		return fail(kmserr.UnsupportedOperation, "Only asymmetric keys have a public key.")
 	case "InvalidArn", "Validation":
 		return fail(kmserr.Validation, "Check the identifier.")
 	case "ExpiredToken", "UnrecognizedClient", "InvalidSignature", "IncompleteSignature", "MissingAuthenticationToken", "InvalidClientTokenId":
 		return fail(kmserr.AccessDenied, "Renew the credentials, for instance with aws sso login; then run the command again.")
+	case "InvalidKeyUsage":
+		return fail(kmserr.InvalidKeyUsage, "Ask for an algorithm that the key has: aws kms get-public-key lists them.")
 	case "Disabled":
 		return fail(kmserr.Disabled, "")
 	case "KMSInvalidState":

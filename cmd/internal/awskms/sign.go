@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -109,15 +110,12 @@ type SignRequest struct {
 func (s *Signer) Sign(ctx context.Context, req SignRequest) ([]byte, error) {
 	arn := s.key.ARN()
 	if req.Algorithm == "" {
-		all := s.key.SigningAlgorithms()
-		if len(all) != 1 {
-			return nil, kmserr.New(kmserr.Validation, "no signing algorithm is given, and %s has several", arn).
-				WithHint("Give --signing-algorithm, one of: %s.", kmskey.JoinNames(all)).WithKey(arn.String())
+		if all := s.key.SigningAlgorithms(); len(all) == 1 {
+			req.Algorithm = all[0]
 		}
-		req.Algorithm = all[0]
 	}
-	if usage := s.key.Usage(); usage != kmskey.SignVerify {
-		return nil, kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", arn, usage, kmskey.SignVerify).WithKey(arn.String())
+	if err := s.admit(req); err != nil {
+		return nil, err
 	}
 	client, id, err := s.client.of(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID})
 	if err != nil {
@@ -134,6 +132,37 @@ func (s *Signer) Sign(ctx context.Context, req SignRequest) ([]byte, error) {
 			WithHint("It was thrown away. Is the endpoint a real KMS?").WithCause(err).WithKey(arn.String())
 	}
 	return answer.Signature, nil
+}
+
+// admit refuses what KMS would, without asking it.
+func (s *Signer) admit(req SignRequest) error {
+	arn, spec, all := s.key.ARN(), s.key.Spec(), s.key.SigningAlgorithms()
+	refuse := func(name kmserr.Name, hint, format string, args ...any) error {
+		return kmserr.New(name, format, args...).WithHint("%s", hint).WithKey(arn.String())
+	}
+	takes := "This key takes: " + kmskey.JoinNames(all) + "."
+	algorithm, size := req.Algorithm, len(req.Message)
+	switch usage := s.key.Usage(); {
+	case usage != kmskey.SignVerify:
+		return refuse(kmserr.InvalidKeyUsage, "Use a key that signs.", "%s is for %s, expected %s", arn, usage, kmskey.SignVerify)
+	case algorithm == "":
+		return refuse(kmserr.Validation, "Give --signing-algorithm, one of: "+kmskey.JoinNames(all)+".", "no signing algorithm is given, and %s has several", arn)
+	case !algorithm.Known():
+		return refuse(kmserr.Validation, takes, "the signing algorithm %q is none of KMS's", string(algorithm))
+	case !slices.Contains(all, algorithm):
+		return refuse(kmserr.InvalidKeyUsage, takes, "Algorithm %s is incompatible with key spec %s", algorithm, spec)
+	case !algorithm.Takes(req.MessageType):
+		return refuse(kmserr.Validation, "Leave --message-type out and give the message: it is sent in the form that KMS takes.",
+			"Message type %s is incompatible with algorithm %s", req.MessageType, algorithm)
+	case req.MessageType == kmskey.Digest && size != algorithm.DigestSize():
+		return refuse(kmserr.Validation, "Give the raw bytes of the hash, not its text in hexadecimal or base64; or leave --message-type out and give the message.",
+			"Digest is invalid length for algorithm %s: %d bytes, expected %d", algorithm, size, algorithm.DigestSize())
+	case size == 0:
+		return refuse(kmserr.Validation, "KMS signs no empty message.", "the message is empty")
+	case req.MessageType == kmskey.Raw && size > MaxRaw:
+		return refuse(kmserr.Validation, "", "the message is longer than the %d bytes that KMS signs as RAW", MaxRaw)
+	}
+	return nil
 }
 
 func (s *Signer) verify(ctx context.Context, req SignRequest, signature []byte) error {

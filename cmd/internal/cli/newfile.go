@@ -17,11 +17,23 @@ func writeNewFor(flag, file string, data []byte) error {
 	})
 }
 
+// absentFor refuses early what writeNewFor would refuse. No file is meant by an empty name.
+func absentFor(flag, file string) error {
+	if _, err := os.Lstat(file); file != "" && err == nil {
+		return there(flag, file)
+	}
+	return nil
+}
+
+func there(flag, file string) error {
+	return invalid("%s names %s, which is there already", flag, file).WithHint("Name a new file, or remove that one.")
+}
+
 // streamNewFor is writeNewFor for what is made as it is written.
 func streamNewFor(flag, file string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return invalid("%s names %s, which is there already", flag, file).WithHint("Name a new file, or remove that one.")
+		return there(flag, file)
 	}
 	if err == nil {
 		err = write(f)

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"regexp"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms"
 	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
@@ -73,9 +76,11 @@ func (a *app) runSign(c *cobra.Command, f signFlags, args []string) error {
 	switch {
 	case f.encoding != "base64" && f.encoding != "raw":
 		return invalid("--encoding is %q, expected base64 or raw", f.encoding)
+	case kind == kmskey.ExternalMu:
+		return kmserr.New(kmserr.UnsupportedOperation, "--message-type is EXTERNAL_MU, and a signature over μ alone cannot be verified here before it is given out").
+			WithHint("Give the message and leave --message-type out: what is too long for RAW is sent as EXTERNAL_MU, and the signature is the same.")
 	case c.Flags().Changed("message-type") && kind != kmskey.Raw && kind != kmskey.Digest:
-		return invalid("--message-type is %q, expected RAW or DIGEST", f.messageType).
-			WithHint("To sign with EXTERNAL_MU give the message: what is too long for RAW is sent so.")
+		return invalid("--message-type is %q, expected RAW or DIGEST", f.messageType)
 	case len(f.kms.regions) > 1:
 		return invalid("%d Regions are given, expected one", len(f.kms.regions))
 	case (f.cosign == "") != (f.payloadFile == "") || f.cosign != "" && f.signatureFile == "":
@@ -89,8 +94,17 @@ func (a *app) runSign(c *cobra.Command, f signFlags, args []string) error {
 		if id, err = kmskey.ParseDistinguishingID(f.distinguishing); err != nil {
 			return err
 		}
-		if kind == kmskey.Digest {
+		switch {
+		case kind == kmskey.Digest:
 			return invalid("--distinguishing-id and --message-type DIGEST are given: a digest holds its ID already")
+		case kind == kmskey.Raw && string(id.Bytes()) != kmskey.DefaultDistinguishingID:
+			return invalid("--distinguishing-id is %q and --message-type RAW: KMS signs SM2 messages with the ID %s alone", id, kmskey.DefaultDistinguishingID).
+				WithHint("Leave --message-type out: the digest with that ID is then computed here.")
+		}
+	}
+	for flag, file := range map[string]string{"--payload": f.payloadFile, "--signature": f.signatureFile} {
+		if err := absentFor(flag, file); err != nil {
+			return err // before KMS signs
 		}
 	}
 	var message io.Reader
@@ -144,15 +158,21 @@ func (a *app) signRequest(ctx context.Context, signer *awskms.Signer, algorithm 
 	}
 	hold := func(limit int64) (data []byte, err error) {
 		data, err = io.ReadAll(io.LimitReader(message, limit+1))
-		if err != nil {
-			return nil, invalid("the message cannot be read: %v", err).WithCause(err)
+		if err != nil && !kmserr.Is(err, kmserr.DeadlineExceeded) {
+			err = invalid("the message cannot be read: %v", reason(err)).WithCause(err)
 		}
-		return data, nil
+		return data, err
 	}
+	// An empty file is a download that failed or a pipe that broke, and KMS signs none.
+	ahead := bufio.NewReader(message)
+	if _, err := ahead.Peek(1); errors.Is(err, io.EOF) {
+		return req, invalid("the message is empty").WithHint("KMS signs no empty message.")
+	}
+	message = ahead
 	var err error
 	switch {
 	case kind == kmskey.Digest:
-		req.Message, err = hold(64)
+		req.Message, err = hold(maxSignatureFile) // what is no digest is told by its length
 		return req, err
 	case kind == kmskey.Raw, algorithm == kmskey.ED25519SHA512:
 		req.MessageType = kmskey.Raw
@@ -217,13 +237,17 @@ func (a *app) writeSignature(f signFlags, signer *awskms.Signer, algorithm kmske
 
 var imageDigest = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.:/_-]*@sha256:[0-9a-f]{64}$`)
 
-// simpleSigning is what cosign signs for an image (containers/image, containers-signature.5, "json data format").
+// simpleSigning is what cosign signs for an image (containers/image, containers-signature.5, "json data format"). A tag
+// beside the digest is left out, as cosign does.
 func simpleSigning(image string) ([]byte, error) {
 	if !imageDigest.MatchString(image) {
 		return nil, invalid("--cosign-payload is %q, expected REPOSITORY@sha256: and 64 digits of lower-case hexadecimal", image).
 			WithHint("A tag may move: name the image by its digest.")
 	}
 	repository, digest, _ := strings.Cut(image, "@")
+	if tag := strings.LastIndexByte(repository, ':'); tag > strings.LastIndexByte(repository, '/') {
+		repository = repository[:tag]
+	}
 	type critical struct {
 		Identity map[string]string `json:"identity"`
 		Image    map[string]string `json:"image"`

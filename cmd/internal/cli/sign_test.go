@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms/kmstest"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
 // fakeKMS is the fake KMS with the keys of testdata, in the environment, and a home that is not there yet.
@@ -37,7 +39,7 @@ func signing(t *testing.T) (server *kmstest.Server, arns map[string]string) {
 	t.Helper()
 	server, arns = fakeKMS(t)
 	var all []string
-	for _, name := range []string{"rsa2048", "p256", "p384", "p521", "secp256k1", "ed25519", "mldsa65", "sm2"} {
+	for name := range signingKeys {
 		all = append(all, arns[name])
 	}
 	if code, _, stderr := call(append([]string{"keys", "pull"}, all...)...); code != 0 {
@@ -52,59 +54,92 @@ func call(args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// What sign signs, verify verifies, short or long, with every algorithm.
+// signingKeys are keys of testdata of every spec that signs.
+var signingKeys = map[string]kmskey.KeySpec{
+	"rsa2048": kmskey.RSA2048, "rsa3072": kmskey.RSA3072, "rsa4096": kmskey.RSA4096,
+	"p256": kmskey.ECCNISTP256, "p384": kmskey.ECCNISTP384, "p521": kmskey.ECCNISTP521, "secp256k1": kmskey.ECCSECGP256K1,
+	"ed25519": kmskey.ECCEd25519, "mldsa44": kmskey.MLDSA44, "mldsa65": kmskey.MLDSA65, "mldsa87": kmskey.MLDSA87, "sm2": kmskey.SM2,
+}
+
+// TestSignVerifies: what sign signs, verify verifies, over the same file: every key spec, with every algorithm that it has, in
+// every form that KMS takes.
 func TestSignVerifies(t *testing.T) {
-	_, arns := signing(t)
+	server, arns := signing(t)
 	write(t, "short", []byte("short"))
 	write(t, "long", bytes.Repeat([]byte("long"), 3000))
-	for _, c := range []struct {
-		key, algorithm string
-		options        []string
-		long           bool
-	}{
-		{"rsa2048", "RSASSA_PKCS1_V1_5_SHA_256", nil, true},
-		{"rsa2048", "RSASSA_PSS_SHA_512", nil, true},
-		{"p256", "", nil, true},
-		{"p384", "", nil, true},
-		{"p521", "ECDSA_SHA_512", nil, true},
-		{"secp256k1", "", nil, true},
-		{"ed25519", "ED25519_PH_SHA_512", nil, true},
-		{"ed25519", "ED25519_SHA_512", nil, false},
-		{"mldsa65", "", nil, true},
-		{"sm2", "", nil, true},
-		{"sm2", "", []string{"--distinguishing-id", "release@example.com"}, true},
-	} {
-		for _, file := range []string{"short", "long"} {
-			t.Run(strings.Join(append([]string{c.key, c.algorithm, file}, c.options...), " "), func(t *testing.T) {
+	signed := 0
+	for name, spec := range signingKeys {
+		for _, algorithm := range spec.SigningAlgorithms() {
+			named := []string{"--key-id", arns[name]}
+			if len(spec.SigningAlgorithms()) > 1 {
+				named = append(named, "--signing-algorithm", string(algorithm))
+			}
+			// check signs and verifies, and tells how KMS was asked.
+			check := func(file, want string, options ...string) {
+				t.Helper()
 				signature := filepath.Join(t.TempDir(), "sig")
-				args := append([]string{"--key-id", arns[c.key]}, c.options...)
-				if c.algorithm != "" {
-					args = append(args, "--signing-algorithm", c.algorithm)
-				}
-				code, _, stderr := call(append(append([]string{"sign", "--signature", signature}, args...), file)...)
-				if file == "long" && !c.long {
-					if code != 2 || !strings.Contains(stderr, "longer than the 4096 bytes") || !strings.Contains(stderr, "ED25519_PH_SHA_512") {
-						t.Errorf("exit code %d, %s", code, stderr)
-					}
+				server.ResetLog()
+				if code, _, stderr := call(slices.Concat([]string{"sign", "--signature", signature}, named, options, []string{file})...); code != 0 {
+					t.Errorf("%s %s %q: %s", algorithm, file, options, stderr)
 					return
 				}
+				requests := server.Requests()
+				if asked := requests[len(requests)-1]; asked.Operation != "Sign" || asked.MessageType != want {
+					t.Errorf("%s %s %q: KMS was asked to %s %s, expected %s", algorithm, file, options, asked.Operation, asked.MessageType, want)
+				}
+				if want == "RAW" { // to verify, a message is a message
+					options = nil
+				}
+				if code, _, stderr := call(slices.Concat([]string{"verify", "--signature", signature}, named, options, []string{file})...); code != 0 {
+					t.Errorf("%s %s %q: %s", algorithm, file, options, stderr)
+				}
+				if code, _, _ := call(slices.Concat([]string{"verify", "--signature", signature}, named, []string{os.Args[0]})...); code != 1 {
+					t.Errorf("%s %s %q: another file: exit code %d", algorithm, file, options, code)
+				}
+				signed++
+			}
+			switch algorithm {
+			case kmskey.ED25519SHA512:
+				check("short", "RAW")
+				code, _, stderr := call(slices.Concat([]string{"sign"}, named, []string{"long"})...)
+				if code != 2 || !strings.Contains(stderr, "longer than the 4096 bytes") || !strings.Contains(stderr, "ED25519_PH_SHA_512") {
+					t.Errorf("exit code %d, %s", code, stderr)
+				}
+			case kmskey.MLDSASHAKE256:
+				check("short", "RAW")
+				check("long", "EXTERNAL_MU")
+			default:
+				check("short", "DIGEST")
+				check("long", "DIGEST")
+				digest := "digest." + name + string(algorithm)
+				code, stdout, stderr := call(slices.Concat([]string{"digest", "--encoding", "raw"}, named, []string{"long"})...)
 				if code != 0 {
 					t.Fatal(stderr)
 				}
-				if code, _, stderr := call(append(append([]string{"verify", "--signature", signature}, args...), file)...); code != 0 {
-					t.Error(stderr)
-				}
-				if code, _, _ := call(append(append([]string{"verify", "--signature", signature}, args...), os.Args[0])...); code != 1 {
-					t.Errorf("another file: exit code %d", code)
-				}
-			})
+				write(t, digest, []byte(stdout))
+				check(digest, "DIGEST", "--message-type", "DIGEST")
+			}
+			if algorithm.Takes(kmskey.Raw) {
+				check("short", "RAW", "--message-type", "RAW")
+			}
+			if algorithm == kmskey.SM2DSA {
+				check("short", "DIGEST", "--distinguishing-id", "release@example.com")
+				check("long", "DIGEST", "--distinguishing-id", "")
+				check("short", "RAW", "--message-type", "RAW", "--distinguishing-id", kmskey.DefaultDistinguishingID)
+			}
 		}
+	}
+	if signed != 18*4+4*4+4+1*2+3+3*3+3 {
+		t.Errorf("%d signatures", signed)
 	}
 }
 
 func TestSignRefuses(t *testing.T) {
 	server, arns := signing(t)
 	write(t, "m", []byte("message"))
+	write(t, "d", make([]byte, 48))
+	write(t, "hex", []byte(strings.Repeat("0", 64)))
+	write(t, "long", make([]byte, 4097))
 	write(t, "there", nil)
 	image := "registry.example.com/app@sha256:" + strings.Repeat("a", 64)
 	for name, c := range map[string]struct {
@@ -121,7 +156,21 @@ func TestSignRefuses(t *testing.T) {
 		"ID of a digest": {args: []string{arns["sm2"], "--distinguishing-id", "x", "--message-type", "DIGEST", "m"}, code: 2, says: "holds its ID already"},
 		"digest length":  {args: []string{arns["p256"], "--message-type", "DIGEST", "m"}, code: 2, says: "Digest is invalid length"},
 		"no message":     {args: []string{arns["p256"]}, code: 2, says: "no message is given"},
-		"EXTERNAL_MU":    {args: []string{arns["mldsa65"], "--message-type", "EXTERNAL_MU", "m"}, code: 2, says: "expected RAW or DIGEST"},
+		"EXTERNAL_MU":    {args: []string{arns["mldsa65"], "--message-type", "EXTERNAL_MU", "m"}, code: 1, says: "Give the message and leave --message-type out"},
+		"message type":   {args: []string{arns["mldsa65"], "--message-type", "raw", "m"}, code: 2, says: "expected RAW or DIGEST"},
+		"RAW for PH":     {args: []string{arns["ed25519"], "--signing-algorithm", "ED25519_PH_SHA_512", "--message-type", "RAW", "m"}, code: 2, says: "Message type RAW is incompatible with algorithm ED25519_PH_SHA_512"},
+		"DIGEST for Ed":  {args: []string{arns["ed25519"], "--signing-algorithm", "ED25519_SHA_512", "--message-type", "DIGEST", "d"}, code: 2, says: "Message type DIGEST is incompatible with algorithm ED25519_SHA_512"},
+		"DIGEST for ML":  {args: []string{arns["mldsa65"], "--message-type", "DIGEST", "d"}, code: 2, says: "Message type DIGEST is incompatible with algorithm ML_DSA_SHAKE_256"},
+		"ID of RAW":      {args: []string{arns["sm2"], "--distinguishing-id", "x", "--message-type", "RAW", "m"}, code: 2, says: "KMS signs SM2 messages with the ID 1234567812345678 alone"},
+		"no ID of RAW":   {args: []string{arns["sm2"], "--distinguishing-id", "", "--message-type", "RAW", "m"}, code: 2, says: "KMS signs SM2 messages with the ID 1234567812345678 alone"},
+		"RAW too long":   {args: []string{arns["p256"], "--message-type", "RAW", "long"}, code: 2, says: "longer than the 4096 bytes"},
+		"a digest's hex": {args: []string{arns["p256"], "--message-type", "DIGEST", "hex"}, code: 2, says: "64 bytes, expected 32"},
+		"another's digest": {args: []string{arns["p256"], "--signing-algorithm", "ECDSA_SHA_384", "--message-type", "DIGEST", "d"}, code: 1,
+			says: "InvalidKeyUsageException: Algorithm ECDSA_SHA_384 is incompatible with key spec ECC_NIST_P256"},
+		"empty":          {args: []string{arns["p256"], "there"}, code: 2, says: "empty"},
+		"empty RAW":      {args: []string{arns["p256"], "--message-type", "RAW", "there"}, code: 2, says: "the message is empty"},
+		"empty, ML-DSA":  {args: []string{arns["mldsa65"], "there"}, code: 2, says: "the message is empty"},
+		"payload there":  {args: []string{arns["p256"], "--cosign-payload", image, "--payload", "there", "--signature", "s"}, code: 2, says: "--payload names there, which is there already"},
 		"encoding":       {args: []string{arns["p256"], "--encoding", "hex", "m"}, code: 2, says: "expected base64 or raw"},
 		"file there":     {args: []string{arns["p256"], "--signature", "there", "m"}, code: 2, says: "there already"},
 		"image by tag":   {args: []string{arns["p256"], "--cosign-payload", "app:1", "--payload", "p", "--signature", "s"}, code: 2, says: "by its digest"},
@@ -133,9 +182,13 @@ func TestSignRefuses(t *testing.T) {
 			if c.prepare != nil {
 				c.prepare()
 			}
+			server.ResetLog()
 			code, stdout, stderr := call(append([]string{"sign", "--key-id"}, c.args...)...)
 			if code != c.code || !strings.Contains(stderr, c.says) || stdout != "" {
 				t.Errorf("exit code %d, expected %d and %q:\n%s%s", code, c.code, c.says, stdout, stderr)
+			}
+			if n := server.Count("Sign"); n > 0 && name != "denied" {
+				t.Errorf("KMS was asked for %d signatures all the same", n)
 			}
 		})
 	}
@@ -157,12 +210,12 @@ func TestSignThrowsAwayWhatDoesNotVerify(t *testing.T) {
 
 func TestSignCosignPayload(t *testing.T) {
 	_, arns := signing(t)
-	image := "registry.example.com/app@sha256:" + strings.Repeat("a", 64)
+	image := "registry.example.com:5000/app:1.0@sha256:" + strings.Repeat("a", 64)
 	if code, _, stderr := call("sign", "--key-id", arns["sm2"], "--cosign-payload", image, "--payload", "payload.json", "--signature", "payload.sig"); code != 0 {
 		t.Fatal(stderr)
 	}
 	payload, err := os.ReadFile("payload.json")
-	if want := `{"critical":{"identity":{"docker-reference":"registry.example.com/app"},"image":{"docker-manifest-digest":"sha256:` + strings.Repeat("a", 64) +
+	if want := `{"critical":{"identity":{"docker-reference":"registry.example.com:5000/app"},"image":{"docker-manifest-digest":"sha256:` + strings.Repeat("a", 64) +
 		`"},"type":"cosign container image signature"},"optional":null}`; err != nil || string(payload) != want {
 		t.Errorf("%s, %v", payload, err)
 	}

@@ -194,6 +194,15 @@ func TestFaults(t *testing.T) {
 	}{
 		"throttled": {spoil: func(f *fake) { f.Inject(kmstest.Rule{Operation: "Sign"}, kmstest.Fail(kmstest.Throttling)) },
 			code: plugin.ErrorCodeThrottled, says: []string{"ThrottlingException", "Run the command again later."}},
+		"too many at once": {spoil: func(f *fake) {
+			f.Inject(kmstest.Rule{Operation: "Sign"}, kmstest.Fail(&kmstest.Error{Code: "LimitExceededException", Message: "too many"}))
+		}, code: plugin.ErrorCodeThrottled, says: []string{"LimitExceededException: too many"}},
+		"timed out within AWS": {spoil: func(f *fake) {
+			f.Inject(kmstest.Rule{Operation: "Sign"}, kmstest.Fail(&kmstest.Error{Code: "DependencyTimeoutException", Message: "later"}))
+		}, code: plugin.ErrorCodeTimeout, says: []string{"DependencyTimeoutException: later"}},
+		"usage changed": {spoil: func(f *fake) {
+			f.Inject(kmstest.Rule{Operation: "Sign"}, kmstest.Fail(&kmstest.Error{Code: "InvalidKeyUsageException", Message: "not so"}))
+		}, code: plugin.ErrorCodeValidation, says: []string{"InvalidKeyUsageException: not so"}},
 		"a wrong signature": {spoil: func(f *fake) {
 			f.Inject(kmstest.Rule{Operation: "Sign"}, kmstest.Edit(func(answer map[string]any) {
 				answer["Signature"] = "MEQCIFxwd7N2kmp9TBNRSqMl4PNXrhmxLUfjBVMUcUsrSTpqAiBmZ1OFWtuxZjtMQxtY7QQjJ9q4n3VYQWl1gvSpDq0dZQ=="
@@ -219,6 +228,20 @@ func TestFaults(t *testing.T) {
 			c.spoil(kms)
 			refused(t, "generate-envelope", request, c.code, c.says...)
 		})
+	}
+}
+
+// TestCredentials: whose credentials are absent or whose profile is, reads that, and not that KMS cannot be reached.
+func TestCredentials(t *testing.T) {
+	kms := start(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	request := envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256")))
+	refused(t, "generate-envelope", request.json(), plugin.ErrorCodeAccessDenied, "AccessDeniedException", "there are no AWS credentials", "--plugin-config profile=NAME")
+	request = envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256"), "profile", "nobody"))
+	refused(t, "generate-envelope", request.json(), plugin.ErrorCodeValidation, `no profile "nobody"`)
+	if n := len(kms.Requests()); n > 0 {
+		t.Errorf("KMS was asked %d times", n)
 	}
 }
 

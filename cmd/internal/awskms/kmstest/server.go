@@ -62,6 +62,8 @@ type Request struct {
 	Operation string
 	// KeyID is KeyId as the caller wrote it; AliasName in requests that have that instead.
 	KeyID string
+	// MessageType is Sign's and Verify's, empty where there is none.
+	MessageType string
 	// Region and AccessKeyID are those of the signature, Account is the caller's.
 	Region, Account, AccessKeyID string
 	// Attempt counts the SDK's retries, from 1; 0 if the client does not tell.
@@ -301,6 +303,9 @@ func (s *Server) read(r *http.Request, entry *Request) (*call, *Error) {
 		if name != nil && entry.KeyID == "" {
 			entry.KeyID = *name
 		}
+	}
+	if c.in.MessageType != nil {
+		entry.MessageType = *c.in.MessageType
 	}
 	var e *Error
 	if c.identity, e = s.authenticate(r.Header); e != nil {
