@@ -57,13 +57,17 @@ func NewSigner(ctx context.Context, c *Client, ref kmskey.Ref) (*Signer, error) 
 
 func (s *Signer) open() (err error) {
 	if s.home, err = os.MkdirTemp("", "awskms-offline-sign-"); err != nil {
-		return kmserr.New(kmserr.StoreAccess, "no temporary folder can be made: %v", err).WithCause(err)
+		return kmserr.New(kmserr.StoreAccess, "no temporary folder can be made, in which a signature is verified: %v", err).
+			WithHint("Set TMPDIR (on Windows TMP) to a folder that can be written.").WithCause(err)
 	}
 	if s.home, err = filepath.EvalSymlinks(s.home); err != nil {
 		return kmserr.New(kmserr.StoreAccess, "the temporary folder cannot be found: %v", err).WithCause(err)
 	}
 	home := keystore.Home{Path: filepath.Join(s.home, "keys"), ChosenBy: "the signer"}
-	w, err := keystore.OpenWriter(home, keystore.Options{})
+	// The folder is new and this user's alone. What lies above it may be open to others, as a container's /tmp often is:
+	// who swaps the folder gains nothing without KMS's answer being his too.
+	options := keystore.Options{UnsafePermissions: true}
+	w, err := keystore.OpenWriter(home, options)
 	if err != nil {
 		return err
 	}
@@ -71,7 +75,7 @@ func (s *Signer) open() (err error) {
 	if err = errors.Join(err, w.Close()); err != nil {
 		return err
 	}
-	store, err := keystore.Open(home, keystore.Options{})
+	store, err := keystore.Open(home, options)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -204,6 +205,31 @@ func TestSignThrowsAwayWhatDoesNotVerify(t *testing.T) {
 	}))
 	code, stdout, stderr := call("sign", "--key-id", arns["p256"], "m")
 	if code != 3 || stdout != "" || !strings.Contains(stderr, "does not verify by KMS's own public key") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// TestSignTemporaryFolder: a container's /tmp is often open to everyone, without the sticky bit; an absent one is named.
+func TestSignTemporaryFolder(t *testing.T) {
+	_, arns := signing(t)
+	write(t, "m", []byte("message"))
+	open := filepath.Join(t.TempDir(), "tmp")
+	if err := errors.Join(os.Mkdir(open, 0o777), os.Chmod(open, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	for _, variable := range []string{"TMPDIR", "TMP"} {
+		t.Setenv(variable, open)
+	}
+	if code, _, stderr := call("sign", "--key-id", arns["p256"], "m"); code != 0 {
+		t.Error(stderr)
+	}
+	if left, err := os.ReadDir(open); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	for _, variable := range []string{"TMPDIR", "TMP"} {
+		t.Setenv(variable, filepath.Join(open, "none"))
+	}
+	if code, stdout, stderr := call("sign", "--key-id", arns["p256"], "m"); code != 3 || stdout != "" || !strings.Contains(stderr, "Set TMPDIR") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }
