@@ -18,8 +18,8 @@ const (
 	sm2Section    = "## Sign a container with an SM2 KMS key"
 )
 
-// TestCosignPage runs every cosign command of docs/cosign.md as it stands there, but for the registry's name and the
-// image's digest. `aws kms sign` is done with the test key.
+// TestCosignPage runs every cosign command of docs/cosign.md as it stands there, and how it signs, but for the registry's name
+// and the image's digest. `aws kms sign` is done with the test key, `awskms-offline sign` in a fake KMS.
 func TestCosignPage(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(shared.root, "docs", "cosign.md"))
 	if err != nil {
@@ -50,6 +50,9 @@ func TestCosignPage(t *testing.T) {
 	})
 	t.Run("sm2", func(t *testing.T) {
 		h, digest := docsHost(t, "sm2")
+		endpoint := startFakeKMS(t, t.TempDir())
+		callKMSIn(t, endpoint, "cn-north-1", "CreateAlias", map[string]any{"AliasName": "alias/release", "TargetKeyId": fixture.Lookup("sm2").ARN()})
+		h.Extra = credentials(endpoint) // for awskms-offline sign; what verifies has no network
 		sign := func() {
 			payload, err := os.ReadFile(filepath.Join(h.Dir, "payload.json"))
 			if err != nil {
@@ -58,8 +61,8 @@ func TestCosignPage(t *testing.T) {
 			signer := signer{key: "sm2", algorithm: "SM2DSA"}
 			file(t, h, "payload.sig", []byte(base64.StdEncoding.EncodeToString(signer.sign(t, payload))+"\n"))
 		}
-		if ran := runPage(t, h, sm2, digest, sign); ran != 3 {
-			t.Errorf("%d commands ran, expected 3", ran)
+		if ran := runPage(t, h, sm2, digest, sign); ran != 6 {
+			t.Errorf("%d commands ran, expected 6", ran)
 		}
 	})
 }
@@ -91,9 +94,13 @@ func runPage(t *testing.T, h *harness.Host, page, digest string, sign func()) (r
 			inside = line == "```console"
 		case inside && strings.HasPrefix(line, "aws kms sign "):
 			sign()
-		case inside && strings.HasPrefix(line, "cosign "):
+		case inside && strings.HasPrefix(line, "awskms-offline sign "), inside && strings.HasPrefix(line, "cosign "):
+			program := build.ClientPath(shared.root, "cosign")
+			if strings.HasPrefix(line, "awskms-offline ") {
+				program = h.CLI
+			}
 			command, output, redirected := strings.Cut(local.Replace(line), " > ")
-			r, err := h.Run(build.ClientPath(shared.root, "cosign"), strings.Fields(command)[1:]...)
+			r, err := h.Run(program, strings.Fields(command)[1:]...)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,8 +19,11 @@ func TestSignForCosign(t *testing.T) {
 	}{
 		{"sm2", "sm2", "", nil},
 		{"sm2 with an ID", "sm2", "?distinguishing-id=release@example.com", []string{"--distinguishing-id", "release@example.com"}},
+		{"mldsa44", "mldsa44", "", nil},
 		{"mldsa65", "mldsa65", "", nil},
+		{"mldsa87", "mldsa87", "", nil},
 		{"ed25519", "ed25519", "", []string{"--signing-algorithm", "ED25519_SHA_512"}},
+		{"ed25519ph", "ed25519", "?signing-algorithm=ED25519_PH_SHA_512", []string{"--signing-algorithm", "ED25519_PH_SHA_512"}},
 		{"secp256k1", "secp256k1", "", nil},
 		{"rsa pss", "rsa2048", "?signing-algorithm=RSASSA_PSS_SHA_384", []string{"--signing-algorithm", "RSASSA_PSS_SHA_384"}},
 	} {
@@ -37,6 +40,10 @@ func TestSignForCosign(t *testing.T) {
 			h.Extra = nil
 			r := verifyWith(t, client{path: cosign}, h, "awskms-offline://"+fixture.Lookup(c.key).ARN()+c.option, []string{"verify", reference})
 			expectation{ok: true}.check(t, r)
+			if c.option != "" { // it was needed
+				r := verifyWith(t, client{path: cosign}, h, "awskms-offline://"+fixture.Lookup(c.key).ARN(), []string{"verify", reference})
+				expectation{says: "KMSInvalidSignatureException"}.check(t, r)
+			}
 		})
 	}
 }

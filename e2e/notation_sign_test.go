@@ -326,6 +326,11 @@ func TestNotationSignDisabledLater(t *testing.T) {
 // callKMS calls the fake KMS, or moto, as the AWS CLI would, but for the request's signature, which neither checks.
 func callKMS(t *testing.T, endpoint, operation string, input map[string]any) (answer map[string]any) {
 	t.Helper()
+	return callKMSIn(t, endpoint, "us-east-1", operation, input)
+}
+
+func callKMSIn(t *testing.T, endpoint, region, operation string, input map[string]any) (answer map[string]any) {
+	t.Helper()
 	body, err := json.Marshal(input)
 	if err != nil {
 		t.Fatal(err)
@@ -336,7 +341,7 @@ func callKMS(t *testing.T, endpoint, operation string, input map[string]any) (an
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", "TrentService."+operation)
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=x/20261123/us-east-1/kms/aws4_request, SignedHeaders=host, Signature="+strings.Repeat("0", 64))
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=x/20261123/"+region+"/kms/aws4_request, SignedHeaders=host, Signature="+strings.Repeat("0", 64))
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)

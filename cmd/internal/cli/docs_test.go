@@ -20,7 +20,7 @@ import (
 )
 
 // kmsPages are the pages whose commands call KMS.
-var kmsPages = []string{"docs/pull.md", "docs/certificates.md", "docs/air-gap.md"}
+var kmsPages = []string{"docs/pull.md", "docs/certificates.md", "docs/air-gap.md", "docs/cli.md", "docs/cosign.md"}
 
 // TestDocumentedCommands runs every line that begins with awskms-offline in the console blocks of README and docs, page by
 // page and in order, in a folder that has the files they name. Each must do what it is shown for: exit with 0.
