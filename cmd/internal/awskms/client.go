@@ -20,6 +20,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/logging"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -98,6 +99,14 @@ func newRetryer(mode aws.RetryMode) aws.Retryer {
 		// The SDK's quota of retries is for one caller in a hurry. A pull of thousands of keys is many calls that may
 		// all wait; what bounds it is the number of attempts of each.
 		o.RateLimiter = ratelimit.None
+		// AWS's chain has tried long enough by itself; only who answered, and said no for now, is asked again.
+		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			var api smithy.APIError
+			if errors.As(err, new(noCredentialsError)) && !errors.As(err, &api) {
+				return aws.FalseTernary
+			}
+			return aws.UnknownTernary
+		})}, o.Retryables...)
 		// A connection that is cut in the middle of an answer: every call here reads or signs, and may be made twice.
 		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
 			if errors.Is(err, io.ErrUnexpectedEOF) {

@@ -3,6 +3,7 @@
 package kmscert
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -12,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	nx509 "github.com/notaryproject/notation-core-go/x509"
@@ -163,6 +163,7 @@ func Read(path string) (*Chain, error) {
 // Parse reads the content of a PEM file, which path names in errors.
 func Parse(path string, data []byte) (*Chain, error) {
 	var certificates []*x509.Certificate
+	blocks := bytes.Count(data, []byte("-----BEGIN "))
 	for {
 		block, rest := pem.Decode(data)
 		if block == nil {
@@ -178,14 +179,21 @@ func Parse(path string, data []byte) (*Chain, error) {
 		certificates, data = append(certificates, cert), rest
 	}
 	switch {
+	case len(certificates) == 0 && isDER(data):
+		return nil, invalid("%s is a certificate in DER, expected PEM", path).WithHint("`openssl x509 -inform der -in FILE -out FILE.pem` converts it.")
 	case len(certificates) == 0:
 		return nil, invalid("%s holds no certificate in PEM", path)
 	case len(certificates) > MaxCertificates:
 		return nil, invalid("%s holds %d certificates, expected at most %d", path, len(certificates), MaxCertificates)
-	case strings.Contains(string(data), "-----BEGIN"):
-		return nil, invalid("%s holds something behind certificate %d that is no PEM", path, len(certificates))
+	case len(certificates) != blocks: // what is broken the decoder passes over
+		return nil, invalid("%s has %d PEM blocks, of which %d can be read", path, blocks, len(certificates))
 	}
 	return &Chain{Path: path, Certificates: certificates}, nil
+}
+
+func isDER(data []byte) bool {
+	_, err := x509.ParseCertificate(data)
+	return err == nil
 }
 
 func readFile(path string) ([]byte, error) {
