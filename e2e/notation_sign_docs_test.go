@@ -76,7 +76,7 @@ func TestNotationSigningPage(t *testing.T) {
 				t.Errorf("the plugin's capability is not listed:\n%s", r)
 			case reference == "":
 			case strings.Contains(line, "verification-plugin=off"):
-				refuses(t, h, reference) // by a trust policy that names ARNs
+				refuses(t, h, reference, "no x509 trusted identities are configured") // the trust policy names ARNs
 			default:
 				verifies(t, h, reference)
 				tamper(t, h, repository, digest)

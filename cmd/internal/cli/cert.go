@@ -63,6 +63,9 @@ func (a *app) withIssuer(f issueFlags, issue func(*kmscert.Issuer, *awskms.Signe
 	if len(f.kms.regions) > 1 {
 		return invalid("%d Regions are given, expected one", len(f.kms.regions))
 	}
+	if err := absentFor("--file", f.file); err != nil {
+		return err // before KMS signs
+	}
 	client, err := f.kms.client(a.ctx)
 	if err != nil {
 		return err

@@ -17,9 +17,9 @@ func writeNewFor(flag, file string, data []byte) error {
 	})
 }
 
-// absentFor refuses early what writeNewFor would refuse. No file is meant by an empty name.
+// absentFor refuses early what writeNewFor would refuse. No file is meant by an empty name, nor by - for standard output.
 func absentFor(flag, file string) error {
-	if _, err := os.Lstat(file); file != "" && err == nil {
+	if _, err := os.Lstat(file); file != "" && file != "-" && err == nil {
 		return there(flag, file)
 	}
 	return nil

@@ -58,7 +58,7 @@ here. --message-type DIGEST says that the file is a digest already. The signatur
 	fl.StringVar(&f.distinguishing, "distinguishing-id", "", "SM2: the signer's ID, text or hex:… (default: "+kmskey.DefaultDistinguishingID+")")
 	fl.StringVar(&f.cosign, "cosign-payload", "", "sign cosign's payload for this image, REPOSITORY@sha256:HEX, instead of a file")
 	fl.StringVar(&f.payloadFile, "payload", "", "with --cosign-payload: the file to write the payload to, which must not exist")
-	fl.StringVar(&f.signatureFile, "signature", "", "the file to write the signature to, which must not exist (default: standard output)")
+	fl.StringVar(&f.signatureFile, "signature", "", "the file to write the signature to, which must not exist (default: -, standard output)")
 	require(c, "key-id")
 	return c
 }
@@ -73,6 +73,9 @@ func (a *app) runSign(c *cobra.Command, f signFlags, args []string) error {
 		return err
 	}
 	kind := kmskey.MessageType(f.messageType)
+	if f.signatureFile == "-" {
+		f.signatureFile = "" // standard output
+	}
 	switch {
 	case f.encoding != "base64" && f.encoding != "raw":
 		return invalid("--encoding is %q, expected base64 or raw", f.encoding)

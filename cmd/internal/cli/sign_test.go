@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -231,6 +232,52 @@ func TestSignTemporaryFolder(t *testing.T) {
 	}
 	if code, stdout, stderr := call("sign", "--key-id", arns["p256"], "m"); code != 3 || stdout != "" || !strings.Contains(stderr, "Set TMPDIR") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// TestSignForms: binary or base64, on standard output or in a new file, and as JSON: each verifies.
+func TestSignForms(t *testing.T) {
+	_, arns := signing(t)
+	write(t, "m", []byte("message"))
+	for name, c := range map[string]struct {
+		args     []string
+		inFile   bool
+		encoding string
+	}{
+		"base64": {nil, false, "base64"}, "raw": {[]string{"--encoding", "raw"}, false, "binary"}, "-": {[]string{"--signature", "-"}, false, "base64"},
+		"file": {[]string{"--signature", "file"}, true, "base64"}, "raw file": {[]string{"--signature", "raw file", "--encoding", "raw"}, true, "binary"},
+	} {
+		code, stdout, stderr := call(slices.Concat([]string{"sign", "--key-id", arns["p256"]}, c.args, []string{"m"})...)
+		if code != 0 {
+			t.Errorf("%s: %s", name, stderr)
+			continue
+		}
+		if c.inFile {
+			if !strings.HasPrefix(stdout, "Signed: "+arns["p256"]) {
+				t.Errorf("%s: got %s", name, stdout)
+			}
+		} else {
+			write(t, name, []byte(stdout))
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, encoding, err := decodeSignature(data); err != nil || encoding != c.encoding {
+			t.Errorf("%s: it is %s (%v), expected %s", name, encoding, err, c.encoding)
+		}
+		if code, _, stderr := call("verify", "--key-id", arns["p256"], "--signature", "./"+name, "m"); code != 0 {
+			t.Errorf("%s: %s", name, stderr)
+		}
+	}
+	code, stdout, stderr := call("sign", "--key-id", arns["p256"], "--output", "json", "m")
+	var answer struct{ KeyID, Signature, SigningAlgorithm string }
+	if err := json.Unmarshal([]byte(stdout), &answer); code != 0 || err != nil || answer.KeyID != arns["p256"] || answer.SigningAlgorithm != "ECDSA_SHA_256" {
+		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	write(t, "json", []byte(answer.Signature))
+	if code, _, stderr := call("verify", "--key-id", arns["p256"], "--signature", "json", "m"); code != 0 {
+		t.Error(stderr)
 	}
 }
 

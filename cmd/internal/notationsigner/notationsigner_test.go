@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms/kmstest"
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
@@ -242,6 +245,27 @@ func TestCredentials(t *testing.T) {
 	refused(t, "generate-envelope", request.json(), plugin.ErrorCodeValidation, `no profile "nobody"`)
 	if n := len(kms.Requests()); n > 0 {
 		t.Errorf("KMS was asked %d times", n)
+	}
+}
+
+// TestCutOff: KMS is asked again where its answer breaks off, and one signature comes of it.
+func TestCutOff(t *testing.T) {
+	kms := start(t)
+	kms.Inject(kmstest.Rule{Operation: "Sign", Times: 1}, kmstest.CutAfter(10))
+	sign(t, envelopeOf(kms.arns["p256"], envelopeTypes[1], kms.config(certFile("p256"))))
+	if n := kms.Count("Sign"); n != 2 {
+		t.Errorf("KMS was asked to sign %d times, expected 2", n)
+	}
+}
+
+// TestExplain: a KMS that hangs is a TIMEOUT, whichever of the clocks ran out first.
+func TestExplain(t *testing.T) {
+	hangs := kmserr.New(kmserr.KMSService, "KMS cannot be asked").WithCause(fmt.Errorf("request send failed: %w", os.ErrDeadlineExceeded))
+	if e := kmserr.As(explain(t.Context(), hangs)); e.Name != kmserr.DeadlineExceeded {
+		t.Errorf("got %v", e)
+	}
+	if e := kmserr.As(explain(t.Context(), kmserr.New(kmserr.KMSService, "KMS cannot be asked").WithCause(io.ErrUnexpectedEOF))); e.Name != kmserr.KMSService {
+		t.Errorf("got %v", e)
 	}
 }
 

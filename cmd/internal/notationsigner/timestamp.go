@@ -16,8 +16,8 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
-// tsaTimeout is how long a timestamping authority may take, as for Notation itself.
-const tsaTimeout = 15 * time.Second
+// tsaTimeout is how long a timestamping authority may take, as for Notation itself. Tests shorten it.
+var tsaTimeout = 15 * time.Second
 
 // timestamping asks for an RFC 3161 countersignature; the zero value asks for none. Notation's own flag is without effect
 // where a plugin makes the envelope.

@@ -86,13 +86,15 @@ func TestTimestampRefused(t *testing.T) {
 		})
 	}
 	t.Run("hangs", func(t *testing.T) {
-		limit := deadline
-		t.Cleanup(func() { deadline = limit })
-		deadline = time.Second
 		done := make(chan struct{})
 		options := serve(func(http.ResponseWriter, *http.Request) { <-done })
 		defer close(done)
-		refused(t, "generate-envelope", envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256"), options...)).json(),
-			plugin.ErrorCodeTimeout, "no answer within 1s: there is no timestamp")
+		request := envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256"), options...)).json()
+		limit, tsaLimit := deadline, tsaTimeout
+		t.Cleanup(func() { deadline, tsaTimeout = limit, tsaLimit })
+		deadline = time.Second
+		refused(t, "generate-envelope", request, plugin.ErrorCodeTimeout, "no answer within 1s: there is no timestamp")
+		deadline, tsaTimeout = limit, time.Second
+		refused(t, "generate-envelope", request, plugin.ErrorCodeTimeout, "DeadlineExceededException: there is no timestamp of "+options[1])
 	})
 }
