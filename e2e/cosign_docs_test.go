@@ -100,7 +100,7 @@ func runPage(t *testing.T, h *harness.Host, page, digest string, sign func()) (r
 				program = h.CLI
 			}
 			command, output, redirected := strings.Cut(local.Replace(line), " > ")
-			r, err := h.Run(program, strings.Fields(command)[1:]...)
+			r, err := h.Run(program, strings.Fields(strings.ReplaceAll(command, "'", ""))[1:]...) // nothing quoted has a space
 			if err != nil {
 				t.Fatal(err)
 			}
