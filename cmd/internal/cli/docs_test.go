@@ -48,8 +48,8 @@ func TestDocumentedCommands(t *testing.T) {
 			}
 		})
 	}
-	if ran < 85 {
-		t.Errorf("%d commands ran, expected 85 or more", ran)
+	if ran < 90 {
+		t.Errorf("%d commands ran, expected 90 or more", ran)
 	}
 }
 
