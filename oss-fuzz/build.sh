@@ -21,10 +21,12 @@ target cmd/internal/kmscert FuzzParseSubject kmscert_parsesubject
 target cmd/internal/notationsigner FuzzRequest notationsigner_request
 target internal/strictjson FuzzDecode strictjson_decode
 target plugin/notation FuzzMain notation_main
+target plugin/notation FuzzPublicKeyOf notation_publickeyof
 target plugin/notation FuzzRequest notation_request
 target plugin/sigstore FuzzDecodeCall sigstore_decodecall
 target plugin/sigstore FuzzMain sigstore_main
 target plugin/sigstore FuzzParseKeyReference sigstore_parsekeyreference
+target plugin/sigstore FuzzPercentDecoded sigstore_percentdecoded
 target verifier/audit FuzzChunker audit_chunker
 target verifier/audit FuzzDecodeLine audit_decodeline
 target verifier/audit FuzzParseHead audit_parsehead

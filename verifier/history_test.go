@@ -3,6 +3,8 @@ package verifier
 import (
 	"bytes"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +164,38 @@ func TestAliasHistoryForNotation(t *testing.T) {
 	w.block(t, keystore.Block{KeyID: arnThen})
 	_, err = w.authorize(t, ask(then))
 	refused(t, err, kmserr.KeyBlocked)
+
+	// What cannot be told about a former key is no "another key".
+	w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+		if s.Former {
+			return policy.Rules{}, io.ErrUnexpectedEOF
+		}
+		return policy.Rules{}, nil
+	}
+	_, err = w.authorize(t, ask(then))
+	refused(t, err, kmserr.PolicyInvalid)
+}
+
+// A former key's record that is damaged, or is not what it is asked for, ends it: the store is not to be relied on.
+func TestDamagedFormer(t *testing.T) {
+	w, then, _ := rotated(t)
+	w.aliasHistory(true, arnThen)
+	path := filepath.Join(w.home.Path, "keys", "aws", "us-east-1", "111122223333")
+	other := must(os.ReadFile(filepath.Join(path, strings.TrimPrefix(arnNow, "arn:aws:kms:us-east-1:111122223333:key/")+".json")))
+	for name, content := range map[string][]byte{"cut off": other[:100], "of another key": other} {
+		file := filepath.Join(path, strings.TrimPrefix(arnThen, "arn:aws:kms:us-east-1:111122223333:key/")+".json")
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := w.authorize(t, KeyRequest{KeyID: "alias/release", PublicKey: then.der})
+		if !kmserr.Is(err, kmserr.StoreIntegrity) {
+			t.Errorf("%s: AuthorizeKey: %v", name, err)
+		}
+		_, err = w.verify(t, request("alias/release", then, kmskey.RSASSAPKCS1SHA256, []byte("m")))
+		if !kmserr.Is(err, kmserr.StoreIntegrity) {
+			t.Errorf("%s: Verify: %v", name, err)
+		}
+	}
 }
 
 // datedLog is a log that says when its last line was written.

@@ -26,12 +26,17 @@ func main() {
 	flag.DurationVar(&o.cpu, "cpu", 0, "run each target until it has used so much processor time, over all runs in -results")
 	flag.IntVar(&o.parallel, "parallel", 0, "how many inputs are tried at once; 0: as many as there are processors")
 	flag.StringVar(&o.results, "results", "", "a file that gets a line a run: commit, target, seconds, CPU seconds, executions, new interesting inputs, outcome")
+	table := flag.Bool("table", false, "print what is in -results as the table of docs/reliability.md, and run nothing")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: fuzzall [flags] [TARGET…]\n\nTARGET is a name as in `verifier/internal/spki.FuzzSPKI`, or a folder's; they run in the order given. None: all.")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if err := o.run(flag.Args(), os.Stdout); err != nil {
+	do := o.run
+	if *table {
+		do = o.table
+	}
+	if err := do(flag.Args(), os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "fuzzall:", err)
 		os.Exit(1)
 	}
@@ -59,7 +64,7 @@ func (o options) run(names []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	used, err := readUsed(o.results)
+	past, err := readResults(o.results)
 	if err != nil {
 		return err
 	}
@@ -72,14 +77,14 @@ func (o options) run(names []string, out io.Writer) error {
 	var failed []string
 	for _, t := range all {
 		for first := true; first || o.cpu > 0; first = false {
-			if o.cpu > 0 && used[t.String()] >= o.cpu {
+			if o.cpu > 0 && past[t.String()].cpu >= o.cpu {
 				break
 			}
 			r, err := o.fuzz(root, binaries, t)
 			if err != nil {
 				return err
 			}
-			used[t.String()] += r.cpu
+			past[t.String()] = past[t.String()].plus(r)
 			fmt.Fprintln(out, r)
 			if err := r.keep(o.results); err != nil {
 				return err
@@ -141,11 +146,13 @@ func (r result) String() string {
 		r.target, r.wall.Round(time.Second), r.cpu.Round(time.Second), r.execs, r.interests)
 }
 
+const nothingFound = "nothing found"
+
 func (r result) keep(path string) error {
 	if path == "" {
 		return nil
 	}
-	outcome := "nothing found"
+	outcome := nothingFound
 	if r.failure != "" {
 		outcome = "found a failure"
 	}
@@ -160,11 +167,26 @@ func (r result) keep(path string) error {
 	return err
 }
 
-// readUsed sums the processor time of earlier runs up.
-func readUsed(path string) (map[string]time.Duration, error) {
-	used := map[string]time.Duration{}
+// total is what all runs of a target came to.
+type total struct {
+	cpu      time.Duration
+	execs    int64
+	failures int
+}
+
+func (t total) plus(r result) total {
+	t.cpu, t.execs = t.cpu+r.cpu, t.execs+r.execs
+	if r.failure != "" {
+		t.failures++
+	}
+	return t
+}
+
+// readResults adds up what earlier runs came to, by target.
+func readResults(path string) (map[string]total, error) {
+	all := map[string]total{}
 	if path == "" {
-		return used, nil
+		return all, nil
 	}
 	data, err := os.ReadFile(path)
 	if err != nil && !os.IsNotExist(err) {
@@ -179,9 +201,41 @@ func readUsed(path string) (map[string]time.Duration, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		used[fields[1]] += time.Duration(seconds * float64(time.Second))
+		r := result{cpu: time.Duration(seconds * float64(time.Second))}
+		if r.execs, err = strconv.ParseInt(fields[4], 10, 64); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if fields[6] != nothingFound {
+			r.failure = fields[6]
+		}
+		all[fields[1]] = all[fields[1]].plus(r)
 	}
-	return used, nil
+	return all, nil
+}
+
+// table prints the results, and what has none.
+func (o options) table(names []string, out io.Writer) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	all, err := targets(root)
+	if err != nil {
+		return err
+	}
+	if all, err = choose(all, names); err != nil {
+		return err
+	}
+	past, err := readResults(o.results)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(out, "| target | CPU minutes | executions | runs that failed |\n|---|---|---|---|\n")
+	for _, t := range all {
+		p := past[t.String()]
+		fmt.Fprintf(out, "| %s | %.1f | %d | %d |\n", t, p.cpu.Minutes(), p.execs, p.failures)
+	}
+	return nil
 }
 
 var (

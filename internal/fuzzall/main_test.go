@@ -34,15 +34,19 @@ func TestResultsAddUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if used, err := readUsed(path); err != nil || used["a/b.FuzzX"] != 3*time.Second {
-		t.Errorf("%v, %v", used, err)
+	one.failure = "x"
+	if err := one.keep(path); err != nil {
+		t.Fatal(err)
+	}
+	if past, err := readResults(path); err != nil || past["a/b.FuzzX"] != (total{cpu: 4500 * time.Millisecond, execs: 21, failures: 1}) {
+		t.Errorf("%v, %v", past, err)
 	}
 	bad := filepath.Join(t.TempDir(), "bad.tsv")
 	one.target.name = "Fuzz\tX"
 	if err := one.keep(bad); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readUsed(bad); err == nil || !strings.Contains(err.Error(), "8 fields") {
+	if _, err := readResults(bad); err == nil || !strings.Contains(err.Error(), "8 fields") {
 		t.Errorf("got %v", err)
 	}
 	if err := (options{cpu: time.Minute}).run(nil, t.Output()); err == nil {
@@ -97,5 +101,22 @@ func TestOSSFuzzBuildsAll(t *testing.T) {
 	}
 	for name := range built {
 		t.Errorf("oss-fuzz/build.sh builds %s, which there is not", name)
+	}
+}
+
+// docs/reliability.md tells of every target what it has had, be it nothing.
+func TestPageTellsOfAll(t *testing.T) {
+	all, err := targets("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range all {
+		if !strings.Contains(string(page), "\n| "+target.String()+" | ") {
+			t.Errorf("docs/reliability.md does not tell how long %s has run", target)
+		}
 	}
 }

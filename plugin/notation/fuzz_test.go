@@ -16,8 +16,8 @@ import (
 )
 
 // FuzzMain puts whole requests to the plugin, with a store behind it. Whatever comes in, there is one answer in the
-// contract's shape; and a success is there only for a leaf whose key a trusted identity names, as encoding/json and
-// Notation's own types read the request, and which is not disabled.
+// contract's shape; and a success is there only for a leaf whose key a trusted identity names, as encoding/json reads the
+// request, and which is not disabled.
 func FuzzMain(f *testing.F) {
 	store := map[string]*kmskey.Key{}
 	home := newHome(f, known(f, "p256"), known(f, "rsa2048"), known(f, "p256-disabled"), known(f, "rsa2048-encrypt"))
@@ -42,13 +42,13 @@ func FuzzMain(f *testing.F) {
 			return
 		}
 		var r response
-		var asked plugin.VerifySignatureRequest
+		var asked secondReading
 		if err := json.Unmarshal(out, &r); err != nil || len(r.VerificationResults) == 0 {
 			t.Fatalf("answered %s", out)
 		}
 		// Here "strict" is not needed: what is taken has one reading, and that must be this one.
 		if err := json.Unmarshal(data, &asked); err != nil || len(asked.Signature.CertificateChain) == 0 {
-			t.Fatalf("answered %s, and Notation's own types say %v", data, err)
+			t.Fatalf("answered %s, and encoding/json says %v", data, err)
 		}
 		leaf, err := x509.ParseCertificate(asked.Signature.CertificateChain[0])
 		if err != nil {
@@ -75,4 +75,16 @@ func FuzzMain(f *testing.F) {
 			}
 		}
 	})
+}
+
+// secondReading is what the plugin goes by of a request, for encoding/json. Notation's own types read more, which is not used
+// here and may be anything.
+type secondReading struct {
+	ContractVersion string
+	Signature       struct{ CertificateChain [][]byte }
+	TrustPolicy     struct {
+		TrustedIdentities     []string
+		SignatureVerification []plugin.Capability
+	}
+	PluginConfig map[string]string
 }

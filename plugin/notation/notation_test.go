@@ -675,14 +675,14 @@ func FuzzRequest(f *testing.F) {
 		if len(req.leafKey) == 0 || len(req.capabilities) == 0 || len(req.capabilities) > 2 || len(req.TrustPolicy.TrustedIdentities) == 0 || req.ContractVersion != "1.0" {
 			t.Fatalf("accepted %+v", req)
 		}
-		var theirs plugin.VerifySignatureRequest
+		var theirs secondReading
 		if err := json.Unmarshal(data, &theirs); err != nil {
-			t.Fatalf("accepted, and Notation's own types say %v", err)
+			t.Fatalf("accepted, and encoding/json says %v", err)
 		}
 		if theirs.ContractVersion != req.ContractVersion || !slices.Equal(theirs.TrustPolicy.TrustedIdentities, req.TrustPolicy.TrustedIdentities) ||
 			!slices.EqualFunc(theirs.TrustPolicy.SignatureVerification, req.capabilities, func(a plugin.Capability, b capability) bool { return string(a) == string(b) }) || !maps.Equal(theirs.PluginConfig, req.PluginConfig) ||
 			!slices.EqualFunc(theirs.Signature.CertificateChain, req.Signature.CertificateChain, bytes.Equal) {
-			t.Fatalf("%s reads as %+v here, and as %+v in Notation's own types", data, req, theirs)
+			t.Fatalf("%s reads as %+v here, and as %+v in encoding/json", data, req, theirs)
 		}
 		if home, ok := req.PluginConfig[homeOption]; len(req.PluginConfig) > 1 || len(req.PluginConfig) == 1 && !ok || ok && !filepath.IsAbs(home) {
 			t.Fatalf("accepted the configuration %v", req.PluginConfig)

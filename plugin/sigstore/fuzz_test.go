@@ -14,14 +14,12 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
-
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
 // FuzzMain puts whole calls to the plugin, with a store behind it. Whatever comes in, there is one answer; and a yes is there
 // only where the standard library, asked without us, finds the signature to be one of a key of the store that is named, over
-// the message on standard input or the digest in the call, as encoding/json and the client's own types read it.
+// the message on standard input or the digest in the call, as encoding/json reads it.
 func FuzzMain(f *testing.F) {
 	names := []string{"p256", "rsa2048", "ed25519"}
 	var keys []*kmskey.Key
@@ -49,9 +47,16 @@ func FuzzMain(f *testing.F) {
 		if refusal != "" {
 			return
 		}
-		var asked common.PluginArgs
+		var asked struct { // what is not used here may be anything
+			InitOptions     struct{ KeyResourceID string }
+			MethodName      string
+			VerifySignature struct {
+				Signature     []byte
+				VerifyOptions struct{ MessageOptions struct{ Digest *[]byte } }
+			}
+		}
 		if err := json.Unmarshal([]byte(text), &asked); err != nil {
-			t.Fatalf("answered %s, and the client's own types say %v", answer, err)
+			t.Fatalf("answered %s, and encoding/json says %v", answer, err)
 		}
 		for method := range answer {
 			if method != asked.MethodName {

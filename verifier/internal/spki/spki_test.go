@@ -474,6 +474,8 @@ func TestNoKeys(t *testing.T) {
 		"nothing":           {nil, "is empty"},
 		"too much":          {make([]byte, MaxSize+1), "is 8193 bytes long, more than the 8192"},
 		"zeros":             {make([]byte, 91), "no SEQUENCE"},
+		"the longest":       {make([]byte, MaxSize), "no SEQUENCE"},
+		"no OID":            {tlv(0x30, tlv(0x30, null), tlv(3, make([]byte, 33))), "no algorithm identifier"},
 		"PEM":               {[]byte("-----BEGIN PUBLIC KEY-----\n"), "no SEQUENCE"},
 		"a private key":     {must(x509.MarshalPKCS8PrivateKey(key)), "no algorithm identifier"},
 		"a SEC 1 key":       {must(x509.MarshalECPrivateKey(key)), "no algorithm identifier"},
