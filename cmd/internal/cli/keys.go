@@ -41,7 +41,7 @@ func (a *app) keysList() *cobra.Command {
 			}
 			defer store.Close()
 			aliases, problems := aliasesByKey(store)
-			var rows []keyRow
+			rows := []keyRow{}
 			for entry, err := range store.List() {
 				if err != nil {
 					problems = append(problems, err)

@@ -115,7 +115,7 @@ func (a *app) showPolicy(v *verifier.Verifier, explained *verifier.PolicyExplana
 	for _, f := range v.Policy().Files() {
 		files = append(files, f.Path)
 	}
-	var effects []effectJSON
+	effects := []effectJSON{}
 	for _, e := range explained.Effects {
 		row := effectJSON{Rule: e.Member, Value: e.Value, Conflicts: e.Conflicts}
 		for _, from := range e.From {
@@ -177,6 +177,9 @@ hours old, the log is required, and nobody but the owner may write the store. A 
 			}
 			if err := writeNewFor("--file", file, data); err != nil {
 				return err
+			}
+			if a.output == "json" {
+				return a.json(map[string]string{"File": file})
 			}
 			return a.printf("%s\n", file)
 		},

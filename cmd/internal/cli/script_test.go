@@ -35,7 +35,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		name: func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		name: func() { os.Exit(checkedMain(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
 }
 
