@@ -111,7 +111,7 @@ func TestCertCSR(t *testing.T) {
 	}
 	write(t, "ca.cnf", []byte("[req]\ndistinguished_name=dn\nprompt=no\nx509_extensions=ca\n[dn]\nCN=authority\n[ca]\nbasicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n"))
 	openssl(t, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-config", "ca.cnf", "-days", "30")
-	for _, name := range []string{"p256", "rsa2048"} {
+	for _, name := range []string{"p256", "p384", "p521", "rsa2048", "rsa3072", "rsa4096"} {
 		if code, _, stderr := call("keys", "pull", arns[name]); code != 0 {
 			t.Fatal(stderr)
 		}

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"crypto/sha512"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -26,25 +28,34 @@ func TestSignForOpenSSL(t *testing.T) {
 	sm2 := func(id string) []string {
 		return []string{"pkeyutl", "-rawin", "-digest", "sm3", "-pkeyopt", "distid:" + id}
 	}
-	for _, c := range []struct {
+	type form struct {
 		key, algorithm string
 		verify         []string
 		id             string
 		needs          string
 		short          bool // KMS takes no longer message
-	}{
-		{key: "rsa2048", algorithm: "RSASSA_PKCS1_V1_5_SHA_256", verify: []string{"dgst", "-sha256"}},
-		{key: "rsa2048", algorithm: "RSASSA_PSS_SHA_256", verify: pss("sha256")},
-		{key: "rsa2048", algorithm: "RSASSA_PSS_SHA_512", verify: pss("sha512")},
+		hashed         bool // OpenSSL is given the message's SHA-512 for the message: KMS hashes Ed25519ph's digest again
+	}
+	forms := []form{
 		{key: "p256", algorithm: "ECDSA_SHA_256", verify: []string{"dgst", "-sha256"}},
 		{key: "p384", algorithm: "ECDSA_SHA_384", verify: []string{"dgst", "-sha384"}},
 		{key: "p521", algorithm: "ECDSA_SHA_512", verify: []string{"dgst", "-sha512"}},
 		{key: "secp256k1", algorithm: "ECDSA_SHA_256", verify: []string{"dgst", "-sha256"}},
 		{key: "ed25519", algorithm: "ED25519_SHA_512", verify: []string{"pkeyutl", "-rawin"}, short: true},
+		{key: "ed25519", algorithm: "ED25519_PH_SHA_512", verify: []string{"pkeyutl", "-rawin", "-pkeyopt", "instance:Ed25519ph"}, needs: "ED25519ph", hashed: true},
 		{key: "sm2", algorithm: "SM2DSA", verify: sm2("1234567812345678")},
 		{key: "sm2", algorithm: "SM2DSA", verify: sm2("release@example.com"), id: "release@example.com"},
-		{key: "mldsa65", algorithm: "ML_DSA_SHAKE_256", verify: []string{"pkeyutl", "-rawin"}, needs: "ML-DSA-65"},
-	} {
+	}
+	for _, size := range []string{"44", "65", "87"} {
+		forms = append(forms, form{key: "mldsa" + size, algorithm: "ML_DSA_SHAKE_256", verify: []string{"pkeyutl", "-rawin"}, needs: "ML-DSA-" + size})
+	}
+	for _, key := range []string{"rsa2048", "rsa3072", "rsa4096"} {
+		for _, bits := range []string{"256", "384", "512"} {
+			forms = append(forms, form{key: key, algorithm: "RSASSA_PKCS1_V1_5_SHA_" + bits, verify: []string{"dgst", "-sha" + bits}},
+				form{key: key, algorithm: "RSASSA_PSS_SHA_" + bits, verify: pss("sha" + bits)})
+		}
+	}
+	for _, c := range forms {
 		t.Run(c.key+"/"+c.algorithm+c.id, func(t *testing.T) {
 			if c.needs != "" && !has(c.needs) {
 				t.Skipf("this OpenSSL has no %s", c.needs)
@@ -68,6 +79,15 @@ func TestSignForOpenSSL(t *testing.T) {
 					t.Fatal(stderr)
 				}
 				write(t, "sig", []byte(signature))
+				if c.hashed {
+					data, err := os.ReadFile(message)
+					if err != nil {
+						t.Fatal(err)
+					}
+					sum := sha512.Sum512(data)
+					message += ".sha512"
+					write(t, message, sum[:])
+				}
 				verify := append(c.verify, "-verify", "-pubin", "-inkey", public, "-sigfile", "sig", "-in", message)
 				if c.verify[0] == "dgst" {
 					verify = append(c.verify, "-verify", public, "-signature", "sig", message)
