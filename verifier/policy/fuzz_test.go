@@ -37,7 +37,7 @@ func FuzzParse(f *testing.F) {
 		if err := json.Unmarshal(data, &value); err != nil {
 			t.Fatalf("taken, and no JSON: %v", err)
 		}
-		if err := v.check(v.root, value, ""); err != nil {
+		if err := v.judge.Validate(value); err != nil {
 			t.Fatalf("taken, and refused by the schema: %v", err)
 		}
 		p := &set{sources: []*source{s}}

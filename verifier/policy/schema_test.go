@@ -2,23 +2,27 @@ package policy
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-	"unicode/utf8"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
 const schemaFile = "../../docs/policy.schema.json"
 
-func schema(t testing.TB) validator {
+// published is the schema: as it is written, and as it judges.
+type published struct {
+	root  map[string]any
+	judge *jsonschema.Schema
+}
+
+func schema(t testing.TB) published {
 	t.Helper()
 	text, err := os.ReadFile(schemaFile)
 	if err != nil {
@@ -28,7 +32,16 @@ func schema(t testing.TB) validator {
 	if err := json.Unmarshal(text, &root); err != nil {
 		t.Fatal(err)
 	}
-	return validator{root: root, patterns: map[string]*regexp.Regexp{}}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	if err := compiler.AddResource("policy.json", root); err != nil {
+		t.Fatal(err)
+	}
+	judge, err := compiler.Compile("policy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return published{root, judge}
 }
 
 // The published schema and the decoder are two descriptions of one format: they judge every example alike, but for those
@@ -42,7 +55,7 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 		if err := json.Unmarshal([]byte(x.policy), &value); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		err := v.check(v.root, value, "")
+		err := v.judge.Validate(value)
 		if takes := x.verdict != refused; (err == nil) != takes {
 			t.Errorf("%s: the schema says %v", name, err)
 		}
@@ -155,137 +168,6 @@ func texts[T ~string](words []T) []string {
 	return out
 }
 
-// validator knows the keywords of JSON Schema 2020-12 that the policy's schema uses, and refuses any other: what it does
-// not know it cannot check.
-type validator struct {
-	root     map[string]any
-	patterns map[string]*regexp.Regexp
-}
-
-func (v validator) check(schema map[string]any, value any, path string) error {
-	fail := func(keyword string) error { return fmt.Errorf("%s: %s", path, keyword) }
-	object, isObject := value.(map[string]any)
-	array, isArray := value.([]any)
-	text, isText := value.(string)
-	has := func(names any) bool {
-		for _, name := range names.([]any) {
-			if _, there := object[name.(string)]; isObject && !there {
-				return false
-			}
-		}
-		return true
-	}
-	for keyword, arg := range schema {
-		switch keyword {
-		case "$schema", "$id", "$defs", "title", "description", "then", "additionalProperties":
-		case "$ref":
-			name, ok := strings.CutPrefix(arg.(string), "#/$defs/")
-			def, there := v.root["$defs"].(map[string]any)[name].(map[string]any)
-			if !ok || !there {
-				panic("no " + arg.(string))
-			}
-			if err := v.check(def, value, path); err != nil {
-				return err
-			}
-		case "type":
-			_, isBool := value.(bool)
-			if ok := map[string]bool{"object": isObject, "array": isArray, "string": isText, "boolean": isBool}; !ok[arg.(string)] {
-				return fail(keyword)
-			}
-		case "const":
-			if value != arg {
-				return fail(keyword)
-			}
-		case "enum":
-			if !isText || !slices.Contains(arg.([]any), any(text)) {
-				return fail(keyword)
-			}
-		case "required":
-			if !has(arg) {
-				return fail(keyword)
-			}
-		case "dependentRequired":
-			for name, others := range arg.(map[string]any) {
-				if _, there := object[name]; there && !has(others) {
-					return fail(keyword)
-				}
-			}
-		case "properties":
-			for name, sub := range arg.(map[string]any) {
-				if member, there := object[name]; there {
-					if err := v.check(sub.(map[string]any), member, path+"/"+name); err != nil {
-						return err
-					}
-				}
-			}
-			for name := range object {
-				if arg.(map[string]any)[name] == nil && schema["additionalProperties"] == false {
-					return fail("additionalProperties " + name)
-				}
-			}
-		case "items":
-			for i, item := range array {
-				if err := v.check(arg.(map[string]any), item, fmt.Sprintf("%s/%d", path, i)); err != nil {
-					return err
-				}
-			}
-		case "contains":
-			if isArray && !slices.ContainsFunc(array, func(item any) bool { return v.check(arg.(map[string]any), item, path) == nil }) {
-				return fail(keyword)
-			}
-		case "minItems", "maxItems":
-			if n := float64(len(array)); isArray && (keyword == "minItems" && n < arg.(float64) || keyword == "maxItems" && n > arg.(float64)) {
-				return fail(keyword)
-			}
-		case "uniqueItems":
-			seen := map[any]bool{}
-			for _, item := range array {
-				if seen[item] {
-					return fail(keyword)
-				}
-				seen[item] = true
-			}
-		case "maxLength":
-			if isText && float64(utf8.RuneCountInString(text)) > arg.(float64) {
-				return fail(keyword)
-			}
-		case "pattern":
-			p := v.patterns[arg.(string)]
-			if p == nil {
-				p = regexp.MustCompile(arg.(string))
-				v.patterns[arg.(string)] = p
-			}
-			if isText && !p.MatchString(text) {
-				return fail(keyword)
-			}
-		case "format":
-			if arg != "date-time" {
-				panic("format " + arg.(string))
-			}
-			if _, err := time.Parse(time.RFC3339, text); isText && err != nil {
-				return fail(keyword)
-			}
-		case "anyOf":
-			if !slices.ContainsFunc(arg.([]any), func(sub any) bool { return v.check(sub.(map[string]any), value, path) == nil }) {
-				return fail(keyword)
-			}
-		case "not":
-			if v.check(arg.(map[string]any), value, path) == nil {
-				return fail(keyword)
-			}
-		case "if":
-			if v.check(arg.(map[string]any), value, path) == nil {
-				if err := v.check(schema["then"].(map[string]any), value, path); err != nil {
-					return err
-				}
-			}
-		default:
-			panic("the keyword " + keyword)
-		}
-	}
-	return nil
-}
-
 // TestDocumentation: every example of docs/policy.md is a policy, for the decoder and the schema.
 func TestDocumentation(t *testing.T) {
 	page, err := os.ReadFile("../../docs/policy.md")
@@ -303,7 +185,7 @@ func TestDocumentation(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &value); err != nil {
 			t.Fatal(err)
 		}
-		if err := v.check(v.root, value, ""); err != nil {
+		if err := v.judge.Validate(value); err != nil {
 			t.Errorf("the schema: %v\n%s", err, text)
 		}
 		if err := CheckBytes("policy.md", []byte(strings.ReplaceAll(text, `"/`, `"`+local("/")))); err != nil {
