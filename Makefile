@@ -56,7 +56,7 @@ bench:
 	$(GO) test -run '^$$' -bench 'Verify/.*/.*/paired|Stream' -benchtime 1s ./verifier/internal/rawverify
 	$(GO) test -run '^$$' -bench 'Resolve|Open' ./verifier/keystore
 	$(GO) test -run '^$$' -bench . ./verifier/audit
-	$(GO) test -run '^$$' -bench Transport -benchtime 1x ./cmd/internal/cli
+	$(GO) test -run '^$$' -bench 'Transport|Pull' -benchtime 1x ./cmd/internal/cli
 	$(GO) test -run '^$$' -bench Start -benchtime 200x ./cmd/notation-awskms-offline ./cmd/sigstore-kms-awskms-offline
 	cd e2e && $(GO) test -run '^$$' -bench Cosign -benchtime 50x .
 	@if command -v openssl >/dev/null; then \

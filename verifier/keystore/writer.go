@@ -28,6 +28,9 @@ import (
 // holds the lock throughout.
 const lockWait = 10 * time.Second
 
+// ErrBusy is the cause of the error of a writer that waited in vain for another one.
+var ErrBusy = errors.New("another process holds the lock of the key store")
+
 // Writer is the writing half. There is one at a time for a home, across processes; readers take no notice of it.
 //
 // Every write goes record, index, alias, and every removal in reverse, each step atomic and flushed: whatever moment a
@@ -43,8 +46,8 @@ type Writer struct {
 }
 
 // OpenWriter opens the store in home for writing, made if it is not there, with permissions for its owner alone. It
-// waits at most ten seconds for another writer, which then is a StoreAccessException, and sweeps up what a crash left
-// behind in tmp.
+// waits at most ten seconds for another writer, which then is a StoreAccessException with the cause ErrBusy, and sweeps up
+// what a crash left behind in tmp.
 func OpenWriter(home Home, opts Options) (*Writer, error) { return openWriter(home, opts, lockWait) }
 
 func openWriter(home Home, opts Options, wait time.Duration) (*Writer, error) {
@@ -125,7 +128,7 @@ func (s *Store) acquire(wait time.Duration) (*lockedfile.File, error) {
 		return a.file, nil
 	case <-timer.C:
 		close(givenUp)
-		return nil, access(nil, "another process has been writing to the key store %s for more than %v", s.root.Name(), wait).
+		return nil, access(ErrBusy, "another process has been writing to the key store %s for more than %v", s.root.Name(), wait).
 			WithHint("Try again when it is done; nothing was changed.")
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms/kmstest"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 )
 
 // What a filter cannot look at is not taken for a match: a key that nobody asked for must not become one that verifies.
@@ -201,6 +203,22 @@ func TestRefreshWhenOnePartFails(t *testing.T) {
 			t.Errorf("exit code %d\n%s", code, stderr)
 		}
 	})
+}
+
+// A pull outlasts another writer that holds the lock for longer than a command waits that writes once.
+func TestPullWaitsForOtherWriters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes eleven seconds: that a pull waits for other writers is not tested")
+	}
+	_, arns := fakeKMS(t)
+	other, err := keystore.OpenWriter(keystore.Home{Path: os.Getenv("AWSKMS_OFFLINE_HOME"), ChosenBy: "test"}, keystore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(11*time.Second, func() { _ = other.Close() })
+	if code, stdout, stderr := call("keys", "pull", arns["p256"], arns["p384"]); code != 0 || strings.Count(stdout, "new: ") != 2 {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
 }
 
 // One damaged record keeps no other from being refreshed or told, and is not passed over in silence.

@@ -18,8 +18,14 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// maxBatch is how many keys are written before the store's lock is given back, so that others come to write as well.
-const maxBatch = 64
+// maxBatch is how many keys, and maxHold how long, are written before the store's lock is given back, so that others come to
+// write as well. lockPatience is how long is waited for them: what KMS has answered is not thrown away because a few other
+// pulls and a slow disk are in the way.
+const (
+	maxBatch     = 64
+	maxHold      = time.Second
+	lockPatience = 2 * time.Minute
+)
 
 // job is one key to ask KMS for.
 type job struct {
@@ -135,14 +141,29 @@ func (t *transfer) interrupted() error {
 		WithHint("Run the command again: what was stored is whole and kept.")
 }
 
+// openWriter waits longer for other writers than a command that writes once, unless it was interrupted.
+func (t *transfer) openWriter() (w *keystore.Writer, err error) {
+	for start := time.Now(); time.Since(start) < lockPatience; {
+		if w, err = t.app.openWriter(); !errors.Is(err, keystore.ErrBusy) || t.app.ctx.Err() != nil {
+			break
+		}
+	}
+	return w, err
+}
+
 // write writes one batch under the store's lock. Its error is of the store as a whole.
 func (t *transfer) write(batch []arrival) (err error) {
 	var w *keystore.Writer
-	defer func() {
-		if w != nil {
-			err = errors.Join(err, w.Close())
+	var since time.Time
+	giveBack := func() error {
+		if w == nil {
+			return nil
 		}
-	}()
+		closing := w
+		w = nil
+		return closing.Close()
+	}
+	defer func() { err = errors.Join(err, giveBack()) }()
 	for _, got := range batch {
 		if errors.Is(got.err, context.Canceled) {
 			continue // not asked, as the command was interrupted
@@ -152,10 +173,16 @@ func (t *transfer) write(batch []arrival) (err error) {
 			t.summary.Skipped++
 			continue
 		}
-		if got.err == nil && w == nil {
-			if w, err = t.app.openWriter(); err != nil {
+		if w != nil && time.Since(since) > maxHold {
+			if err := giveBack(); err != nil {
 				return err
 			}
+		}
+		if got.err == nil && w == nil {
+			if w, err = t.openWriter(); err != nil {
+				return err
+			}
+			since = time.Now()
 		}
 		row := transferRow{resultJSON: resultJSON{Name: got.job.name}}
 		if got.err == nil {
@@ -322,7 +349,7 @@ func (t *transfer) moveAliases(batch []doubtful) (err error) {
 			continue
 		}
 		if w == nil {
-			if w, err = t.app.openWriter(); err != nil {
+			if w, err = t.openWriter(); err != nil {
 				return err
 			}
 		}
