@@ -161,8 +161,11 @@ func TestBatchQuestions(t *testing.T) {
 		Ask(panicking),
 		func() (Request, error) { return Request{}, errors.New("no error of ours") },
 		closing,
+		func() (Request, error) {
+			return Request{KeyID: arnA, Signature: []byte("s"), MessageType: kmskey.Digest}, errors.New("no message")
+		},
 	))
-	if len(answers) != 6 || len(w.log.lines) != 6 {
+	if len(answers) != 7 || len(w.log.lines) != 7 {
 		t.Fatalf("%d answers, %d lines", len(answers), len(w.log.lines))
 	}
 	refused(t, answers[0].Err, kmserr.Validation, "the line is bad")
@@ -173,7 +176,11 @@ func TestBatchQuestions(t *testing.T) {
 	if answers[5].Err != nil || closed != 1 {
 		t.Errorf("%v, closed %d times", answers[5].Err, closed)
 	}
-	if line := w.log.lines[0]; line.Asked != "alias/x" || line.Verified || line.ErrorMessage != "the line is bad" {
+	if line := w.log.lines[0]; line.Asked != "alias/x" || line.Verified || line.ErrorMessage != "the line is bad" || line.SignatureSHA256 != "" {
+		t.Errorf("the line says %+v", line)
+	}
+	// What is known of a question that cannot be asked is in its line.
+	if line := w.log.lines[6]; line.SignatureSHA256 != hexSHA256([]byte("s")) || line.MessageType != "DIGEST" || line.Verified {
 		t.Errorf("the line says %+v", line)
 	}
 
@@ -328,9 +335,80 @@ func TestBatchLog(t *testing.T) {
 	for _, answer := range batchOf(t.Context(), w.v, each(Ask(good(arnA)))) {
 		refused(t, answer.Err, kmserr.AuditUnavailable, "panics")
 	}
+	// A log that takes one line at a time.
+	w.v.cfg.Log = &fakeLog{err: errors.New("the disk is full"), required: true}
+	for _, answer := range batchOf(t.Context(), w.v, each(Ask(good(arnA)))) {
+		refused(t, answer.Err, kmserr.AuditUnavailable, "the disk is full")
+	}
 	w.v.cfg.Log = nil
 	if answers := batchOf(t.Context(), w.v, each(Ask(good(arnA)))); len(answers) != 1 || answers[0].Err != nil {
 		t.Errorf("no log: %+v", answers)
+	}
+}
+
+// TestBatchGroups: what is decided while the first answer is waited for goes out together, each group's lines before its
+// answers, and every answer but the last says that there is more.
+func TestBatchGroups(t *testing.T) {
+	const workers, n = 8, batchGroup + 100
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
+	w.v.cfg.Policy = policy.None{}
+	log := &groupLog{}
+	w.v.cfg.Log = log
+	var others atomic.Int64
+	answers := slices.Collect(w.v.VerifyBatch(t.Context(), func(yield func(Question) bool) {
+		yield(func() (Request, error) {
+			for others.Load() < n-1 {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(50 * time.Millisecond) // the last of them is being decided
+			return Request{}, errors.New("the first")
+		})
+		for range n - 1 {
+			yield(func() (Request, error) { others.Add(1); return Request{}, errors.New("another") })
+		}
+	}, BatchOptions{Workers: workers}))
+	if len(answers) != n || !slices.Equal(log.groups, []int{batchGroup, n - batchGroup}) {
+		t.Fatalf("%d answers, groups of %d", len(answers), log.groups)
+	}
+	for i, a := range answers {
+		if a.Index != int64(i) || a.More != (i < n-1) {
+			t.Fatalf("answer %d: %+v", i, a)
+		}
+	}
+}
+
+// TestBatchEndsBehindWhatWasDecided: what was decided before the end of the context is answered, what was not is not.
+func TestBatchEndsBehindWhatWasDecided(t *testing.T) {
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
+	w.v.cfg.Policy = policy.None{}
+	const n = 10
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	decided := make(chan bool) // closed by the one worker when it comes to the last question
+	got := 0
+	for a := range w.v.VerifyBatch(ctx, func(yield func(Question) bool) {
+		for range n {
+			yield(Ask(good(arnA)))
+		}
+		yield(func() (Request, error) { close(decided); <-ctx.Done(); return good(arnA), nil })
+	}, BatchOptions{Workers: 1}) {
+		if a.Err != nil {
+			t.Fatal(a.Err)
+		}
+		if got == 0 {
+			<-decided
+			cancel()
+		}
+		got++
+	}
+	if got != n || len(w.log.lines) != n {
+		t.Errorf("%d answers and %d lines, expected %d", got, len(w.log.lines), n)
+	}
+	var none context.Context
+	for a := range w.v.VerifyBatch(none, each(Ask(good(arnA))), BatchOptions{}) {
+		if a.Err != nil {
+			t.Error(a.Err)
+		}
 	}
 }
 

@@ -344,10 +344,13 @@ func (w *world) check(t testing.TB, before int, event, asked string, d audit.Dec
 // fakePolicy answers what a test says, and remembers what it was asked.
 type fakePolicy struct {
 	policy.None
-	store policy.StoreRules
-	rules func(policy.Subject) (policy.Rules, error)
-	asked []policy.Subject
+	store   policy.StoreRules
+	rules   func(policy.Subject) (policy.Rules, error)
+	aliases []kmskey.AliasARN
+	asked   []policy.Subject
 }
+
+func (p *fakePolicy) Aliases(kmskey.ARN) []kmskey.AliasARN { return p.aliases }
 
 func (p *fakePolicy) Store() policy.StoreRules { return p.store }
 

@@ -224,7 +224,7 @@ func TestClockBeforeTheLog(t *testing.T) {
 	if _, err := w.verify(t, ask()); err != nil {
 		t.Error(err)
 	}
-	w.v.cfg.Log = datedLog{w.log, time.Time{}, io.ErrUnexpectedEOF}
+	w.v.cfg.Log = datedLog{w.log, w.now.Add(6 * time.Minute), io.ErrUnexpectedEOF}
 	if _, err := w.verify(t, ask()); err != nil {
 		t.Error(err)
 	}

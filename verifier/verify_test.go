@@ -483,6 +483,9 @@ func TestFallback(t *testing.T) {
 			if d.KeyARN != c.ask || d.Fallback == own || len(d.FallbackARNs) > 0 == own || strings.Contains(strings.Join(d.Warnings, "\n"), "replicas") == own {
 				t.Errorf("got %+v", d)
 			}
+			if d.KeyState != "Enabled" || len(c.rules.Sources) == 0 && d.SnapshotSource != "kms" {
+				t.Errorf("state %q, source %q", d.KeyState, d.SnapshotSource)
+			}
 			if !own && (len(d.FallbackARNs) != len(c.keys) || len(d.Files) != len(c.keys) || len(w.policy.asked) != len(c.keys)+1 || w.policy.asked[0].ARN.String() != c.ask) {
 				t.Errorf("fallback to %v, files %v, the policy was asked for %+v", d.FallbackARNs, d.Files, w.policy.asked)
 			}
@@ -855,6 +858,7 @@ func TestCheckResolution(t *testing.T) {
 	arn := func(s string) kmskey.ARN { return must(kmskey.ParseARN(s)) }
 	entry := func(s string) keystore.Entry { return keystore.Entry{Key: record(t, s, p256)} }
 	release := &keystore.AliasEntry{ARN: must1(ref(aliasA).AliasARN()), TargetKeyID: arn(arnA).KeyID}
+	mrkAlias := &keystore.AliasEntry{ARN: must1(ref(strings.Replace(aliasA, "us-east-1", "us-west-2", 1)).AliasARN()), TargetKeyID: arn(mrkWest).KeyID}
 	other := keystore.Entry{Key: record(t, mrkEU, newSigner(kmskey.ECCNISTP256))}
 	for name, c := range map[string]struct {
 		asked string
@@ -881,6 +885,10 @@ func TestCheckResolution(t *testing.T) {
 		"fallback of a bare ID":   {arn(mrkWest).KeyID, &keystore.Resolution{Target: arn(mrkWest), Entries: []keystore.Entry{entry(mrkEast)}, Fallback: true}, false},
 		"fallback to an account":  {mrkWest, &keystore.Resolution{Target: arn(mrkWest), Entries: []keystore.Entry{entry(strings.Replace(mrkEast, "1111", "9999", 1))}, Fallback: true}, false},
 		"fallback to another key": {mrkWest, &keystore.Resolution{Target: arn(mrkWest), Entries: []keystore.Entry{entry(mrkEast), other}, Fallback: true}, false},
+		"the same ID elsewhere":   {arnA, &keystore.Resolution{Target: arn(strings.Replace(arnA, "east-1", "east-2", 1)), Entries: []keystore.Entry{entry(strings.Replace(arnA, "east-1", "east-2", 1))}}, false},
+		"fallback to nothing":     {mrkWest, &keystore.Resolution{Target: arn(mrkWest), Fallback: true}, false},
+		"fallback of an alias":    {mrkAlias.ARN.String(), &keystore.Resolution{Target: arn(mrkWest), Entries: []keystore.Entry{entry(mrkEast)}, Alias: mrkAlias, Fallback: true}, false},
+		"fallback to another use": {mrkWest, &keystore.Resolution{Target: arn(mrkWest), Entries: []keystore.Entry{entry(mrkEast), {Key: record(t, mrkEU, p256, usage(kmskey.KeyAgreement))}}, Fallback: true}, false},
 		"other Region, unsaid":    {mrkWest, &keystore.Resolution{Target: arn(mrkWest), Entries: []keystore.Entry{entry(mrkEast)}}, false},
 	} {
 		err := checkResolution(ref(c.asked), c.found)
@@ -898,6 +906,38 @@ func must1[T any](v T, ok bool) T {
 		panic("none")
 	}
 	return v
+}
+
+// A grant by an alias that cannot be read grants nothing, and is no restriction that can be left out either.
+func TestGrantByDamagedAlias(t *testing.T) {
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
+	w.policy.aliases = []kmskey.AliasARN{must1(must(kmskey.ParseRef(aliasA)).AliasARN())}
+	if _, err := w.verify(t, good(arnA)); err != nil {
+		t.Fatalf("an alias that is not there: %v", err)
+	}
+	file := filepath.Join(w.home.Path, "aliases", "aws", "us-east-1", "111122223333", "release.json")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte("{}"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.verify(t, good(arnA))
+	refused(t, err, kmserr.StoreIntegrity)
+}
+
+// What a lookup answers is checked to be what was asked for, whoever answered it.
+func TestAnswerToAnotherQuestion(t *testing.T) {
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)), record(t, arnB, signerOf(kmskey.ECCNISTP384)))
+	ref := must(kmskey.ParseRef(arnA))
+	other, err := w.v.cfg.Store.Resolve(must(kmskey.ParseRef(arnB)), keystore.ResolveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := &view{Store: w.v.cfg.Store, lastLine: func() time.Time { return time.Time{} }}
+	seen.resolved.answers = map[resolveKey]remembered[*keystore.Resolution]{{ref: ref}: {value: other}}
+	w.v.seen = seen
+	_, err = w.verify(t, good(arnA))
+	refused(t, err, kmserr.StoreIntegrity, "the store answered to "+arnA)
+	_, err = w.authorize(t, KeyRequest{KeyID: arnA})
+	refused(t, err, kmserr.StoreIntegrity, "the store answered to "+arnA)
 }
 
 func TestDigest(t *testing.T) {
