@@ -149,6 +149,9 @@ func TestGuardsOfOtherUsages(t *testing.T) {
 						if byState && !strings.Contains(err.Error(), op.would) {
 							t.Errorf("%v does not tell the consequence", err)
 						}
+						if name == "Updating forbidden" && strings.Contains(err.Error(), op.would) {
+							t.Errorf("%v tells what KMS would not do, where only the policy refuses", err)
+						}
 						return
 					}
 					if err != nil {

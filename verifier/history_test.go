@@ -220,7 +220,7 @@ func TestClockBeforeTheLog(t *testing.T) {
 	w.rules(policy.Rules{MaxSnapshotAge: 24 * time.Hour})
 	_, err = w.verify(t, ask())
 	refused(t, err, kmserr.Clock, "the last line of the log is of")
-	w.v.cfg.Log = datedLog{w.log, w.now.Add(4 * time.Minute), nil}
+	w.v.cfg.Log = datedLog{w.log, w.now.Add(clockTolerance), nil}
 	if _, err := w.verify(t, ask()); err != nil {
 		t.Error(err)
 	}

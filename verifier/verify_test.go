@@ -908,6 +908,61 @@ func must1[T any](v T, ok bool) T {
 	return v
 }
 
+// A grant by alias is for the key that the alias means now, however the key was asked for.
+func TestGrantByAlias(t *testing.T) {
+	a, b := record(t, arnA, signerOf(kmskey.ECCNISTP256)), record(t, arnB, signerOf(kmskey.ECCNISTP256))
+	w := newWorld(t, a, b)
+	w.alias(t, a, at("2026-11-01T00:00:00Z"))
+	release := must1(must(kmskey.ParseRef(aliasA)).AliasARN())
+	absent := must1(must(kmskey.ParseRef(strings.Replace(aliasA, "release", "absent", 1))).AliasARN())
+	w.policy.aliases = []kmskey.AliasARN{absent, release}
+	for arn, want := range map[string][]kmskey.AliasARN{arnA: {release}, arnB: nil} {
+		w.policy.asked = nil
+		if _, err := w.verify(t, good(arn)); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.policy.asked) != 1 || !slices.Equal(w.policy.asked[0].Aliases, want) {
+			t.Errorf("of %s the policy was asked with the aliases %v, expected %v", arn, w.policy.asked[0].Aliases, want)
+		}
+	}
+}
+
+// Of several limits of age the shortest holds, and a rule without one takes none away.
+func TestAgeOfSeveralRules(t *testing.T) {
+	p256 := signerOf(kmskey.ECCNISTP256)
+	old := func(arn string) *kmskey.Key { return record(t, arn, p256, seen("2026-11-24T00:00:00Z")) } // twelve hours
+	for name, c := range map[string]struct {
+		west, east, eu time.Duration
+		expired        bool
+	}{
+		"none": {}, "long": {100 * time.Hour, 100 * time.Hour, 100 * time.Hour, false},
+		"the first is short": {time.Hour, 100 * time.Hour, 100 * time.Hour, true}, "the last is short": {100 * time.Hour, 100 * time.Hour, time.Hour, true},
+		"only the first has one": {time.Hour, 0, 0, true}, "only the last has one": {0, 0, time.Hour, true}, "the middle has none": {time.Hour, 0, 100 * time.Hour, true},
+	} {
+		w := newWorld(t, old(mrkEast), old(mrkEU))
+		w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+			return policy.Rules{MaxSnapshotAge: map[string]time.Duration{mrkWest: c.west, mrkEast: c.east, mrkEU: c.eu}[s.ARN.String()]}, nil
+		}
+		_, err := w.verify(t, good(mrkWest))
+		if expired := kmserr.Is(err, kmserr.SnapshotExpired); expired != c.expired || !expired && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A signature's refusal names no flag that only other operations have, and every refusal by usage says what to do.
+func TestRefusalsSayWhatIsSoForSignatures(t *testing.T) {
+	s := signerOf(kmskey.ECCNISTP256)
+	w := newWorld(t, record(t, arnA, s, state(kmskey.StateDisabled)), record(t, arnB, s, usage(kmskey.KeyAgreement)))
+	_, err := w.verify(t, good(arnA))
+	refused(t, err, kmserr.Disabled)
+	if e := kmserr.As(err); strings.Contains(e.Hint, "unsafe") || strings.Contains(e.Fact, "so KMS") {
+		t.Errorf("%s | %s", e.Fact, e.Hint)
+	}
+	_, err = w.verify(t, good(arnB))
+	refused(t, err, kmserr.InvalidKeyUsage, kmserr.Lookup(kmserr.InvalidKeyUsage).Cure)
+}
+
 // A grant by an alias that cannot be read grants nothing, and is no restriction that can be left out either.
 func TestGrantByDamagedAlias(t *testing.T) {
 	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))

@@ -248,6 +248,15 @@ func TestLongInputCostsNothing(t *testing.T) {
 	}
 }
 
+// Only a pointer takes what is read.
+func TestNowhereToDecodeInto(t *testing.T) {
+	for _, dst := range []any{target{}, (*target)(nil), nil} {
+		if err := Decode([]byte(`{"mode":"m"}`), limit, Keep, dst); err == nil {
+			t.Errorf("%T took it", dst)
+		}
+	}
+}
+
 // FuzzDecode: what is accepted here is accepted by encoding/json and read the same, and what was read reads the same
 // again.
 func FuzzDecode(f *testing.F) {

@@ -199,7 +199,7 @@ func TestTable(t *testing.T) {
 		"no match, alias of another":  {keys: []*kmskey.Key{known(t, "p256", aliased("release"))}, leaf: "p256-stranger", identities: []string{alias("release")}, says: []string{alias("release") + " resolved to " + arn}},
 		"no match, known elsewhere":   {keys: []*kmskey.Key{p256, other}, leaf: "p256-other", identities: []string{arn}, says: []string{"the store has that key as " + other.ARN().String()}},
 		"same subject, another key":   {keys: []*kmskey.Key{p256, other}, leaf: "p256-other", identities: []string{arn}, says: []string{"no trusted identity is the key that signed"}},
-		"empty store":                 {leaf: "p256", identities: []string{arn}, says: []string{"is not in the store"}},
+		"empty store":                 {leaf: "p256", identities: []string{arn}, says: []string{"is not in the store"}, hides: []string{"the store has that key"}},
 		"another spec":                {keys: []*kmskey.Key{p256}, leaf: "rsa2048", identities: []string{arn}, says: []string{"RSA_2048", "another key"}},
 		"revocation alone, no match":  {keys: []*kmskey.Key{p256}, leaf: "p256-stranger", identities: []string{arn}, only: revoked, says: []string{"no trusted identity"}},
 		"revocation alone, a match":   {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, only: revoked, unrevoked: true},
@@ -241,6 +241,9 @@ func TestTable(t *testing.T) {
 		"keyArn of the second":      {keys: []*kmskey.Key{mrkUS, mrkEU}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String(), mrkEU.ARN().String()}, extended: object{KeyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
 		"keyArn of a replica":       {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
 		"keyArn, another account":   {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: strings.Replace(mrkUS.ARN().String(), "1111", "9999", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
+		"keyArn, another mrk- key":  {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: strings.TrimSuffix(mrkUS.ARN().String(), mrkUS.ARN().KeyID) + "mrk-" + strings.Repeat("0", 32)}, says: []string{"the signature says that it was made with"}, processed: &no},
+		"keyArn, another partition": {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: strings.Replace(mrkUS.ARN().String(), "arn:aws:kms:us-east-1", "arn:aws-cn:kms:cn-north-1", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
+		"keyArn of a blocked key":   {keys: []*kmskey.Key{p256}, block: &keystore.Block{KeyID: arn}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: arn}, says: []string{"KeyBlockedException"}, processed: &yes},
 		"keyArn, another Region":    {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: strings.Replace(arn, "us-east-1", "us-east-2", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
 		"keyArn of another":         {keys: []*kmskey.Key{p256, other}, leaf: "p256", identities: []string{arn, other.ARN().String()}, extended: object{KeyARNAttribute: other.ARN().String()}, says: []string{other.ARN().String(), "the trusted identity is " + arn}, processed: &no},
 		"keyArn a number":           {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: 7}, says: []string{"is no text but a JSON number"}, processed: &no},
@@ -689,6 +692,24 @@ func FuzzRequest(f *testing.F) {
 		}
 		_, _ = req.algorithm()
 	})
+}
+
+// An alias whose key has no record is told from an alias that is not there.
+func TestAliasOfNoRecord(t *testing.T) {
+	key := known(t, "p256", func(r *kmskey.Record) { r.Aliases = []string{"alias/release"} })
+	home := newHome(t, key)
+	arn := key.ARN()
+	if err := os.Remove(filepath.Join(home, "keys", arn.Partition, arn.Region, arn.Account, arn.KeyID+".json")); err != nil {
+		t.Fatal(err)
+	}
+	const alias = "arn:aws:kms:us-east-1:111122223333:alias/"
+	r := ask(t, question{home: home, leaf: cert("p256"), identities: []string{alias + "release", alias + "nothing"}})
+	reason := r.VerificationResults[identity].Reason
+	for _, text := range []string{alias + "release means " + arn.String() + ", which is not in the store", alias + "nothing is not in the store"} {
+		if !strings.Contains(reason, text) {
+			t.Errorf("%q is not in %q", text, reason)
+		}
+	}
 }
 
 // Where the environment asks for it, each step is told on standard error, beside the response.

@@ -37,6 +37,7 @@ func TestParseKeyReference(t *testing.T) {
 		{"alias/a?sm2-entl=standard", keyReference{keyID: "alias/a"}},
 		// What is no KMS identifier is for the verifier to refuse: one place knows their forms.
 		{"nonsense", keyReference{keyID: "nonsense"}},
+		{strings.Repeat("a", maxReference), keyReference{keyID: strings.Repeat("a", maxReference)}},
 	} {
 		got, err := parseKeyReference(c.text)
 		if err != nil || got != c.want {

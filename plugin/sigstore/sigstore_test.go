@@ -179,7 +179,7 @@ func TestGuards(t *testing.T) {
 }
 
 func TestPublicKey(t *testing.T) {
-	names := []string{"rsa2048", "p256", "p521", "ed25519", "secp256k1", "mldsa44", "sm2"}
+	names := []string{"rsa2048", "p256", "p521", "ed25519", "secp256k1", "mldsa44", "mldsa65", "mldsa87", "sm2"}
 	var keys []*kmskey.Key
 	for _, name := range names {
 		keys = append(keys, known(t, name))
@@ -199,7 +199,7 @@ func TestPublicKey(t *testing.T) {
 			if block == nil || len(rest) > 0 || block.Type != "PUBLIC KEY" || !bytes.Equal(block.Bytes, keys[i].PublicKeyDER()) {
 				t.Errorf("got %q", got.PublicKeyPEM)
 			}
-			unreadable := slices.Contains([]string{"secp256k1", "mldsa44", "sm2"}, name)
+			unreadable := slices.Contains([]string{"secp256k1", "mldsa44", "mldsa65", "mldsa87", "sm2"}, name)
 			if told := strings.Contains(stderr, "cosign itself cannot read a public key of spec"); told != unreadable {
 				t.Errorf("standard error %q", stderr)
 			}
@@ -287,14 +287,32 @@ func TestCallsThatAreNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, c.call, message, c.says) })
 	}
-	for name, args := range map[string][]string{
-		"no arguments": {}, "one": {"v1"}, "three": {"v1", good.text(), ""}, "version": {"v2", good.text()}, "turned": {good.text(), "v1"}, "help": {"--help"},
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"no arguments": {nil, "0 arguments are given"}, "one": {[]string{"v1"}, "1 arguments are given"}, "help": {[]string{"--help"}, "1 arguments are given"},
+		"three":   {[]string{"v1", good.text(), ""}, "3 arguments are given"},
+		"version": {[]string{"v2", good.text()}, `the protocol version is "v2"`}, "turned": {[]string{good.text(), "v1"}, "the protocol version is"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if answer, refusal, _ := run(t, message, args...); refusal == "" {
-				t.Errorf("answered %s", answer)
+			if answer, refusal, _ := run(t, message, c.args...); !strings.Contains(refusal, c.says) {
+				t.Errorf("answered %s, %q", answer, refusal)
 			}
 		})
+	}
+	// The options of the other method are looked at too.
+	key := func(options object) string {
+		return newCall(arn, "publicKey", object{"publicKeyOptions": object{"rpcOptions": options}}).text()
+	}
+	refused(t, key(rpc.with("keyVersion", "1")), nil, "KMS keys have no versions")
+	refused(t, key(rpc.with("remoteVerification", true)), nil, "calls nobody")
+	refused(t, key(rpc.with("ctxDeadline", "2020-01-01T00:00:00Z")), nil, "is past")
+	// A deadline is past when it is reached.
+	now := time.Now()
+	_, err := decodeCall([]string{"v1", at("initOptions", "ctxDeadline", now)}, now)
+	if !kmserr.Is(err, kmserr.DeadlineExceeded) {
+		t.Errorf("got %v", err)
 	}
 	// What a newer client adds is not read, and no refusal.
 	verified(t, good.with("new", object{"a": nil}).edit(options, func(o object) object { return o.with("x", 1) }).text(), message)
@@ -385,6 +403,18 @@ func TestWhatBreaksIsRefused(t *testing.T) {
 			}
 		})
 	}
+	t.Run("first byte", func(t *testing.T) {
+		pulled := broken{func([]byte) (int, error) { return 0, errors.New("cable pulled") }}
+		if _, refusal := mainWith(t, pulled, nil, good); !strings.Contains(refusal, "the message cannot be read: cable pulled") {
+			t.Errorf("got %q", refusal)
+		}
+		// Whether there is a message beside a digest cannot be told.
+		sum := sha256.Sum256(message)
+		call := digestCall(known(t, "p256").ARN().String(), sign(t, "p256", kmskey.ECDSASHA256, message), sum[:])
+		if _, refusal := mainWith(t, pulled, nil, call); !strings.Contains(refusal, "expected one of them") {
+			t.Errorf("got %q", refusal)
+		}
+	})
 	t.Run("caller's deadline", func(t *testing.T) {
 		deadline = time.Hour
 		call := good.edit("initOptions", func(o object) object { return o.with("ctxDeadline", time.Now().Add(200*time.Millisecond)) })
@@ -415,6 +445,29 @@ func TestStandardInputIsDrained(t *testing.T) {
 	refused(t, verifyCall("alias/none", []byte("x")).text(), large, "NotFoundException")
 	refused(t, newCall("alias/a", "signMessage", object{}).text(), large, "cannot sign")
 	verified(t, verifyCall(known(t, "p256").ARN().String(), sign(t, "p256", kmskey.ECDSASHA256, large)).text(), large)
+}
+
+// A refusal waits for the end of a message, but not at a terminal, nor where it cannot tell whether there is one.
+func TestNothingIsDrainedFromATerminal(t *testing.T) {
+	newHome(t)
+	zero, err := os.Open("/dev/zero")
+	if err != nil {
+		t.Skipf("there is no endless character device here: %v", err)
+	}
+	defer zero.Close()
+	closed, err := os.Open("/dev/zero")
+	if err != nil || closed.Close() != nil {
+		t.Fatal(err)
+	}
+	for name, stdin := range map[string]*os.File{"a character device": zero, "a closed file": closed} {
+		start := time.Now()
+		if _, refusal := mainWith(t, stdin, nil, verifyCall("", []byte("x"))); !strings.Contains(refusal, "names no key") {
+			t.Errorf("%s: got %q", name, refusal)
+		}
+		if took := time.Since(start); took > drainTime-time.Second {
+			t.Errorf("%s: took %s", name, took)
+		}
+	}
 }
 
 // A yes without a result of the verifier's cannot be written.
