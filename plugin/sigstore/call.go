@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -38,6 +39,8 @@ type call struct {
 	limit time.Duration
 	// explain takes the steps of the decision, if the environment asks for them.
 	explain func(verifier.Step)
+	// logged is set once the verifier has written the call's line in the log.
+	logged atomic.Bool
 }
 
 type initOptions struct {

@@ -38,6 +38,8 @@ var (
 	// drainTime is how long a refusal waits for the end of a message that nobody will read, so that its writer does not
 	// see a broken pipe instead of the reason.
 	drainTime = 5 * time.Second
+	// logTime is how long a refusal waits for its line in the log, which itself waits two seconds for other writers.
+	logTime = 3 * time.Second
 )
 
 // response is an answer, common.PluginResp as the client reads it.
@@ -57,33 +59,34 @@ func answered(method string, value wire.Object, notes []string) *response {
 
 // Main answers one call and returns the exit code: 0 with an answer, 1 with a refusal.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	answer, err := wire.Run(context.Background(), deadline, func(ctx context.Context) (*response, error) {
-		c, err := decodeCall(args, time.Now())
-		if err != nil {
-			return nil, logged(ctx, "", err)
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	var reply *response
+	c, err := wire.Run(ctx, deadline, func(context.Context) (*call, error) { return decodeCall(args, time.Now()) })
+	if err == nil {
 		c.explain = wire.Explain(Scheme, stderr)
-		return wire.Run(ctx, c.limit, func(ctx context.Context) (*response, error) { return answer(ctx, c, stdin) })
-	})
-	if err == nil && answer == nil {
+		reply, err = wire.Run(ctx, c.limit, func(ctx context.Context) (*response, error) { return answer(ctx, c, stdin) })
+	}
+	if err == nil && reply == nil {
 		err = kmserr.New(kmserr.Internal, "the call %q has no answer", args)
 	}
 	code := 0
 	if err != nil {
 		code = 1
+		logRefusal(c, err)
 		text := wire.Text(err)
-		answer = &response{notes: []string{text}}
-		answer.object.Text("errorMessage", text)
+		reply = &response{notes: []string{text}}
+		reply.object.Text("errorMessage", text)
 		limit := drainTime
 		if kmserr.Is(err, kmserr.DeadlineExceeded) {
 			limit /= 10 // the caller may be about to end this process, and the reason with it
 		}
 		drain(stdin, limit)
 	}
-	for _, note := range answer.notes {
+	for _, note := range reply.notes {
 		fmt.Fprintf(stderr, "%s: %s\n", Scheme, note)
 	}
-	if _, err := stdout.Write(append(answer.object.JSON(), '\n')); err != nil {
+	if _, err := stdout.Write(append(reply.object.JSON(), '\n')); err != nil {
 		fmt.Fprintf(stderr, "%s: the answer cannot be written: %v\n", Scheme, err)
 		return 1
 	}
@@ -94,12 +97,14 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 	switch c.MethodName {
 	case common.VerifySignatureMethodName:
-		verified, err := ask(ctx, c, func(v *verifier.Verifier) (*verifier.Verified, error) {
+		verified, err := ask(c, func(v *verifier.Verifier) (*verifier.Verified, error) {
 			req, err := c.request(stdin)
 			if err != nil {
 				return nil, err
 			}
-			return v.Verify(ctx, req)
+			verified, err := v.Verify(ctx, req)
+			c.logged.Store(true)
+			return verified, err
 		})
 		if err != nil {
 			return nil, err
@@ -109,8 +114,10 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 		}
 		return answered(c.MethodName, wire.Object{}, warnings(verified.Decision())), nil
 	case common.PublicKeyMethodName:
-		authorized, err := ask(ctx, c, func(v *verifier.Verifier) (*verifier.Authorized, error) {
-			return v.AuthorizeKey(ctx, c.keyRequest())
+		authorized, err := ask(c, func(v *verifier.Verifier) (*verifier.Authorized, error) {
+			authorized, err := v.AuthorizeKey(ctx, c.keyRequest())
+			c.logged.Store(true)
+			return authorized, err
 		})
 		if err != nil {
 			return nil, err
@@ -144,13 +151,13 @@ func warnings(d audit.Decision) []string {
 }
 
 // ask opens the verifier for one question. The message is streamed into it.
-func ask[T any](ctx context.Context, c *call, question func(*verifier.Verifier) (T, error)) (T, error) {
+func ask[T any](c *call, question func(*verifier.Verifier) (T, error)) (T, error) {
 	var none T
 	asking := options
 	asking.Explain = c.explain
 	v, err := verifier.Open(asking)
 	if err != nil {
-		return none, logged(ctx, c.key.keyID, err)
+		return none, err
 	}
 	defer v.Close()
 	return question(v)
@@ -158,10 +165,22 @@ func ask[T any](ctx context.Context, c *call, question func(*verifier.Verifier) 
 
 var options = verifier.Options{FrontEnd: audit.FrontEnd{Name: Program, Version: buildinfo.Version}}
 
-// logged leaves a line of a call that the verifier was never asked about, and returns the refusal as it is.
-func logged(ctx context.Context, asked string, refusal error) error {
-	_ = verifier.LogRefusal(ctx, options, audit.EventVerify, asked, refusal) // a refusal stands without its line
-	return refusal
+// logRefusal leaves the line of a call that ended before the verifier wrote one: it could not be read, the store could not
+// be opened, or the time was over. c is nil where nothing could be read.
+func logRefusal(c *call, refusal error) {
+	event, asked := audit.EventVerify, ""
+	if c != nil {
+		if c.logged.Load() {
+			return
+		}
+		asked = c.key.keyID
+		if c.MethodName == common.PublicKeyMethodName {
+			event = audit.EventAuthorizeKey
+		}
+	}
+	_, _ = wire.Run(context.Background(), logTime, func(ctx context.Context) (any, error) { // a refusal stands without its line
+		return nil, verifier.LogRefusal(ctx, options, event, asked, refusal)
+	})
 }
 
 // drain reads what is left of a message that is refused, for limit at most. A terminal has no end to wait for.
