@@ -18,100 +18,126 @@ const (
 	sm2Section    = "## Sign a container with an SM2 KMS key"
 )
 
-// TestCosignPage runs every cosign command of docs/cosign.md as it stands there, and how it signs, but for the registry's name
-// and the image's digest. `aws kms sign` is done with the test key, `awskms-offline sign` in a fake KMS.
+// TestCosignPage runs every command of docs/cosign.md as it stands there, but for the registry's name, the image's digest,
+// and the two that install: `aws kms sign` is a call of a fake KMS.
 func TestCosignPage(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(shared.root, "docs", "cosign.md"))
+	data, err := os.ReadFile(filepath.Join(shared.root, "docs", "cosign.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, sm2, found := strings.Cut(string(page), sm2Section)
+	before, sm2, found := strings.Cut(string(data), sm2Section)
 	if !found {
 		t.Fatalf("docs/cosign.md has no section %q", sm2Section)
 	}
 	p256 := signers[0]
 	t.Run("verify", func(t *testing.T) {
-		h, digest := docsHost(t, "p256")
+		p := newPage(t, "p256")
 		for name, predicate := range map[string]string{"app": harness.SignPredicate, "app-attestation": slsaPredicate} {
-			statement := harness.InTotoStatement(name, digest, predicate)
-			if err := shared.registry.PushReferrer(repository(t)+"/app", digest, predicate, harness.EnvelopeBundle(statement, p256.sign(t, harness.PAE(statement)))); err != nil {
+			statement := harness.InTotoStatement(name, p.digest, predicate)
+			if err := shared.registry.PushReferrer(repository(t)+"/app", p.digest, predicate, harness.EnvelopeBundle(statement, p256.sign(t, harness.PAE(statement)))); err != nil {
 				t.Fatal(err)
 			}
 		}
 		message := []byte(cosignMessage)
-		file(t, h, "app.tar.gz", message)
-		file(t, h, "app.sig.b64", []byte(base64.StdEncoding.EncodeToString(p256.sign(t, message))))
-		file(t, h, "app.sigstore.json", harness.Bundle(message, p256.sign(t, message)))
+		file(t, p.h, "app.tar.gz", message)
+		file(t, p.h, "app.sig.b64", []byte(base64.StdEncoding.EncodeToString(p256.sign(t, message))))
+		file(t, p.h, "app.sigstore.json", harness.Bundle(message, p256.sign(t, message)))
 		statement := blobStatement(slsaPredicate)
-		file(t, h, "app.att.json", harness.EnvelopeBundle(statement, p256.sign(t, harness.PAE(statement))))
-		if ran := runPage(t, h, before, digest, nil); ran != 5 {
-			t.Errorf("%d commands ran, expected 5", ran)
+		file(t, p.h, "app.att.json", harness.EnvelopeBundle(statement, p256.sign(t, harness.PAE(statement))))
+		if p.follow(t, before); p.ran != 6 {
+			t.Errorf("%d commands ran, expected 6", p.ran)
 		}
 	})
 	t.Run("sm2", func(t *testing.T) {
-		h, digest := docsHost(t, "sm2")
+		p := newPage(t, "sm2")
+		p.run(t, "awskms-offline keys import release.json release-state.json --alias alias/release") // as above
 		endpoint := startFakeKMS(t, t.TempDir())
+		p.h.Extra = credentials(endpoint)
 		callKMSIn(t, endpoint, "cn-north-1", "CreateAlias", map[string]any{"AliasName": "alias/release", "TargetKeyId": fixture.Lookup("sm2").ARN()})
-		h.Extra = credentials(endpoint) // for awskms-offline sign; what verifies has no network
-		sign := func() {
-			payload, err := os.ReadFile(filepath.Join(h.Dir, "payload.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			signer := signer{key: "sm2", algorithm: "SM2DSA"}
-			file(t, h, "payload.sig", []byte(base64.StdEncoding.EncodeToString(signer.sign(t, payload))+"\n"))
+		p.sign = func(message []byte) string {
+			answer := callKMSIn(t, endpoint, "cn-north-1", "Sign", map[string]any{"KeyId": "alias/release", "SigningAlgorithm": "SM2DSA", "MessageType": "RAW", "Message": message})
+			return answer["Signature"].(string)
 		}
-		if ran := runPage(t, h, sm2, digest, sign); ran != 6 {
-			t.Errorf("%d commands ran, expected 6", ran)
+		if p.follow(t, sm2); p.ran != 1+4+3 {
+			t.Errorf("%d commands ran, expected 7 and the import", p.ran)
+		}
+		if !strings.Contains(p.last.Stderr, "KMSInvalidSignatureException") {
+			t.Errorf("the first signature, of the default distinguishing ID, was not refused:\n%s", p.last)
 		}
 	})
 }
 
-// docsHost has one key with the alias of the page, and the image of the page.
-func docsHost(t *testing.T, key string) (h *harness.Host, digest string) {
-	t.Helper()
-	h = cosignHost(t, shared.bin)
-	h.Home = filepath.Join(h.Dir, "kms-keys")
-	k := fixture.Lookup(key)
-	r, err := h.Run(h.CLI, append([]string{"keys", "import", "--home", h.Home, "--alias", "alias/release"}, k.Records(shared.testdata)...)...)
-	if err != nil || r.Code != 0 {
-		t.Fatal(r, err)
-	}
-	if digest, err = shared.registry.PushImage(repository(t)+"/app", t.Name()); err != nil {
-		t.Fatal(err)
-	}
-	return h, digest
+// page is who follows the page.
+type page struct {
+	h      *harness.Host
+	digest string
+	sign   func(message []byte) string
+	ran    int
+	last   harness.Result
 }
 
-func runPage(t *testing.T, h *harness.Host, page, digest string, sign func()) (ran int) {
+// newPage has KMS's answers about one key in the files of the page, and the image of the page.
+func newPage(t *testing.T, key string) *page {
 	t.Helper()
-	local := strings.NewReplacer("registry.example.com", shared.registry.Scope(repository(t)), docsDigest, digest)
+	p := &page{h: cosignHost(t, shared.bin)}
+	p.h.Home = filepath.Join(p.h.Dir, "kms-keys")
+	for i, path := range fixture.Lookup(key).Records(shared.testdata) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file(t, p.h, []string{"release.json", "release-state.json"}[i], data)
+	}
+	var err error
+	if p.digest, err = shared.registry.PushImage(repository(t)+"/app", t.Name()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// follow runs the commands of a part of the page.
+func (p *page) follow(t *testing.T, text string) {
+	t.Helper()
 	inside := false
-	for line := range strings.Lines(page) {
+	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n")
-		switch {
-		case strings.HasPrefix(line, "```"):
+		if strings.HasPrefix(line, "```") {
 			inside = line == "```console"
-		case inside && strings.HasPrefix(line, "aws kms sign "):
-			sign()
-		case inside && strings.HasPrefix(line, "awskms-offline sign "), inside && strings.HasPrefix(line, "cosign "):
-			program := build.ClientPath(shared.root, "cosign")
-			if strings.HasPrefix(line, "awskms-offline ") {
-				program = h.CLI
-			}
-			command, output, redirected := strings.Cut(local.Replace(line), " > ")
-			r, err := h.Run(program, strings.Fields(strings.ReplaceAll(command, "'", ""))[1:]...) // nothing quoted has a space
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Code != 0 {
-				t.Errorf("%s\n%s", line, r)
-			}
-			if redirected {
-				file(t, h, output, []byte(r.Stdout))
-			}
-			ran++
+		} else if inside {
+			p.run(t, line)
 		}
 	}
-	return ran
+}
+
+func (p *page) run(t *testing.T, line string) {
+	t.Helper()
+	command, output, redirected := strings.Cut(strings.NewReplacer("registry.example.com", shared.registry.Scope(repository(t)), docsDigest, p.digest, "'", "").Replace(line), " > ")
+	words := strings.Fields(command)
+	switch words[0] {
+	case "make", "install": // done by the tests' set-up
+		return
+	case "aws":
+		_, name, _ := strings.Cut(command, "fileb://")
+		name, _, _ = strings.Cut(name, " ")
+		message, err := os.ReadFile(filepath.Join(p.h.Dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file(t, p.h, output, []byte(p.sign(message)+"\n"))
+	case "cosign", "awskms-offline":
+		program := p.h.CLI
+		if words[0] == "cosign" {
+			program = build.ClientPath(shared.root, "cosign")
+		}
+		p.last = do(t, p.h, program, words[1:]...)
+		if p.last.Code != 0 {
+			t.Errorf("%s\n%s", line, p.last)
+		}
+		if redirected {
+			file(t, p.h, output, []byte(p.last.Stdout))
+		}
+	default:
+		t.Fatalf("what is %q?", line)
+	}
+	p.ran++
 }

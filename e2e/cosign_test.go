@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/awskms-offline/awskms-offline/e2e/internal/build"
@@ -60,11 +63,39 @@ const (
 	good             twin = "good"
 	changedMessage   twin = "message changed"
 	changedSignature twin = "signature changed"
+	strangersKey     twin = "signed by another key of the same spec"
 )
+
+// strangers are keys that no store has, by spec: each made once, for RSA takes its time.
+var strangers = struct {
+	sync.Mutex
+	keys map[string]*kmssign.Key
+}{keys: make(map[string]*kmssign.Key)}
+
+func stranger(t *testing.T, spec string) *kmssign.Key {
+	t.Helper()
+	strangers.Lock()
+	defer strangers.Unlock()
+	if strangers.keys[spec] == nil {
+		key, err := kmssign.New(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		strangers.keys[spec] = key
+	}
+	return strangers.keys[spec]
+}
 
 // signed returns a signature over the message, as the twin has it.
 func (s signer) signed(t *testing.T, message []byte, w twin) []byte {
 	t.Helper()
+	if w == strangersKey {
+		signature, err := stranger(t, fixture.Lookup(s.key).Spec).Sign(s.algorithm, message, s.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signature
+	}
 	if w == changedMessage {
 		message = slices.Clone(message)
 		message[len(message)/2] ^= 1
@@ -274,8 +305,13 @@ func verifyWith(t *testing.T, c client, h *harness.Host, key string, args []stri
 	return r
 }
 
-func (e expectation) check(t *testing.T, r harness.Result) {
+func (e expectation) check(t *testing.T, r harness.Result, also ...string) {
 	t.Helper()
+	for _, says := range also {
+		if !strings.Contains(r.Output(), says) {
+			t.Errorf("%q is not in what the user sees:\n%s", says, r)
+		}
+	}
 	switch {
 	case e.ok && r.Code != 0:
 		t.Errorf("refused:\n%s", r)
@@ -286,53 +322,190 @@ func (e expectation) check(t *testing.T, r harness.Result) {
 	}
 }
 
-// TestCosign runs every flow of the real cosign with every kind of key, and each with its tampered twins.
+// otherUsages are KMS's key usages beside SIGN_VERIFY, by key spec. The other specs have none.
+var otherUsages = map[string]struct{ usage, list, algorithm string }{
+	"RSA_2048":      {"ENCRYPT_DECRYPT", "EncryptionAlgorithms", "RSAES_OAEP_SHA_256"},
+	"SM2":           {"ENCRYPT_DECRYPT", "EncryptionAlgorithms", "SM2PKE"},
+	"ECC_NIST_P256": {"KEY_AGREEMENT", "KeyAgreementAlgorithms", "ECDH"},
+	"ECC_NIST_P384": {"KEY_AGREEMENT", "KeyAgreementAlgorithms", "ECDH"},
+	"ECC_NIST_P521": {"KEY_AGREEMENT", "KeyAgreementAlgorithms", "ECDH"},
+}
+
+// badStore is a store with the signers' keys, each as KMS would describe it after a change.
+func badStore(t *testing.T, change func(k fixture.Key, public, metadata map[string]any)) (home string) {
+	t.Helper()
+	h := cosignHost(t, shared.bin)
+	h.Home = filepath.Join(h.Dir, "kms-keys")
+	var files []string
+	done := make(map[string]bool)
+	for _, s := range signers {
+		if done[s.key] {
+			continue
+		}
+		done[s.key] = true
+		k := fixture.Lookup(s.key)
+		data, err := os.ReadFile(k.PublicRecord(shared.testdata, k.Regions[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var public map[string]any
+		if err := json.Unmarshal(data, &public); err != nil {
+			t.Fatal(err)
+		}
+		metadata := map[string]any{"Arn": k.ARN(), "KeyId": k.ID(), "KeySpec": k.Spec, "KeyUsage": k.Usage, "KeyState": "Enabled", "Enabled": true, "MultiRegion": false}
+		change(k, public, metadata)
+		files = append(files, file(t, h, s.key+".get-public-key.json", mustJSON(t, public)),
+			file(t, h, s.key+".describe-key.json", mustJSON(t, map[string]any{"KeyMetadata": metadata})))
+	}
+	if err := h.ImportRecords(files...); err != nil {
+		t.Fatal(err)
+	}
+	return h.Home
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestCosign runs every flow of the real cosign with every kind of key. Each has its twins that must be refused: one byte of
+// the message, one of the signature, another key of the spec that signed; and, with the good signature, another key asked
+// for, the same key disabled, and the same key with another usage or, for specs that have none, one for encryption.
 func TestCosign(t *testing.T) {
+	disabled := badStore(t, func(_ fixture.Key, _, metadata map[string]any) {
+		metadata["KeyState"], metadata["Enabled"] = "Disabled", false
+	})
+	otherUsage := badStore(t, func(k fixture.Key, public, metadata map[string]any) {
+		if other, has := otherUsages[k.Spec]; has {
+			delete(public, "SigningAlgorithms")
+			public["KeyUsage"], metadata["KeyUsage"], public[other.list] = other.usage, other.usage, []string{other.algorithm}
+		}
+	})
 	for _, c := range clients(t) {
 		for _, f := range flows {
 			for _, s := range signers {
 				t.Run(c.name+"/"+f.name+"/"+s.name, func(t *testing.T) {
 					t.Parallel()
-					key := "awskms-offline://" + fixture.Lookup(s.key).ARN() + s.option
-					for _, w := range []twin{good, changedMessage, changedSignature} {
+					k := fixture.Lookup(s.key)
+					key := "awskms-offline://" + k.ARN() + s.option
+					for _, w := range []twin{changedMessage, changedSignature, strangersKey} {
 						t.Run(string(w), func(t *testing.T) {
 							h := cosignHost(t, shared.bin)
-							r := verifyWith(t, c, h, key, f.prepare(t, c, h, s, w))
-							f.expected(s, w).check(t, r)
-							if w == good && f.expected(s, w).ok {
-								other := verifyWith(t, c, h, "awskms-offline://"+fixture.Lookup(s.other).ARN(), f.prepare(t, c, h, s, w))
-								expectation{says: "awskms-offline: KMSInvalidSignatureException"}.check(t, other)
-							}
+							f.expected(s, w).check(t, verifyWith(t, c, h, key, f.prepare(t, c, h, s, w)))
 						})
 					}
+					h := cosignHost(t, shared.bin)
+					args := f.prepare(t, c, h, s, good)
+					expected := f.expected(s, good)
+					t.Run("good", func(t *testing.T) { expected.check(t, verifyWith(t, c, h, key, args)) })
+					if expected.ok {
+						t.Run("another key asked for", func(t *testing.T) {
+							other := "awskms-offline://" + fixture.Lookup(s.other).ARN()
+							expectation{says: "awskms-offline: KMSInvalidSignatureException"}.check(t, verifyWith(t, c, h, other, args))
+						})
+					}
+					t.Run("disabled", func(t *testing.T) {
+						h := *h
+						h.Home = disabled
+						expectation{says: "awskms-offline: DisabledException"}.check(t, verifyWith(t, c, &h, key, args))
+					})
+					t.Run("another usage", func(t *testing.T) {
+						h, key := *h, key
+						if _, has := otherUsages[k.Spec]; has {
+							h.Home = otherUsage
+						} else {
+							key = "awskms-offline://" + fixture.Lookup("rsa2048-encrypt").ARN()
+						}
+						expectation{says: "awskms-offline: InvalidKeyUsageException"}.check(t, verifyWith(t, c, &h, key, args))
+					})
 				})
 			}
 		}
 	}
 }
 
-// TestCosignGuards: signatures that are good, of keys that must not be relied on. In every flow, the reason seen.
+// TestCosignGuards: a signature that is good, asked for in ways that must be refused. In every flow, the reason seen.
 func TestCosignGuards(t *testing.T) {
+	p256 := fixture.Lookup("p256").ARN()
 	for _, c := range clients(t) {
 		for _, f := range flows {
-			for _, guard := range []struct {
-				signer
-				says string
-			}{
-				{signer{key: "p256-disabled", algorithm: "ECDSA_SHA_256"}, "DisabledException"},
-				{signer{key: "rsa2048-encrypt", algorithm: "RSASSA_PKCS1_V1_5_SHA_256"}, "InvalidKeyUsageException"},
-				{signer{key: "p256-stranger", algorithm: "ECDSA_SHA_256"}, "NotFoundException"},
-				{signer{key: "p256", algorithm: "ECDSA_SHA_256", option: "?signing-algorithm=ECDSA_SHA_384"}, "is incompatible with key spec"},
-				{signer{key: "p256", algorithm: "ECDSA_SHA_256", option: "?home=/tmp"}, "unknown option"},
-			} {
-				t.Run(c.name+"/"+f.name+"/"+guard.key+guard.option, func(t *testing.T) {
-					t.Parallel()
-					h := cosignHost(t, shared.bin)
-					key := "awskms-offline://" + fixture.Lookup(guard.key).ARN() + guard.option
-					expectation{says: "awskms-offline: "}.check(t, verifyWith(t, c, h, key, f.prepare(t, c, h, guard.signer, good)))
-					expectation{says: guard.says}.check(t, verifyWith(t, c, h, key, f.prepare(t, c, h, guard.signer, good)))
-				})
-			}
+			t.Run(c.name+"/"+f.name, func(t *testing.T) {
+				t.Parallel()
+				h := cosignHost(t, shared.bin)
+				args := f.prepare(t, c, h, signers[0], good)
+				for reference, says := range map[string]string{
+					fixture.Lookup("p256-stranger").ARN():     "NotFoundException",
+					"/alias/nobody":                           "NotFoundException",
+					"localhost:4566/" + p256:                  `names "localhost:4566" before the key`,
+					p256 + "?signing-algorithm=ECDSA_SHA_384": "is incompatible with key spec",
+					p256 + "?signing-algorithm=ECDSA_SHA_256&signing-algorithm=ECDSA_SHA_256": "stands twice",
+					p256 + "?home=/tmp":             "unknown option",
+					p256 + "?signing-algorithm=%zz": "invalid URL escape",
+				} {
+					expectation{says: "awskms-offline: "}.check(t, verifyWith(t, c, h, "awskms-offline://"+reference, args), says)
+				}
+			})
+		}
+	}
+}
+
+// TestCosignBlobs: what the flows above have no example of.
+func TestCosignBlobs(t *testing.T) {
+	for _, c := range clients(t) {
+		h := cosignHost(t, shared.bin)
+		verify := func(s signer, message []byte, options ...string) harness.Result {
+			args := []string{"verify-blob", "--signature", file(t, h, "blob.sig", []byte(base64.StdEncoding.EncodeToString(s.sign(t, message))))}
+			return verifyWith(t, c, h, "awskms-offline:///"+fixture.Lookup(s.key).ARN()+s.option, append(append(args, options...), file(t, h, "blob", message)))
+		}
+		p256, disabled := signers[0], signer{key: "p256-disabled", algorithm: "ECDSA_SHA_256"}
+		// cosign reports another error than the plugin's if a message of this size is not read to its end.
+		large := bytes.Repeat([]byte(cosignMessage), 8<<20/len(cosignMessage))
+		expectation{ok: true}.check(t, verify(p256, large))
+		expectation{says: "awskms-offline: DisabledException"}.check(t, verify(disabled, large), "plugin returned error: DisabledException")
+		// KMS signs no empty message.
+		expectation{says: "the message on standard input is empty"}.check(t, verify(p256, nil))
+		// Of RSA's algorithms cosign names the hash only; the padding, and all of PSS, is an option of the key.
+		rsa := func(algorithm, option string) signer {
+			return signer{key: "rsa2048", algorithm: algorithm, option: option}
+		}
+		message := []byte(cosignMessage)
+		expectation{ok: true}.check(t, verify(rsa("RSASSA_PKCS1_V1_5_SHA_512", "?signing-algorithm=RSASSA_PKCS1_V1_5_SHA_512"), message))
+		expectation{ok: true}.check(t, verify(rsa("RSASSA_PSS_SHA_512", "?signing-algorithm=RSASSA_PSS_SHA_512"), message))
+		expectation{says: "not that of the message, with RSASSA_PKCS1_V1_5_SHA_256"}.check(t, verify(rsa("RSASSA_PSS_SHA_256", ""), message))
+		expectation{says: "not that of the message, with RSASSA_PKCS1_V1_5_SHA_256"}.check(t, verify(rsa("RSASSA_PKCS1_V1_5_SHA_512", ""), message))
+	}
+}
+
+// TestCosignFlags: an image, with the flags that docs/cosign.md names.
+func TestCosignFlags(t *testing.T) {
+	for _, c := range clients(t) {
+		h := cosignHost(t, shared.bin)
+		for _, v := range []struct {
+			signer
+			flags []string
+			expectation
+		}{
+			{signers[0], []string{"--private-infrastructure"}, expectation{ok: true}},
+			{signer{key: "p256-disabled", algorithm: "ECDSA_SHA_256"}, []string{"--private-infrastructure"}, expectation{says: "DisabledException"}},
+			{signer{key: "rsa2048", algorithm: "RSASSA_PKCS1_V1_5_SHA_512"}, []string{"--insecure-ignore-tlog", "--signature-digest-algorithm", "sha512"}, expectation{ok: true}},
+			{signer{key: "rsa2048", algorithm: "RSASSA_PKCS1_V1_5_SHA_512"}, []string{"--insecure-ignore-tlog"}, expectation{says: "KMSInvalidSignatureException"}},
+			{signer{key: "p384", algorithm: "ECDSA_SHA_384"}, []string{"--insecure-ignore-tlog", "--signature-digest-algorithm", "sha384"}, expectation{ok: true}},
+		} {
+			t.Run(c.name+"/"+v.key+strings.Join(v.flags, " "), func(t *testing.T) {
+				reference := attached(t, c, h, v.signer, good)
+				r, err := h.Run(c.path, append([]string{"verify", "--allow-http-registry", "--key", "awskms-offline://" + fixture.Lookup(v.key).ARN(), reference}, v.flags...)...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				v.check(t, r)
+				if v.ok && strings.Contains(r.Stderr, "WARNING") != slices.Contains(v.flags, "--insecure-ignore-tlog") {
+					t.Errorf("the warning is not as docs/cosign.md says:\n%s", r)
+				}
+			})
 		}
 	}
 }

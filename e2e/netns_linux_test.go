@@ -92,7 +92,7 @@ func TestDemoWithoutNetwork(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("the demo without network: %v\n%s", err, output.Bytes())
 	}
-	for _, word := range []string{"Successfully verified signature for 127.0.0.1:", "Disabled", "All as it should be"} {
+	for _, word := range []string{"Successfully verified signature for 127.0.0.1:", "Disabled", "cosign: our plugin on PATH", "Verified OK", "All as it should be"} {
 		if !strings.Contains(output.String(), word) {
 			t.Errorf("the demo did not say %q:\n%s", word, output.Bytes())
 		}

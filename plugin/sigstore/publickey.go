@@ -40,7 +40,7 @@ func publicKey(authorized *verifier.Authorized) (*response, error) {
 	switch spec := kmskey.KeySpec(authorized.Decision().KeySpec); spec {
 	case kmskey.SM2, kmskey.ECCSECGP256K1, kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87:
 		answer.notes = append(answer.notes, fmt.Sprintf("cosign itself cannot read a public key of spec %s, which it asks for in bundles of the new format; "+
-			"with this key use verify-blob --signature, verify of an image signed by cosign attach signature, verify-attestation of the old format, "+
+			"with this key use verify-blob, verify of an image signed by cosign attach signature, verify-attestation of the old format, "+
 			"or verify-blob-attestation --signature (docs/cosign.md)", spec))
 	}
 	return answer, nil

@@ -3,6 +3,9 @@ package kmssign
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -26,10 +29,25 @@ import (
 	"github.com/awskms-offline/awskms-offline/e2e/internal/fixture"
 )
 
+// Key is a private key.
+type Key struct {
+	// private is an *sm2.PrivateKey, *secp256k1.PrivateKey or *mldsa.PrivateKey, or a key of the standard library.
+	private any
+}
+
 // Sign signs the message with the test key of that name, by KMS's algorithm of that name. distinguishingID is for SM2;
 // empty stands for the default one.
 func Sign(testdata, key, algorithm string, message []byte, distinguishingID string) ([]byte, error) {
-	k := fixture.Lookup(key)
+	k, err := Load(testdata, key)
+	if err != nil {
+		return nil, err
+	}
+	return k.Sign(algorithm, message, distinguishingID)
+}
+
+// Load reads the private key of the test key of that name.
+func Load(testdata, name string) (*Key, error) {
+	k := fixture.Lookup(name)
 	text, err := os.ReadFile(k.PrivateFile(testdata))
 	if err != nil {
 		return nil, err
@@ -39,15 +57,56 @@ func Sign(testdata, key, algorithm string, message []byte, distinguishingID stri
 		return nil, fmt.Errorf("%s holds no PEM", k.PrivateFile(testdata))
 	}
 	switch {
-	case algorithm == "SM2DSA":
+	case k.Spec == "SM2":
 		scalar, err := scalar(block.Bytes)
 		if err != nil {
 			return nil, err
 		}
-		private, err := sm2.NewPrivateKey(scalar)
-		if err != nil {
-			return nil, err
-		}
+		return made(sm2.NewPrivateKey(scalar))
+	case k.Spec == "ECC_SECG_P256K1":
+		scalar, err := scalar(block.Bytes)
+		return made(secp256k1.PrivKeyFromBytes(scalar), err)
+	case strings.HasPrefix(k.Spec, "ML_DSA"):
+		return made(mldsax509.ParsePKCS8PrivateKey(block.Bytes))
+	}
+	return made(x509.ParsePKCS8PrivateKey(block.Bytes))
+}
+
+// New makes a key of KMS's key spec that nobody else has.
+func New(spec string) (*Key, error) {
+	switch spec {
+	case "RSA_2048":
+		return made(rsa.GenerateKey(rand.Reader, 2048))
+	case "ECC_NIST_P256":
+		return made(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	case "ECC_NIST_P384":
+		return made(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))
+	case "ECC_NIST_P521":
+		return made(ecdsa.GenerateKey(elliptic.P521(), rand.Reader))
+	case "ECC_NIST_EDWARDS25519":
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return made(private, err)
+	case "ECC_SECG_P256K1":
+		return made(secp256k1.GeneratePrivateKey())
+	case "SM2":
+		return made(sm2.GenerateKey(rand.Reader))
+	case "ML_DSA_65":
+		return made(mldsa.GenerateKey(mldsa.MLDSA65()))
+	}
+	return nil, fmt.Errorf("no way to make a key of spec %s", spec)
+}
+
+func made[K any](private K, err error) (*Key, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Key{private}, nil
+}
+
+// Sign signs the message by KMS's algorithm of that name; see Sign.
+func (k *Key) Sign(algorithm string, message []byte, distinguishingID string) ([]byte, error) {
+	switch private := k.private.(type) {
+	case *sm2.PrivateKey:
 		var id []byte
 		if distinguishingID != "" {
 			id = []byte(distinguishingID)
@@ -57,36 +116,26 @@ func Sign(testdata, key, algorithm string, message []byte, distinguishingID stri
 			return nil, err
 		}
 		return sm2.SignDeterministic(private, digest, nil)
-	case algorithm == "ML_DSA_SHAKE_256":
-		private, err := mldsax509.ParsePKCS8PrivateKey(block.Bytes)
-		if err != nil {
-			return nil, err
+	case *mldsa.PrivateKey:
+		return private.Sign(nil, message, &mldsa.Options{})
+	case *secp256k1.PrivateKey:
+		return secp256k1ecdsa.Sign(private, digest(crypto.SHA256, message)).Serialize(), nil
+	case ed25519.PrivateKey:
+		if algorithm == "ED25519_SHA_512" {
+			return private.Sign(rand.Reader, message, crypto.Hash(0))
 		}
-		return private.(*mldsa.PrivateKey).Sign(nil, message, &mldsa.Options{})
-	case k.Spec == "ECC_SECG_P256K1":
-		scalar, err := scalar(block.Bytes)
-		if err != nil {
-			return nil, err
+	case crypto.Signer:
+		hash, known := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[algorithm[len(algorithm)-3:]]
+		if !known {
+			break
 		}
-		return secp256k1ecdsa.Sign(secp256k1.PrivKeyFromBytes(scalar), digest(crypto.SHA256, message)).Serialize(), nil
+		var opts crypto.SignerOpts = hash
+		if strings.HasPrefix(algorithm, "RSASSA_PSS") {
+			opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}
+		}
+		return private.Sign(rand.Reader, digest(hash, message), opts)
 	}
-	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	signer := private.(crypto.Signer)
-	if algorithm == "ED25519_SHA_512" {
-		return signer.Sign(rand.Reader, message, crypto.Hash(0))
-	}
-	hash, known := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[algorithm[len(algorithm)-3:]]
-	if !known {
-		return nil, fmt.Errorf("no way to sign with %s", algorithm)
-	}
-	var opts crypto.SignerOpts = hash
-	if strings.HasPrefix(algorithm, "RSASSA_PSS") {
-		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}
-	}
-	return signer.Sign(rand.Reader, digest(hash, message), opts)
+	return nil, fmt.Errorf("no way to sign with %s and a %T", algorithm, k.private)
 }
 
 func digest(hash crypto.Hash, message []byte) []byte {
