@@ -475,8 +475,8 @@ func TestCosignBlobs(t *testing.T) {
 		message := []byte(cosignMessage)
 		expectation{ok: true}.check(t, verify(rsa("RSASSA_PKCS1_V1_5_SHA_512", "?signing-algorithm=RSASSA_PKCS1_V1_5_SHA_512"), message))
 		expectation{ok: true}.check(t, verify(rsa("RSASSA_PSS_SHA_512", "?signing-algorithm=RSASSA_PSS_SHA_512"), message))
-		expectation{says: "not that of the message, with RSASSA_PKCS1_V1_5_SHA_256"}.check(t, verify(rsa("RSASSA_PSS_SHA_256", ""), message))
-		expectation{says: "not that of the message, with RSASSA_PKCS1_V1_5_SHA_256"}.check(t, verify(rsa("RSASSA_PKCS1_V1_5_SHA_512", ""), message))
+		expectation{says: "No signing algorithm was given, so RSASSA_PKCS1_V1_5_SHA_256 was taken"}.check(t, verify(rsa("RSASSA_PSS_SHA_256", ""), message))
+		expectation{says: "No signing algorithm was given, so RSASSA_PKCS1_V1_5_SHA_256 was taken"}.check(t, verify(rsa("RSASSA_PKCS1_V1_5_SHA_512", ""), message))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"slices"
 
@@ -100,7 +101,31 @@ func (v *Verifier) check(ctx context.Context, d *decision, req Request) error {
 	if facts.Bytes > 0 || err == nil {
 		d.line.InputSHA256 = hex.EncodeToString(facts.SHA256[:])
 	}
-	return d.tell("signature", err, "verified over %d bytes of input, SHA-256 %s", facts.Bytes, d.line.InputSHA256)
+	return d.tell("signature", d.nameAssumed(err, req, opts), "verified over %d bytes of input, SHA-256 %s", facts.Bytes, d.line.InputSHA256)
+}
+
+// nameAssumed adds to the hint of a refused signature what nobody said and was taken for granted: the signer may have done
+// otherwise.
+func (d *decision) nameAssumed(err error, req Request, opts rawverify.Options) error {
+	usual := kmserr.Lookup(kmserr.InvalidSignature).Cure
+	if !kmserr.Is(err, kmserr.InvalidSignature) || kmserr.As(err).Hint != usual {
+		return err // refused for a reason of its own, which this would only hide
+	}
+	var assumed string
+	switch spec := d.key().Spec(); {
+	case req.SigningAlgorithm == "" && len(spec.SigningAlgorithms()) > 1:
+		assumed = fmt.Sprintf("No signing algorithm was given, so %s was taken: name another with the option signing-algorithm.", d.line.SigningAlgorithm)
+	case spec == kmskey.SM2 && req.MessageType != kmskey.Digest && !req.DistinguishingID.Given() && !policy.PinsDistinguishingID(d.rules...):
+		id := kmskey.DefaultDistinguishingID
+		if opts.DistinguishingID.Given() {
+			id = opts.DistinguishingID.String()
+		}
+		assumed = fmt.Sprintf("No distinguishing ID was given, so %q was taken: name the signer's with the option distinguishing-id.", id)
+	default:
+		return err
+	}
+	e := *kmserr.As(err)
+	return e.WithHint("%s %s", usual, assumed)
 }
 
 // settleAlgorithm is step 7: the algorithm, the message type, and for SM2 the distinguishing ID.

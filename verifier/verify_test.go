@@ -116,6 +116,48 @@ func TestAnotherKeysSignature(t *testing.T) {
 	}
 }
 
+// TestWhatWasTakenForGranted: a refused signature's hint names what nobody said, and how to say it.
+func TestWhatWasTakenForGranted(t *testing.T) {
+	rsa, curve, chinese := signerOf(kmskey.RSA2048), signerOf(kmskey.ECCNISTP256), signerOf(kmskey.SM2)
+	pkcs1 := []kmskey.SigningAlgorithm{kmskey.RSASSAPKCS1SHA256}
+	usual := kmserr.Lookup(kmserr.InvalidSignature).Cure
+	digest := make([]byte, 32)
+	for name, c := range map[string]struct {
+		signer  *signer
+		edits   []edit
+		rules   *policy.Rules
+		req     Request
+		assumed string
+	}{
+		"default algorithm": {signer: rsa, req: Request{DefaultAlgorithms: pkcs1, Signature: rsa.sign(kmskey.RSASSAPSSSHA256, []byte("m"))},
+			assumed: "No signing algorithm was given, so RSASSA_PKCS1_V1_5_SHA_256 was taken: name another with the option signing-algorithm."},
+		"algorithm named":      {signer: rsa, req: Request{SigningAlgorithm: kmskey.RSASSAPKCS1SHA256, Signature: rsa.sign(kmskey.RSASSAPSSSHA256, []byte("m"))}},
+		"only algorithm":       {signer: curve, req: Request{Signature: curve.sign(kmskey.ECDSASHA256, []byte("x"))}},
+		"default ID":           {signer: chinese, req: Request{Signature: chinese.sign(kmskey.SM2DSA, withID("x", "m"))}, assumed: `No distinguishing ID was given, so "1234567812345678" was taken`},
+		"the record's ID":      {signer: chinese, edits: []edit{distinguishing("rec")}, req: Request{Signature: chinese.sign(kmskey.SM2DSA, withID("x", "m"))}, assumed: `so "rec" was taken`},
+		"the policy's ID":      {signer: chinese, rules: &policy.Rules{DistinguishingID: did("pol")}, req: Request{Signature: chinese.sign(kmskey.SM2DSA, withID("x", "m"))}},
+		"ID named":             {signer: chinese, req: Request{DistinguishingID: did("y"), Signature: chinese.sign(kmskey.SM2DSA, withID("x", "m"))}},
+		"ID in the digest":     {signer: chinese, req: Request{MessageType: kmskey.Digest, Message: bytes.NewReader(digest), Signature: chinese.sign(kmskey.SM2DSA, withID("x", "m"))}},
+		"ill-formed signature": {signer: chinese, req: Request{Signature: []byte("x")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, record(t, arnA, c.signer, c.edits...))
+			if c.rules != nil {
+				w.rules(*c.rules)
+			}
+			if c.req.KeyID = arnA; c.req.Message == nil {
+				c.req.Message = strings.NewReader("m")
+			}
+			_, err := w.verify(t, c.req)
+			refused(t, err, kmserr.InvalidSignature, c.assumed)
+			hint := kmserr.As(err).Hint
+			if c.assumed == "" && hint != usual && name != "ill-formed signature" || strings.Contains(hint, "was taken") != (c.assumed != "") || strings.Contains(usual, "was taken") {
+				t.Errorf("the hint is %q", hint)
+			}
+		})
+	}
+}
+
 // TestDecision is the table of guards: one fault each, everything else in order.
 func TestDecision(t *testing.T) {
 	p256, rsa := signerOf(kmskey.ECCNISTP256), signerOf(kmskey.RSA2048)
