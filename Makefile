@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 FUZZ_BRIEF ?= 3s
 SYSTEMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test test-clients unit e2e lint vet cross clients bench fuzz fuzz-brief generate man docs clean
+.PHONY: build demo test test-clients unit e2e lint vet cross workflows snapshot release-tools clients bench fuzz fuzz-brief generate man docs clean
 
 build:
 	$(GO) build -trimpath -o bin/ $(dir $(wildcard ./cmd/*/main.go))
@@ -15,7 +15,7 @@ demo:
 	@echo "compiling the demo's launcher (the first time about ten seconds) …"
 	@cd e2e && $(GO) run -trimpath ./demo
 
-test: vet unit cross e2e fuzz-brief
+test: vet unit cross workflows e2e snapshot fuzz-brief
 
 unit:
 	$(GO) test ./...
@@ -25,9 +25,9 @@ unit:
 e2e:
 	cd e2e && $(GO) test -count=1 ./...
 
-# The whole matrix with every client, cosign 2 among them.
+# The whole matrix with every client, cosign 2 and Ratify among them.
 test-clients:
-	cd e2e && $(GO) test -count=1 ./... -args -cosign2
+	cd e2e && $(GO) test -count=1 . -args -cosign2 -ratify
 
 vet:
 	@unformatted="$$(gofmt -l cmd internal plugin verifier sigstoreverifier e2e)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
@@ -41,6 +41,23 @@ lint:
 	cd sigstoreverifier/example && $(GO) mod tidy -diff
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
 
+workflows:
+	$(GO) tool -modfile=tools/actionlint/go.mod actionlint -shellcheck= -pyflakes= .github/workflows/*.yml examples/github-actions.yml
+
+# Goreleaser wants to know the repository; a clone of nowhere tells it this.
+snapshot: export GIT_CONFIG_COUNT = 1
+snapshot: export GIT_CONFIG_KEY_0 = remote.origin.url
+snapshot: export GIT_CONFIG_VALUE_0 = https://github.com/awskms-offline/awskms-offline
+# The release as it would be, but for signatures; then the tests install from it.
+snapshot: release-tools
+	PATH="$(CURDIR)/.cache/tools:$$PATH" goreleaser check
+	PATH="$(CURDIR)/.cache/tools:$$PATH" goreleaser release --snapshot --clean --skip=sign
+	cd e2e && $(GO) test -count=1 -run 'Release|Example|ActionRefuses' . -args -dist ../dist
+
+release-tools:
+	$(GO) build -modfile=tools/goreleaser/go.mod -o .cache/tools/ github.com/goreleaser/goreleaser/v2
+	$(GO) build -modfile=tools/syft/go.mod -o .cache/tools/ github.com/anchore/syft/cmd/syft
+
 cross:
 	@for system in $(SYSTEMS); do \
 	  echo "cross-compile $$system"; \
@@ -49,7 +66,7 @@ cross:
 	GOOS=windows $(GO) vet ./...
 
 clients:
-	cd e2e && $(GO) run -trimpath ./clients
+	cd e2e && $(GO) run -trimpath ./clients $(CLIENTS)
 
 # The ratios are pairs in one run; OpenSSL's figures stand beside them where the machine has it.
 bench:
@@ -80,4 +97,4 @@ docs:
 	$(GO) run ./internal/errordocs > docs/errors.md
 
 clean:
-	rm -rf bin .cache
+	rm -rf bin dist .cache

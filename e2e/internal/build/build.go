@@ -58,11 +58,13 @@ type Client struct {
 	Dir string
 }
 
-// Clients are all clients. The demo needs the first, the tests the first two; cosign 2 is for test-clients.
+// Clients are all clients. The demo needs the first, the tests the first three; the others are for test-clients.
 var Clients = []Client{
 	{Name: "notation", Module: "github.com/notaryproject/notation", Package: "github.com/notaryproject/notation/cmd/notation", Dir: "."},
 	{Name: "cosign", Module: "github.com/sigstore/cosign/v3", Package: "github.com/sigstore/cosign/v3/cmd/cosign", Dir: "clients/cosign3"},
+	{Name: "oras", Module: "oras.land/oras", Package: "oras.land/oras/cmd/oras", Dir: "clients/oras"},
 	{Name: "cosign2", Module: "github.com/sigstore/cosign/v2", Package: "github.com/sigstore/cosign/v2/cmd/cosign", Dir: "clients/cosign2"},
+	{Name: "ratify", Module: "github.com/ratify-project/ratify", Package: "github.com/ratify-project/ratify/cmd/ratify", Dir: "clients/ratify"},
 }
 
 // Products are our own binaries, by the names of their folders below cmd.
@@ -166,6 +168,11 @@ func EnsureProducts(root, dir string, progress io.Writer) error {
 // Package builds one main package of the e2e module, such as a plugin that misbehaves for a test.
 func Package(root, pkg, path string, progress io.Writer) error {
 	return run(progress, filepath.Base(path), goCommand(filepath.Join(root, "e2e"), "build", "-trimpath", "-o", path, pkg))
+}
+
+// Submodule builds the main package of a module of its own, dir below e2e, such as containerd's part in a test.
+func Submodule(root, dir, path string, progress io.Writer) error {
+	return run(progress, filepath.Base(path), goCommand(filepath.Join(root, "e2e", filepath.FromSlash(dir)), "build", "-trimpath", "-o", path, "."))
 }
 
 // Internal builds a main package of the main module that is no product, such as the fake KMS.

@@ -1,0 +1,76 @@
+#!/bin/sh
+# Verifies container images with notation and cosign, and fails if any of them refuses any image.
+#
+#   verify-image.sh IMAGE@sha256:DIGEST…
+#
+#   VERIFIERS       notation, cosign or both, separated by spaces; both unless set
+#   COSIGN_KEY      the key for cosign, such as awskms-offline:///alias/release-signing. For notation its trust policy says which
+#   RESULTS         the folder for results.json and junit.xml; ./awskms-offline-results unless set
+#   NOTATION_FLAGS  further flags of `notation verify`, separated by spaces
+#   COSIGN_FLAGS    the same for `cosign verify`
+#
+# Exit code 0: every image was verified by every verifier. 1: one was refused. 2: the call was wrong.
+set -eu
+
+usage() {
+	echo "verify-image.sh: $*" >&2
+	exit 2
+}
+
+verifiers=${VERIFIERS:-notation cosign}
+results=${RESULTS:-awskms-offline-results}
+for verifier in $verifiers; do
+	case $verifier in
+	notation) ;;
+	cosign) [ -n "${COSIGN_KEY:-}" ] || usage "COSIGN_KEY is not set, expected awskms-offline:// and a key" ;;
+	*) usage "VERIFIERS names \"$verifier\", expected notation or cosign" ;;
+	esac
+	command -v "$verifier" >/dev/null || usage "$verifier is not on PATH"
+done
+# Words of blanks alone would pass the loop above, and the ones below, without asking anybody.
+[ -n "${verifier:-}" ] || usage "VERIFIERS names no verifier"
+[ $# -gt 0 ] || usage "no image was named"
+for image in "$@"; do
+	# What a tag means can change between this check and the image's use.
+	case $image in
+	-* | *[!0-9A-Za-z.:/@_-]*) usage "\"$image\" is no image" ;;
+	*?@sha256:????????????????????????????????????????????????????????????????) ;;
+	*) usage "$image does not name its digest, expected NAME@sha256: and 64 hexadecimal digits" ;;
+	esac
+done
+
+# Messages are kept as printable ASCII: nothing then has to be escaped that a shell cannot.
+clean() { LC_ALL=C tr '\t' ' ' | LC_ALL=C tr -d '\000-\011\013-\037\177' | LC_ALL=C tr '\200-\377' '?'; }
+json() { clean | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' | awk 'NR > 1 {printf "\\n"} {printf "%s", $0}'; }
+xml() { clean | sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g'; }
+
+mkdir -p "$results"
+tests=0 refused=0 rows='' cases=''
+for image in "$@"; do
+	for verifier in $verifiers; do
+		code=0
+		# The flags are split into words on purpose.
+		# shellcheck disable=SC2086
+		case $verifier in
+		notation) output=$(notation verify -v ${NOTATION_FLAGS:-} "$image" 2>&1) || code=$? ;;
+		cosign) output=$(cosign verify --key "$COSIGN_KEY" --insecure-ignore-tlog ${COSIGN_FLAGS:-} "$image" 2>&1) || code=$? ;;
+		esac
+		tests=$((tests + 1))
+		if [ "$code" -eq 0 ]; then
+			verified=true verdict=verified failure=
+		else
+			refused=$((refused + 1))
+			verified=false verdict=REFUSED failure="<failure message=\"$verifier refused it with exit code $code\">$(printf '%s\n' "$output" | xml)</failure>"
+			printf '%s\n' "$output" >&2
+		fi
+		echo "$verdict by $verifier: $image"
+		rows="$rows${rows:+,}
+{\"image\":\"$(printf '%s\n' "$image" | json)\",\"verifier\":\"$verifier\",\"verified\":$verified,\"exitCode\":$code,\"output\":\"$(printf '%s\n' "$output" | json)\"}"
+		cases="$cases<testcase classname=\"$verifier\" name=\"$(printf '%s\n' "$image" | xml)\">$failure</testcase>
+"
+	done
+done
+printf '[%s\n]\n' "$rows" >"$results/results.json"
+printf '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n<testsuite name="awskms-offline" tests="%d" failures="%d" errors="0">\n%s</testsuite>\n</testsuites>\n' \
+	"$tests" "$refused" "$cases" >"$results/junit.xml"
+[ "$refused" -eq 0 ] || exit 1

@@ -1,0 +1,573 @@
+package e2e
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/awskms-offline/awskms-offline/e2e/internal/build"
+	"github.com/awskms-offline/awskms-offline/e2e/internal/fixture"
+	"github.com/awskms-offline/awskms-offline/e2e/internal/harness"
+)
+
+// The image and the key of the examples.
+const (
+	exampleImage = "registry.example.com/app@" + docsDigest
+	exampleAlias = "alias/release-signing"
+)
+
+// job is a machine of a CI service with one user's checkout: what the examples say lies below trust/, and a release to install.
+type job struct {
+	*harness.Host
+	checkout, releaseDir, version string
+	checksums, keys               string // SHA-256
+	// good verifies with both clients, disabled with neither.
+	good, disabled string
+}
+
+func newJob(t *testing.T) *job {
+	t.Helper()
+	for _, program := range []string{"bash", "sh", "tar"} {
+		if _, err := exec.LookPath(program); err != nil || runtime.GOOS == "windows" {
+			t.Skipf("the scripts for CI are tested where there is a POSIX %s", program)
+		}
+	}
+	j := &job{}
+	j.releaseDir, j.version = miniRelease(t)
+	j.checksums = sum(t, filepath.Join(j.releaseDir, "checksums.txt"))
+
+	sender, err := harness.NewHost(t.TempDir(), shared.notation, shared.bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, disabled := fixture.Lookup("p256"), fixture.Lookup("p256-disabled")
+	well(t, do(t, sender, sender.CLI, append([]string{"keys", "import", "--alias", exampleAlias}, key.Records(shared.testdata)...)...))
+	well(t, do(t, sender, sender.CLI, append([]string{"keys", "import"}, disabled.Records(shared.testdata)...)...))
+
+	if j.Host, err = harness.NewHost(t.TempDir(), shared.notation, shared.bin); err != nil {
+		t.Fatal(err)
+	}
+	j.Bin = filepath.Join(j.Dir, "clients")
+	j.checkout = filepath.Join(j.Dir, "checkout")
+	j.WorkDir = j.checkout
+	trust := filepath.Join(j.checkout, "trust")
+	for _, dir := range []string{j.Bin, trust} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, client := range []string{"notation", "cosign"} {
+		if err := os.Symlink(build.ClientPath(shared.root, client), filepath.Join(j.Bin, client)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.CopyFS(filepath.Join(j.checkout, "ci"), os.DirFS(filepath.Join(shared.root, "ci"))); err != nil {
+		t.Fatal(err)
+	}
+	well(t, do(t, sender, sender.CLI, "keys", "export", "--file", filepath.Join(trust, "keys.tar")))
+	j.keys = sum(t, filepath.Join(trust, "keys.tar"))
+	var certificates []byte
+	for _, k := range []fixture.Key{key, disabled} {
+		data, err := os.ReadFile(k.CertificateFile(shared.testdata))
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificates = append(certificates, data...)
+	}
+	for name, content := range map[string]string{
+		"release.crt": string(certificates),
+		"policy.json": `{"version":"1","restrictions":[{"name":"release","messageTypes":["RAW","DIGEST"]}]}`,
+		"trustpolicy.json": fmt.Sprintf(`{"version":"1.0","trustPolicies":[{"name":"release","registryScopes":["*"],"signatureVerification":{"level":"strict"},
+			"trustStores":["ca:awskms"],"trustedIdentities":[%q,%q]}]}`, key.ARN(), disabled.ARN()),
+	} {
+		if err := os.WriteFile(filepath.Join(trust, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	image := func(name string, key fixture.Key) string {
+		c := shared.lookup(t, name)
+		repository := repository(t) + "/" + name
+		if err := shared.registry.Push(shared.layout, c.Name, repository); err != nil {
+			t.Fatal(err)
+		}
+		statement := harness.InTotoStatement(name, c.Digest, harness.SignPredicate)
+		signature := signer{key: key.Name, algorithm: "ECDSA_SHA_256"}.sign(t, harness.PAE(statement))
+		if err := shared.registry.PushReferrer(repository, c.Digest, harness.SignPredicate, harness.EnvelopeBundle(statement, signature)); err != nil {
+			t.Fatal(err)
+		}
+		return shared.registry.Reference(repository, c.Digest)
+	}
+	j.good, j.disabled = image("jws-p256", key), image("jws-disabled", disabled)
+	return j
+}
+
+// miniRelease is the release of -dist, or a folder with what install.sh needs of one.
+func miniRelease(t *testing.T) (dir, version string) {
+	t.Helper()
+	if *dist != "" {
+		r := theRelease(t)
+		return r.dir, r.version
+	}
+	h, err := harness.NewHost(t.TempDir(), shared.notation, shared.bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var built struct{ Version string }
+	if err := json.Unmarshal([]byte(do(t, h, h.CLI, "version", "--output", "json").Stdout), &built); err != nil {
+		t.Fatal(err)
+	}
+	var sums strings.Builder
+	for _, program := range build.Products {
+		name := release{version: built.Version}.archive(program, runtime.GOOS, runtime.GOARCH)
+		if err := h.Pack(filepath.Join(shared.bin, build.Executable(program)), name); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&sums, "%s  %s\n", sum(t, filepath.Join(h.Dir, name)), name)
+	}
+	file(t, h, "checksums.txt", []byte(sums.String()))
+	return h.Dir, built.Version
+}
+
+// step is a step of a workflow or an action that runs a script.
+type step struct {
+	ID    string            `yaml:"id"`
+	If    string            `yaml:"if"`
+	Uses  string            `yaml:"uses"`
+	Shell string            `yaml:"shell"`
+	Run   string            `yaml:"run"`
+	Env   map[string]string `yaml:"env"`
+	With  map[string]string `yaml:"with"`
+}
+
+func readYAML(t *testing.T, path string, into any) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(shared.root, filepath.FromSlash(path)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(data, into); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+// runner is what GitHub's runner keeps from step to step.
+type runner struct {
+	*job
+	env    map[string]string // of the job, and what steps wrote into GITHUB_ENV
+	values map[string]string // of expressions
+}
+
+var expression = regexp.MustCompile(`\$\{\{ *([^}]*?) *\}\}`)
+
+func (r *runner) expand(t *testing.T, text string) string {
+	return expression.ReplaceAllStringFunc(text, func(match string) string {
+		name := expression.FindStringSubmatch(match)[1]
+		value, known := r.values[name]
+		if !known {
+			t.Fatalf("nothing is known of the expression %s", name)
+		}
+		return value
+	})
+}
+
+// run runs a step as GitHub does, and returns how it ended.
+func (r *runner) run(t *testing.T, s step) harness.Result {
+	t.Helper()
+	control := make(map[string]string)
+	for _, name := range []string{"GITHUB_ENV", "GITHUB_PATH", "GITHUB_OUTPUT"} {
+		control[name] = file(t, r.Host, name, nil)
+	}
+	env := maps.Clone(r.env)
+	maps.Copy(env, control)
+	for name, value := range s.Env {
+		env[name] = r.expand(t, value)
+	}
+	if strings.Contains(s.Run, "${{") {
+		t.Errorf("an expression inside a script is a hole for injected commands:\n%s", s.Run)
+	}
+	script := file(t, r.Host, "step.sh", []byte(s.Run))
+	args := []string{"-e", script}
+	if s.Shell == "bash" {
+		args = []string{"--noprofile", "--norc", "-eo", "pipefail", script}
+	}
+	r.Extra = nil
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		r.Extra = append(r.Extra, name+"="+env[name])
+	}
+	result := do(t, r.Host, "bash", args...)
+	for line := range strings.Lines(read(t, control["GITHUB_ENV"])) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		r.env[name] = value
+	}
+	for line := range strings.Lines(read(t, control["GITHUB_PATH"])) {
+		r.Bin = strings.TrimSpace(line) + string(os.PathListSeparator) + r.Bin
+	}
+	for line := range strings.Lines(read(t, control["GITHUB_OUTPUT"])) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		r.values["steps."+s.ID+".outputs."+name] = value
+	}
+	return result
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// action runs action.yml with these inputs, up to the first step that fails.
+func (r *runner) action(t *testing.T, inputs map[string]string) harness.Result {
+	t.Helper()
+	var action struct {
+		Inputs map[string]struct {
+			Default *string `yaml:"default"`
+		} `yaml:"inputs"`
+		Runs struct {
+			Using string `yaml:"using"`
+			Steps []step `yaml:"steps"`
+		} `yaml:"runs"`
+	}
+	readYAML(t, "action.yml", &action)
+	if action.Runs.Using != "composite" || len(action.Runs.Steps) == 0 {
+		t.Fatalf("action.yml is %+v", action.Runs)
+	}
+	for name, input := range action.Inputs {
+		if input.Default == nil {
+			t.Errorf("the input %s has no default", name)
+			continue
+		}
+		r.values["inputs."+name] = *input.Default
+	}
+	for name, value := range inputs {
+		if _, known := action.Inputs[name]; !known {
+			t.Fatalf("action.yml has no input %s", name)
+		}
+		r.values["inputs."+name] = value
+	}
+	var result harness.Result
+	for _, s := range action.Runs.Steps {
+		if s.Shell != "bash" {
+			t.Errorf("the step %q has the shell %q", s.Run, s.Shell)
+		}
+		if s.If != "" {
+			name, ok := strings.CutSuffix(s.If, " != ''")
+			value, known := r.values[name]
+			if !ok || !known {
+				t.Fatalf("what is the condition %q?", s.If)
+			}
+			if value == "" {
+				continue
+			}
+		}
+		if result = r.run(t, s); result.Code != 0 {
+			break
+		}
+	}
+	return result
+}
+
+func newRunner(t *testing.T) *runner {
+	j := newJob(t)
+	temporary := filepath.Join(j.Dir, "temp")
+	if err := os.Mkdir(temporary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return &runner{
+		job:    j,
+		env:    map[string]string{"RUNNER_TEMP": temporary, "GITHUB_ACTION_PATH": shared.root, "NOTATION_FLAGS": "--insecure-registry"},
+		values: map[string]string{"github.action_ref": "v" + j.version},
+	}
+}
+
+// inputs are the example's, with this machine's values where the example has its own.
+func (r *runner) inputs(t *testing.T, example map[string]string) map[string]string {
+	t.Helper()
+	inputs := maps.Clone(example)
+	for name, value := range map[string]string{"checksums-sha256": r.checksums, "keys-sha256": r.keys} {
+		if strings.Trim(inputs[name], "0") != "" {
+			t.Errorf("the example's %s is %q", name, inputs[name])
+		}
+		inputs[name] = value
+	}
+	inputs["release"] = r.releaseDir
+	return inputs
+}
+
+// outcome is what verify-image.sh wrote.
+type outcome struct {
+	Image, Verifier, Output string
+	Verified                bool
+	ExitCode                int
+}
+
+// results reads both reports, and demands that they say the same.
+func results(t *testing.T, dir string) []outcome {
+	t.Helper()
+	var outcomes []outcome
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(dir, "results.json"))), &outcomes); err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		Suites []struct {
+			Tests    int `xml:"tests,attr"`
+			Failures int `xml:"failures,attr"`
+			Cases    []struct {
+				Class   string  `xml:"classname,attr"`
+				Name    string  `xml:"name,attr"`
+				Failure *string `xml:"failure"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	if err := xml.Unmarshal([]byte(read(t, filepath.Join(dir, "junit.xml"))), &report); err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Suites) != 1 || len(report.Suites[0].Cases) != len(outcomes) || report.Suites[0].Tests != len(outcomes) {
+		t.Fatalf("junit.xml has %+v, results.json %+v", report, outcomes)
+	}
+	failures := 0
+	for i, c := range report.Suites[0].Cases {
+		o := outcomes[i]
+		if !o.Verified {
+			failures++
+		}
+		if c.Class != o.Verifier || c.Name != o.Image || (c.Failure == nil) != o.Verified || o.Verified != (o.ExitCode == 0) {
+			t.Errorf("junit.xml has %+v, results.json %+v", c, o)
+		}
+		if c.Failure != nil && strings.TrimSpace(*c.Failure) != strings.TrimSpace(o.Output) {
+			t.Errorf("junit.xml has the reason\n%s\nresults.json\n%s", *c.Failure, o.Output)
+		}
+	}
+	if report.Suites[0].Failures != failures {
+		t.Errorf("junit.xml says %d failures and has %d", report.Suites[0].Failures, failures)
+	}
+	return outcomes
+}
+
+// verdicts demands these answers, notation's and then cosign's, an image.
+func verdicts(t *testing.T, dir string, want ...bool) []outcome {
+	t.Helper()
+	outcomes := results(t, dir)
+	var got []bool
+	for i, o := range outcomes {
+		if want := []string{"notation", "cosign"}[i%2]; o.Verifier != want {
+			t.Errorf("result %d is %s's, want %s's", i, o.Verifier, want)
+		}
+		got = append(got, o.Verified)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the verdicts are %v, want %v\n%+v", got, want, outcomes)
+	}
+	return outcomes
+}
+
+// TestGitHubExample runs examples/github-actions.yml and the scripts of action.yml as GitHub's runner would.
+func TestGitHubExample(t *testing.T) {
+	t.Parallel()
+	r := newRunner(t)
+	var workflow struct {
+		Jobs map[string]struct {
+			Env   map[string]string `yaml:"env"`
+			Steps []step            `yaml:"steps"`
+		} `yaml:"jobs"`
+	}
+	readYAML(t, "examples/github-actions.yml", &workflow)
+	example, ok := workflow.Jobs["verify"]
+	if !ok || example.Env["IMAGE"] != exampleImage {
+		t.Fatalf("examples/github-actions.yml has no job verify with the image %s", exampleImage)
+	}
+	ran, uploaded := 0, false
+	var verify step
+	r.env["IMAGE"] = r.good
+	for _, s := range example.Steps {
+		switch name, _, _ := strings.Cut(s.Uses, "@"); name {
+		case "":
+			well(t, r.run(t, s))
+			ran, verify = ran+1, s
+		case build.Module[len("github.com/"):]:
+			well(t, r.action(t, r.inputs(t, s.With)))
+			ran++
+		case "actions/upload-artifact":
+			verdicts(t, filepath.Join(r.checkout, s.With["path"]), true, true)
+			uploaded = s.If == "always()"
+		}
+	}
+	if ran != 3 || !uploaded {
+		t.Errorf("%d steps ran, want 3; results uploaded in any case: %t", ran, uploaded)
+	}
+	if home := r.values["steps.place.outputs.home"]; !strings.HasPrefix(home, r.Dir) {
+		t.Errorf("the output home is %q", home)
+	}
+	r.env["IMAGE"] = r.disabled
+	if result := r.run(t, verify); result.Code != 1 || !strings.Contains(result.Stderr, "DisabledException") {
+		t.Errorf("a disabled key's image must fail the build\n%s", result)
+	}
+	outcomes := verdicts(t, filepath.Join(r.checkout, "results"), false, false)
+	if !strings.Contains(outcomes[0].Output, "DisabledException") {
+		t.Errorf("the result does not say why: %+v", outcomes[0])
+	}
+}
+
+// TestActionRefuses: everything that is not as it was promised stops the action, and nothing of it is installed.
+func TestActionRefuses(t *testing.T) {
+	t.Parallel()
+	r := newRunner(t)
+	ref := r.values["github.action_ref"]
+	changed := filepath.Join(t.TempDir(), "release")
+	if err := os.CopyFS(changed, os.DirFS(r.releaseDir)); err != nil {
+		t.Fatal(err)
+	}
+	archive := filepath.Join(changed, release{version: r.version}.archive("awskms-offline", runtime.GOOS, runtime.GOARCH))
+	if err := os.WriteFile(archive, append([]byte(read(t, archive)), 0), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	badPolicy := file(t, r.Host, "bad-policy.json", []byte(`{"version":"1","restriction":[]}`))
+	wrong := strings.Repeat("0", 64)
+	for _, test := range []struct {
+		name, ref string
+		inputs    map[string]string
+		says      string
+	}{
+		{name: "no version", ref: "main", says: "which release?"},
+		{name: "a version that is a path", inputs: map[string]string{"version": "1.2.3-../.."}, says: "expected a release such as 1.2.3"},
+		{name: "a release that is not there", inputs: map[string]string{"version": "99.0.0"}, says: "has SHA-256"}, // another's checksums
+		{name: "plain http", inputs: map[string]string{"release": "http://127.0.0.1:1/"}, says: "expected an https URL or a folder"},
+		{name: "other checksums", inputs: map[string]string{"checksums-sha256": wrong}, says: "expected " + wrong},
+		{name: "another archive", inputs: map[string]string{"release": changed}, says: "it was not installed"},
+		{name: "unknown program", inputs: map[string]string{"tools": "awskms-offline rm"}, says: `names "rm"`},
+		{name: "other keys", inputs: map[string]string{"keys": "trust/keys.tar", "keys-sha256": wrong}, says: wrong},
+		{name: "no keys", inputs: map[string]string{"keys": "trust/none.tar"}, says: "none.tar"},
+		{name: "bad policy", inputs: map[string]string{"policy": badPolicy}, says: "restriction"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if r.values["github.action_ref"] = ref; test.ref != "" {
+				r.values["github.action_ref"] = test.ref
+			}
+			inputs := map[string]string{"release": r.releaseDir, "tools": "awskms-offline"}
+			maps.Copy(inputs, test.inputs)
+			if test.name == "a release that is not there" {
+				inputs["checksums-sha256"] = wrong
+			}
+			for _, dir := range []string{"home", "bin"} {
+				if err := os.RemoveAll(filepath.Join(r.env["RUNNER_TEMP"], "awskms-offline", dir)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			result := r.action(t, inputs)
+			if result.Code == 0 || !strings.Contains(result.Output(), test.says) {
+				t.Errorf("expected a refusal that says %q\n%s", test.says, result)
+			}
+			if _, err := os.Stat(filepath.Join(r.env["RUNNER_TEMP"], "awskms-offline", "home", "policy.json")); err == nil {
+				t.Error("a policy was put in place all the same")
+			}
+		})
+	}
+}
+
+// TestGitLabExample runs the job of examples/gitlab-ci.yml.
+func TestGitLabExample(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	var pipeline struct {
+		Job struct {
+			Variables map[string]string `yaml:"variables"`
+			Before    []string          `yaml:"before_script"`
+			Script    []string          `yaml:"script"`
+			Artifacts struct {
+				When    string            `yaml:"when"`
+				Paths   []string          `yaml:"paths"`
+				Reports map[string]string `yaml:"reports"`
+			} `yaml:"artifacts"`
+		} `yaml:"verify-image"`
+	}
+	readYAML(t, "examples/gitlab-ci.yml", &pipeline)
+	example := pipeline.Job
+	if example.Variables["IMAGE"] != exampleImage || example.Artifacts.When != "always" || example.Artifacts.Reports["junit"] != "results/junit.xml" ||
+		!slices.Equal(example.Artifacts.Paths, []string{"results/"}) {
+		t.Fatalf("examples/gitlab-ci.yml has the job %+v", example)
+	}
+	script := strings.Join(append(example.Before, example.Script...), "\n")
+	path := file(t, j.Host, "job.sh", []byte("set -e\n"+script+"\n"))
+	run := func(image string) harness.Result {
+		variables := maps.Clone(example.Variables)
+		maps.Copy(variables, map[string]string{
+			"IMAGE": image, "AWSKMS_OFFLINE_VERSION": j.version, "AWSKMS_OFFLINE_CHECKSUMS_SHA256": j.checksums, "KEYS_SHA256": j.keys,
+			"AWSKMS_OFFLINE_RELEASE": j.releaseDir, "CI_PROJECT_DIR": j.checkout, "NOTATION_FLAGS": "--insecure-registry",
+		})
+		j.Extra = nil
+		for name, value := range variables {
+			j.Extra = append(j.Extra, name+"="+value)
+		}
+		if err := os.RemoveAll(filepath.Join(j.configDir(), "notation")); err != nil { // a job begins anew
+			t.Fatal(err)
+		}
+		return do(t, j.Host, "sh", path)
+	}
+	well(t, run(j.good))
+	verdicts(t, filepath.Join(j.checkout, "results"), true, true)
+	if result := run(j.disabled); result.Code != 1 {
+		t.Errorf("a disabled key's image must fail the build\n%s", result)
+	}
+	verdicts(t, filepath.Join(j.checkout, "results"), false, false)
+}
+
+func (j *job) configDir() string { return filepath.Join(j.Dir, "config") }
+
+// TestShellExample runs examples/verify.sh.
+func TestShellExample(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	script := filepath.Join(shared.root, "examples", "verify.sh")
+	if result := do(t, j.Host, "sh", script, j.good); result.Code == 0 || !strings.Contains(result.Stderr, "AWSKMS_OFFLINE_CHECKSUMS_SHA256") {
+		t.Errorf("expected a refusal without checksums\n%s", result)
+	}
+	j.Extra = []string{
+		"AWSKMS_OFFLINE_VERSION=" + j.version, "AWSKMS_OFFLINE_RELEASE=" + j.releaseDir, "AWSKMS_OFFLINE_CHECKSUMS_SHA256=" + j.checksums,
+		"KEYS_SHA256=" + j.keys, "NOTATION_FLAGS=--insecure-registry",
+	}
+	well(t, do(t, j.Host, "sh", script, j.good))
+	verdicts(t, filepath.Join(j.checkout, "results"), true, true)
+
+	// The verifying script alone, on what the job installed.
+	verify := filepath.Join(shared.root, "ci", "verify-image.sh")
+	j.Bin = filepath.Join(j.checkout, ".awskms-offline", "bin") + string(os.PathListSeparator) + j.Bin
+	base := append(j.Extra, "AWSKMS_OFFLINE_HOME="+filepath.Join(j.Dir, ".config", "awskms-offline"), "COSIGN_KEY=awskms-offline:///"+exampleAlias)
+	run := func(extra []string, images ...string) harness.Result {
+		j.Extra = append(slices.Clone(base), extra...)
+		return do(t, j.Host, "sh", append([]string{verify}, images...)...)
+	}
+	if result := run(nil, j.good, j.disabled); result.Code != 1 {
+		t.Errorf("one of two images is bad: want exit code 1\n%s", result)
+	}
+	verdicts(t, filepath.Join(j.checkout, "awskms-offline-results"), true, true, false, false)
+	tag, _, _ := strings.Cut(j.good, "@")
+	for name, test := range map[string]struct {
+		extra  []string
+		images []string
+		says   string
+	}{
+		"no image":      {says: "no image was named"},
+		"a tag":         {images: []string{tag + ":latest"}, says: "does not name its digest"},
+		"a flag":        {images: []string{"--" + j.good}, says: "is no image"},
+		"no verifier":   {extra: []string{"VERIFIERS= "}, images: []string{j.good}, says: "names no verifier"},
+		"no key":        {extra: []string{"COSIGN_KEY="}, images: []string{j.good}, says: "COSIGN_KEY is not set"},
+		"what verifier": {extra: []string{"VERIFIERS=true"}, images: []string{j.good}, says: `names "true"`},
+	} {
+		if result := run(test.extra, test.images...); result.Code != 2 || !strings.Contains(result.Stderr, test.says) {
+			t.Errorf("%s: expected exit code 2 and %q\n%s", name, test.says, result)
+		}
+	}
+}

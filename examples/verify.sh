@@ -1,0 +1,23 @@
+#!/bin/sh
+# Verifies an image with notation and cosign before anything uses it, in any CI with a shell: verify.sh IMAGE@sha256:DIGEST
+# notation, cosign and curl are on PATH; ci/install.sh and ci/verify-image.sh of this project's release lie in ci/ of yours. The files
+# below trust/ are yours: keys.tar is what `awskms-offline keys export` wrote and its SHA-256 what it printed.
+set -eu
+: "${AWSKMS_OFFLINE_VERSION:=0.1.0}"
+# Of the release's checksums file, and of trust/keys.tar. Take both from people, not from where the files are.
+: "${AWSKMS_OFFLINE_CHECKSUMS_SHA256:?is not set}"
+: "${KEYS_SHA256:?is not set}"
+: "${COSIGN_KEY:=awskms-offline:///alias/release-signing}"
+: "${RESULTS:=results}"
+AWSKMS_OFFLINE_BIN=$PWD/.awskms-offline/bin
+AWSKMS_OFFLINE_HOME=$HOME/.config/awskms-offline
+PATH=$AWSKMS_OFFLINE_BIN:$PATH
+export AWSKMS_OFFLINE_VERSION AWSKMS_OFFLINE_CHECKSUMS_SHA256 AWSKMS_OFFLINE_BIN AWSKMS_OFFLINE_HOME COSIGN_KEY RESULTS PATH
+
+sh ci/install.sh
+awskms-offline keys import --expect-sha256 "$KEYS_SHA256" trust/keys.tar
+install -m 600 trust/policy.json "$AWSKMS_OFFLINE_HOME/policy.json"
+notation cert add --type ca --store awskms trust/release.crt
+notation policy import --force trust/trustpolicy.json
+awskms-offline doctor
+sh ci/verify-image.sh "$1"
