@@ -313,3 +313,70 @@ func TestReleaseInstalled(t *testing.T) {
 		well(t, do(t, h, h.Notation, "plugin", "install", "--file", r.path("notation-awskms-signer"), "--sha256sum", r.checksums(t)[filepath.Base(r.path("notation-awskms-signer"))]))
 	})
 }
+
+// TestReleasePage follows docs/install.md with this release: its downloads come out of the folder, and what it builds has to be
+// what the archive holds.
+func TestReleasePage(t *testing.T) {
+	r := theRelease(t)
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		t.Skip("docs/install.md shows the commands for linux/amd64")
+	}
+	h, err := harness.NewHost(t.TempDir(), shared.notation, shared.bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := strings.ReplaceAll(read(t, filepath.Join(shared.root, "docs", "install.md")), "1.2.3", r.version)
+	inside, ran := false, 0
+	for line := range strings.Lines(page) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, "```") {
+			inside = line == "```console"
+			continue
+		}
+		if !inside {
+			continue
+		}
+		words := strings.Fields(line)
+		switch words[0] {
+		case "curl":
+			name := words[len(words)-1][strings.LastIndex(words[len(words)-1], "/")+1:]
+			file(t, h, name, []byte(read(t, filepath.Join(r.dir, name))))
+		case "sha256sum", "tar":
+			well(t, do(t, h, words[0], words[1:]...))
+		case "install":
+			words[len(words)-1] = t.TempDir()
+			well(t, do(t, h, words[0], words[1:]...))
+		case "notation":
+			if slices.Contains(words, "--url") { // TestReleaseInstalled
+				continue
+			}
+			well(t, do(t, h, h.Notation, words[1:]...))
+		case "cosign", "gh": // of a release that is published
+			continue
+		default:
+			maker := &harness.Host{Dir: t.TempDir(), WorkDir: shared.root, Extra: goEnvironment(t)}
+			rebuilt := filepath.Join(maker.Dir, "rebuilt")
+			well(t, do(t, maker, "sh", "-c", strings.Replace(line, "-o rebuilt", "-o "+rebuilt, 1)))
+			const program = "notation-awskms-offline"
+			well(t, do(t, h, "tar", "-xzf", r.path(program), program))
+			if a, b := sum(t, rebuilt), sum(t, filepath.Join(h.Dir, program)); a != b {
+				t.Errorf("rebuilt is %s, and the archive has %s", a, b)
+			}
+		}
+		ran++
+	}
+	if ran != 8 {
+		t.Errorf("%d commands ran, want 8", ran)
+	}
+}
+
+// goEnvironment is what the go command has here, for a host that has nothing of it.
+func goEnvironment(t *testing.T) (env []string) {
+	t.Helper()
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOFLAGS", "GOPROXY", "GOTOOLCHAIN"} {
+		r := do(t, &harness.Host{Dir: shared.root, Extra: []string{"HOME=" + os.Getenv("HOME"), "XDG_CACHE_HOME=", "XDG_CONFIG_HOME="}}, "go", "env", name)
+		well(t, r)
+		env = append(env, name+"="+strings.TrimSpace(r.Stdout))
+	}
+	return env
+}

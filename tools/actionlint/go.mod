@@ -1,3 +1,4 @@
+// Reads the workflows: make workflows.
 module github.com/awskms-offline/awskms-offline/tools/actionlint
 
 go 1.26.4

@@ -1,3 +1,4 @@
+// Makes the releases: make snapshot.
 module github.com/awskms-offline/awskms-offline/tools/goreleaser
 
 go 1.26.4

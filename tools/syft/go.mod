@@ -1,3 +1,4 @@
+// Writes the SBOMs of a release.
 module github.com/awskms-offline/awskms-offline/tools/syft
 
 go 1.26.8

@@ -35,6 +35,8 @@ func TestDocumentedCommands(t *testing.T) {
 			switch page {
 			case "docs/keystore.md", "docs/troubleshooting.md": // which speak of a store that is there
 				runDocumented(t, name+" keys import release.json --alias alias/release")
+			case "docs/kubernetes.md": // whose keys go from a machine to others: e2e runs it
+				text = ""
 			case "docs/notation.md": // the rest needs two machines: e2e runs it
 				_, text, _ = strings.Cut(text, "## Set up, once")
 				text, _, _ = strings.Cut(text, "## Rotation with aliases")
