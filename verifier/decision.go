@@ -89,7 +89,7 @@ func (d *decision) noteResolution() {
 		if d.found.Fallback {
 			d.line.FallbackARNs = append(d.line.FallbackARNs, e.Key.ARN().String())
 		}
-		snapshot := e.Key.Record().Snapshot
+		snapshot := e.Key.Snapshot()
 		states, sources = appendNew(states, e.Key.State().String()), appendNew(sources, snapshot.Source)
 		// What is said of the age is said of the oldest part, and no date is older than any.
 		if i == 0 || snapshot.Time.Before(d.line.SnapshotTime.Time) {
@@ -189,7 +189,7 @@ func (v *Verifier) permit(d *decision) error {
 			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithHint("%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure)
 		}
 		for _, e := range d.found.Entries {
-			if source := e.Key.Record().Snapshot.Source; r.Sources != nil && !slices.Contains(r.Sources, source) {
+			if source := e.Key.Snapshot().Source; r.Sources != nil && !slices.Contains(r.Sources, source) {
 				return kmserr.New(kmserr.KeyNotAllowed, "the source of the record of %s is %q, and the policy allows: %s", e.Key.ARN(), source, orNone(r.Sources)).
 					WithHint("Get the key from a source that the policy allows.")
 			}
@@ -226,9 +226,8 @@ func (v *Verifier) aliasesNow(arn kmskey.ARN) ([]kmskey.AliasARN, error) {
 // checkState is step 4, for every record used: the state of the snapshot, and its dates.
 func (d *decision) checkState() error {
 	for _, e := range d.found.Entries {
-		record, arn := e.Key.Record(), e.Key.ARN()
-		state := e.Key.State()
-		if m := record.KeyMetadata; m != nil {
+		arn, state := e.Key.ARN(), e.Key.State()
+		if m := e.Key.Metadata(); m != nil {
 			for _, end := range []struct {
 				name string
 				at   kmskey.Time
@@ -245,7 +244,7 @@ func (d *decision) checkState() error {
 			}
 		}
 		for _, r := range d.rules {
-			if err := d.stateServes(arn, state, record, r); err != nil {
+			if err := d.stateServes(e.Key, r); err != nil {
 				return err
 			}
 		}
@@ -256,7 +255,8 @@ func (d *decision) checkState() error {
 	return nil
 }
 
-func (d *decision) stateServes(arn kmskey.ARN, state kmskey.KeyState, record kmskey.Record, r policy.Rules) error {
+func (d *decision) stateServes(key *kmskey.Key, r policy.Rules) error {
+	arn, state := key.ARN(), key.State()
 	if state == kmskey.StateUnknown {
 		if r.RequireKnownState {
 			return kmserr.New(kmserr.KMSInvalidState, "the key state of %s is not known, and the policy demands a known one", arn).
@@ -277,7 +277,7 @@ func (d *decision) stateServes(arn kmskey.ARN, state kmskey.KeyState, record kms
 		return nil
 	}
 	since := ""
-	if at := record.Snapshot.StateTime; !at.IsZero() {
+	if at := key.Snapshot().StateTime; !at.IsZero() {
 		since = " at " + stamp(at.Time)
 	}
 	if state == kmskey.StateDisabled {
@@ -285,7 +285,7 @@ func (d *decision) stateServes(arn kmskey.ARN, state kmskey.KeyState, record kms
 			WithHint("%s%s", kmserr.Lookup(kmserr.Disabled).Cure, d.wayOn(state, r))
 	}
 	deletion := ""
-	if at := record.KeyMetadata.DeletionDate; !at.IsZero() {
+	if at := key.Metadata().DeletionDate; !at.IsZero() {
 		deletion = ", to be deleted on " + stamp(at.Time)
 	}
 	return kmserr.New(kmserr.KMSInvalidState, "%s is %s%s: KMS said so%s%s", arn, state, deletion, since, d.consequence(state)).
@@ -348,11 +348,11 @@ func (d *decision) checkAge() error {
 	}
 	for _, part := range d.parts() {
 		if part.at.IsZero() {
-			return kmserr.New(kmserr.SnapshotExpired, "%s has no date, and the policy allows an age of %s at most", part.name, limit).
+			return kmserr.New(kmserr.SnapshotExpired, "%s has no date, and the policy allows an age of %s at most", part.name(), limit).
 				WithHint("%s", kmserr.Lookup(kmserr.SnapshotExpired).Cure)
 		}
 		if age := d.now.Sub(part.at.Time); age > limit {
-			return kmserr.New(kmserr.SnapshotExpired, "%s is of %s, %s old, and the policy allows %s", part.name, stamp(part.at.Time), age.Round(time.Minute), limit).
+			return kmserr.New(kmserr.SnapshotExpired, "%s is of %s, %s old, and the policy allows %s", part.name(), stamp(part.at.Time), age.Round(time.Minute), limit).
 				WithHint("%s", kmserr.Lookup(kmserr.SnapshotExpired).Cure)
 		}
 	}
@@ -360,21 +360,24 @@ func (d *decision) checkAge() error {
 }
 
 type part struct {
-	name string
+	what string
+	of   fmt.Stringer
 	at   kmskey.Time
 }
+
+func (p part) name() string { return p.what + p.of.String() }
 
 // parts are the dated things that an answer rests on.
 func (d *decision) parts() []part {
 	var parts []part
 	if d.found.Alias != nil {
-		parts = append(parts, part{"the snapshot of " + d.found.Alias.ARN.Alias, d.found.Alias.Time})
+		parts = append(parts, part{"the snapshot of ", d.found.Alias.ARN, d.found.Alias.Time})
 	}
 	for _, e := range d.found.Entries {
-		record := e.Key.Record()
-		parts = append(parts, part{"the snapshot of " + e.Key.ARN().String(), record.Snapshot.Time})
-		if record.KeyMetadata != nil {
-			parts = append(parts, part{"the key state of " + e.Key.ARN().String(), record.Snapshot.StateTime})
+		snapshot, arn := e.Key.Snapshot(), e.Key.ARN()
+		parts = append(parts, part{"the snapshot of ", arn, snapshot.Time})
+		if e.Key.Metadata() != nil {
+			parts = append(parts, part{"the key state of ", arn, snapshot.StateTime})
 		}
 	}
 	return parts
@@ -384,7 +387,7 @@ func (d *decision) parts() []part {
 func (d *decision) checkClock() error {
 	for _, part := range d.parts() {
 		if !part.at.IsZero() && part.at.Sub(d.now) > clockTolerance {
-			return wrongClock(d.now, part.name, part.at.Time)
+			return wrongClock(d.now, part.name(), part.at.Time)
 		}
 	}
 	if last := d.lastLine(); !last.IsZero() && last.Sub(d.now) > clockTolerance {

@@ -73,11 +73,11 @@ func (d *decision) end() (first time.Time, because string) {
 			continue
 		}
 		for _, part := range d.parts() {
-			consider(part.at.Add(r.MaxSnapshotAge), part.name+" will be too old for the policy")
+			consider(part.at.Add(r.MaxSnapshotAge), part.name()+" will be too old for the policy")
 		}
 	}
 	for _, e := range d.found.Entries {
-		if m := e.Key.Record().KeyMetadata; m != nil {
+		if m := e.Key.Metadata(); m != nil {
 			consider(m.DeletionDate.Time, "KMS's DeletionDate")
 			consider(m.ValidTo.Time, "KMS's ValidTo")
 		}

@@ -211,6 +211,9 @@ func (l *FileLog) append(ctx context.Context, lines []Line) (*os.File, error) {
 				return nil, err
 			}
 		}
+		if data == nil {
+			data = make([]byte, 0, min(len(one)*(len(lines)-i+1), 1<<20)) // the lines of a group are about as long
+		}
 		data = append(data, one...)
 		head = headOf(line, one)
 	}

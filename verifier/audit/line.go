@@ -140,6 +140,9 @@ func (l Line) marshal() ([]byte, error) {
 // direction of writing, and the like. In JSON whatever is not ASCII is part of a string.
 func plain(b []byte) []byte {
 	visible := func(r rune) bool { return r < 0x7f || r != 0x7f && unicode.IsPrint(r) }
+	if !slices.ContainsFunc(b, func(c byte) bool { return c >= 0x7f }) { // as nearly all are
+		return b
+	}
 	if bytes.IndexFunc(b, func(r rune) bool { return !visible(r) }) < 0 {
 		return b
 	}

@@ -297,6 +297,12 @@ func (k *Key) State() KeyState {
 	return k.record.KeyMetadata.KeyState
 }
 
+// Snapshot returns where the record is from, and when KMS said what it holds.
+func (k *Key) Snapshot() Snapshot { return k.record.Snapshot }
+
+// Metadata returns a copy of what DescribeKey said, nil if the record holds nothing of it.
+func (k *Key) Metadata() *KeyMetadata { return k.record.KeyMetadata.clone() }
+
 // Record returns a copy of the canonical record, which shares nothing with the key.
 func (k *Key) Record() Record { return k.record.clone() }
 
@@ -306,14 +312,18 @@ func (r Record) clone() Record {
 	r.EncryptionAlgorithms = slices.Clone(r.EncryptionAlgorithms)
 	r.KeyAgreementAlgorithms = slices.Clone(r.KeyAgreementAlgorithms)
 	r.Aliases = slices.Clone(r.Aliases)
-	if m := clonePointer(r.KeyMetadata); m != nil {
-		m.Enabled, m.MultiRegion = clonePointer(m.Enabled), clonePointer(m.MultiRegion)
-		m.Unknown = cloneUnknown(m.Unknown)
-		r.KeyMetadata = m
-	}
+	r.KeyMetadata = r.KeyMetadata.clone()
 	r.DistinguishingID = clonePointer(r.DistinguishingID)
 	r.Unknown = cloneUnknown(r.Unknown)
 	return r
+}
+
+func (m *KeyMetadata) clone() *KeyMetadata {
+	if m = clonePointer(m); m != nil {
+		m.Enabled, m.MultiRegion = clonePointer(m.Enabled), clonePointer(m.MultiRegion)
+		m.Unknown = cloneUnknown(m.Unknown)
+	}
+	return m
 }
 
 func clonePointer[T any](p *T) *T {
