@@ -263,7 +263,7 @@ func (s *sarif) result(result sarifResult) error {
 
 func (s *sarif) finish(r *batchRun, broken *kmserr.Error) error {
 	if broken != nil {
-		if err := s.result(sarifResult{RuleID: string(broken.Name), Level: "error", Message: sarifText{broken.Fact + ". " + broken.Hint}}); err != nil {
+		if err := s.result(sarifResult{RuleID: string(broken.Name), Level: "error", Message: sarifText{strings.TrimSpace(broken.Fact + ". " + broken.Hint)}}); err != nil {
 			s.discard()
 			return err
 		}
