@@ -361,23 +361,28 @@ func (d *decision) checkAge() error {
 
 type part struct {
 	what string
-	of   fmt.Stringer
+	key  *kmskey.Key // whose ARN ends the name, nil for none
 	at   kmskey.Time
 }
 
-func (p part) name() string { return p.what + p.of.String() }
+func (p part) name() string {
+	if p.key == nil {
+		return p.what
+	}
+	return p.what + p.key.ARN().String()
+}
 
 // parts are the dated things that an answer rests on.
 func (d *decision) parts() []part {
 	var parts []part
 	if d.found.Alias != nil {
-		parts = append(parts, part{"the snapshot of ", d.found.Alias.ARN, d.found.Alias.Time})
+		parts = append(parts, part{"the snapshot of " + d.found.Alias.ARN.Alias, nil, d.found.Alias.Time})
 	}
 	for _, e := range d.found.Entries {
-		snapshot, arn := e.Key.Snapshot(), e.Key.ARN()
-		parts = append(parts, part{"the snapshot of ", arn, snapshot.Time})
+		snapshot := e.Key.Snapshot()
+		parts = append(parts, part{"the snapshot of ", e.Key, snapshot.Time})
 		if e.Key.Metadata() != nil {
-			parts = append(parts, part{"the key state of ", arn, snapshot.StateTime})
+			parts = append(parts, part{"the key state of ", e.Key, snapshot.StateTime})
 		}
 	}
 	return parts
