@@ -248,6 +248,92 @@ func TestLongInputCostsNothing(t *testing.T) {
 	}
 }
 
+// TestKinds tries every kind of JSON value for every kind of Go value: it is taken, or the refusal names both.
+func TestKinds(t *testing.T) {
+	type kinds struct {
+		Text    string
+		Bytes   []byte
+		Truth   bool
+		Int     int
+		Int64   int64
+		Uint    uint
+		Uint16  uint16
+		Uint32  uint32
+		List    []string
+		Map     map[string]string
+		Object  struct{ A string }
+		Pointer *bool
+		Strange map[int]string // nothing of ours is so
+		Fixed   [2]int         // nor so
+
+		hidden  string
+		Ignored string `json:"-"`
+
+		Unknown map[string]jsontext.Value `json:",embed"`
+	}
+	values := map[string]string{`"YQ=="`: "string", `true`: "boolean", `false`: "boolean", `7`: "number", `["x"]`: "array", `{"A":"x"}`: "object"}
+	takes := map[string]string{"Text": "string", "Bytes": "string", "Truth": "boolean", "Int": "number", "Int64": "number", "Uint": "number", "Uint16": "number",
+		"Uint32": "number", "List": "array", "Map": "object", "Object": "object", "Pointer": "boolean", "Strange": "", "Fixed": ""}
+	wants := map[string]string{"Text": "a string", "Bytes": "base64 text", "Truth": "a boolean", "Int": "a number", "Int64": "a number", "Uint": "a number",
+		"Uint16": "a number", "Uint32": "a number", "List": "an array", "Map": "an object", "Object": "an object", "Pointer": "a boolean", "Strange": "an object", "Fixed": "an array"}
+	for member, kind := range takes {
+		for value, is := range values {
+			var v kinds
+			data := fmt.Appendf(nil, `{%q:%s}`, member, value)
+			err := Decode(data, limit, Refuse, &v)
+			if is == kind {
+				var std kinds
+				if err != nil {
+					t.Errorf("%s: %v", data, err)
+				} else if err := stdjson.Unmarshal(data, &std); err != nil || !reflect.DeepEqual(v, std) {
+					t.Errorf("%s: %+v, expected %+v (%v)", data, v, std, err)
+				}
+				continue
+			}
+			if want := "has a bad value at /" + member + ": a JSON " + is + " where " + wants[member] + " is expected"; err == nil || err.Error() != want {
+				t.Errorf("%s: %v, expected %q", data, err, want)
+			}
+		}
+		if err := Decode(fmt.Appendf(nil, `{%q:null}`, member), limit, Refuse, new(kinds)); err == nil || !strings.Contains(err.Error(), "null for the member /"+member) {
+			t.Errorf("%s: null: %v", member, err)
+		}
+	}
+	// What is not exported, or named "-", is no member.
+	for _, data := range []string{`{"hidden":"x"}`, `{"Ignored":"x"}`, `{"-":"x"}`} {
+		v := kinds{}
+		if err := Decode([]byte(data), limit, Refuse, &v); err == nil || !strings.Contains(err.Error(), "unknown member") || v.hidden+v.Ignored != "" {
+			t.Errorf("%s: %+v, %v", data, v, err)
+		}
+		if err := Decode([]byte(data), limit, Keep, &v); err != nil || v.hidden+v.Ignored != "" || len(v.Unknown) != 1 {
+			t.Errorf("%s, kept: %+v, %v", data, v, err)
+		}
+	}
+}
+
+// What is wrong deep in what is passed over, or in a value that decodes itself, is told as it is, and nothing behind it is read.
+func TestWrongBelow(t *testing.T) {
+	deep := strings.Repeat(`{"a":`, MaxDepth) + "0" + strings.Repeat("}", MaxDepth)
+	for data, says := range map[string]string{
+		`{"mode":"m","x":` + deep + `}`:                  "is nested deeper than",
+		`{"mode":"m","x":{"y":` + deep + `},"mode":"n"}`: "is nested deeper than",
+		`{"mode":"m","x":{"a":1,"a":2}}`:                 `has the member "a" twice`,
+		`{"mode":"m","x":[{"y":{"a":1,"a":2}}]}`:         `has the member "a" twice`,
+		`{"mode":"m","at":{"a":1,"a":2}}`:                `has the member "a" twice`,
+		`{"mode":"m","closed":{"Time":[{"a":1,"a":2}]}}`: `has the member "a" twice`,
+		`{"mode":"m","names":[1]}`:                       "a JSON number where a string is expected",
+		`{"mode":"m","x":[1}`:                            "is not valid JSON at byte",
+		`{"mode":"m","x":[1`:                             "is not valid JSON at byte",
+		`{"mode":"m","x"`:                                "is not valid JSON at byte",
+		`{"mode":"m",`:                                   "is not valid JSON at byte",
+		`{"mode":"m","x":[1]]`:                           "is not valid JSON at byte",
+	} {
+		v := new(target)
+		if err := Decode([]byte(data), 1<<20, Keep, v); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%.60s: %v, expected %q", data, err, says)
+		}
+	}
+}
+
 // Only a pointer takes what is read.
 func TestNowhereToDecodeInto(t *testing.T) {
 	for _, dst := range []any{target{}, (*target)(nil), nil} {

@@ -492,6 +492,35 @@ func TestRecordTooLongToWrite(t *testing.T) {
 	refused(t, err, "more than the 65536 allowed")
 }
 
+// What describe-key calls KeyId may be the ARN, and a key for encryption need not list its algorithms.
+func TestAgreements(t *testing.T) {
+	parse(t, signing(t, "p256", ECCNISTP256).with(object{"KeyMetadata": object{"KeyState": "Enabled", "KeyId": keyARN}}).json(t))
+	parse(t, signing(t, "rsa2048", RSA2048).with(object{"KeyUsage": "ENCRYPT_DECRYPT", "SigningAlgorithms": nil}).json(t))
+	parse(t, signing(t, "p256", ECCNISTP256).with(object{"KeyUsage": "KEY_AGREEMENT", "SigningAlgorithms": nil}).json(t))
+}
+
+// A record is as long as one that is read, with its final newline, and not a byte longer.
+func TestLongestRecord(t *testing.T) {
+	padded := func(n int) *Key {
+		return parse(t, signing(t, "p256", ECCNISTP256).with(object{"Padding": strings.Repeat("x", n)}).json(t))
+	}
+	short, err := padded(1000).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fits := 1000 + MaxRecord - len(short)
+	if data, err := padded(fits).Encode(); err != nil || len(data) != MaxRecord {
+		t.Errorf("%d bytes, %v", len(data), err)
+	} else if _, err := ParseKey(data); err != nil {
+		t.Error(err)
+	}
+	key := padded(fits)
+	key.record.Unknown["Padding"] = jsontext.Value(`"` + strings.Repeat("x", fits+1) + `"`)
+	if data, err := key.Encode(); err == nil {
+		t.Errorf("%d bytes were written", len(data))
+	}
+}
+
 // TestKeyIsImmutable changes everything that can be reached of what went into a key and of what comes out of it.
 func TestKeyIsImmutable(t *testing.T) {
 	record, err := DecodeRecord(full(t).json(t))

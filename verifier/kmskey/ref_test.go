@@ -3,6 +3,7 @@ package kmskey
 import (
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -202,6 +203,63 @@ func TestParseRefRefuses(t *testing.T) {
 				t.Errorf("ParseARN says %+v, %v", arn, err)
 			}
 		})
+	}
+}
+
+// TestForms holds the forms to the regular expressions that say the same, for each sample with any byte at any place replaced,
+// left out, put in before and put at the end, and for what is as long as allowed and longer.
+func TestForms(t *testing.T) {
+	x := func(n int) string { return strings.Repeat("x", n) }
+	for _, form := range []struct {
+		name    string
+		is      func(string) bool
+		pattern string
+		samples []string
+	}{
+		{"partition", isPartition, `^aws(-[a-z0-9]{1,16}){0,3}$`, []string{"aws", "aws-cn", "aws-us-gov", "aws-az09-b-c", "aws-a-b-c-d", "aws-" + x(16), "aws-" + x(17), "Aws"}},
+		{"region", isRegion, `^[a-z]{2,12}(-[a-z0-9]{1,16}){1,4}$`, []string{"us-east-1", "az-a-b-c-09", "az-a-b-c-d-e", "us", x(2) + "-1", x(12) + "-1", x(13) + "-1", "us-" + x(16), "us-" + x(17)}},
+		{"account", isAccount, `^[0-9]{12}$`, []string{"012345678901", "999999999999"}},
+		{"key ID", isKeyID, `^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|mrk-[0-9a-f]{32})$`, []string{uuid, mrk, "0123456789abcdef-0f-0f-0f-0123456789", "09afaf09-09af-09af-09af-09af09af09af"}},
+		{"alias", isAlias, `^alias(/[A-Za-z0-9_-]+)+$`, []string{"alias/AZaz09_-", "alias/a/b/c", "alias/", "alias", "alias/a//b", "Alias/a"}},
+	} {
+		pattern := regexp.MustCompile(form.pattern)
+		ran, yes := 0, 0
+		check := func(text string) {
+			ran++
+			want := pattern.MatchString(text)
+			if want {
+				yes++
+			}
+			if form.is(text) != want {
+				t.Errorf("%s %q: %t, expected %t", form.name, text, !want, want)
+			}
+		}
+		check("")
+		for _, sample := range form.samples {
+			check(sample)
+			for i := range len(sample) {
+				check(sample[:i] + sample[i+1:])
+				for c := range 256 {
+					check(sample[:i] + string([]byte{byte(c)}) + sample[i+1:])
+					check(sample[:i] + string([]byte{byte(c)}) + sample[i:])
+				}
+			}
+			for c := range 256 {
+				check(sample + string([]byte{byte(c)}))
+			}
+		}
+		if yes == 0 || yes == ran {
+			t.Errorf("%s: %d of %d are such", form.name, yes, ran)
+		}
+	}
+}
+
+// An identifier may be as long as KMS allows, and not a byte longer.
+func TestLongestIdentifier(t *testing.T) {
+	for n, says := range map[int]string{MaxIdentifier: "none of KMS's four forms", MaxIdentifier + 1: "2049 bytes long, expected at most 2048"} {
+		if _, err := ParseRef(strings.Repeat("x", n)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
 	}
 }
 

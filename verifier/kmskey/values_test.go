@@ -200,6 +200,30 @@ func TestDistinguishingID(t *testing.T) {
 	}
 }
 
+// What cannot be shown as text is shown in hexadecimal digits.
+func TestDistinguishingIDAsText(t *testing.T) {
+	for id, want := range map[string]string{"plain": "plain", "\xff": "hex:ff", "\x7f": "hex:7f", "\x1f": "hex:1f", "hex:": "hex:6865783a", " ~": " ~", "": ""} {
+		d, err := NewDistinguishingID([]byte(id))
+		if err != nil || d.String() != want {
+			t.Errorf("%q: %q, %v, expected %q", id, d, err, want)
+		}
+	}
+}
+
+// A number that is no time is told as such, not as one of another year.
+func TestNumbersThatAreNoTime(t *testing.T) {
+	for _, text := range []string{"-1", "-0.001", "253402300800", "1e300", "1e400"} {
+		var at Time
+		if err := at.UnmarshalJSON([]byte(text)); err == nil || !strings.Contains(err.Error(), text+" is no time") || !at.IsZero() {
+			t.Errorf("%s: %v, %v", text, at, err)
+		}
+	}
+	var at Time
+	if err := at.UnmarshalJSON([]byte("253402300799")); err != nil || at.Year() != 9999 {
+		t.Errorf("%v, %v", at, err)
+	}
+}
+
 func TestENTL(t *testing.T) {
 	if ENTLStandard != 0 {
 		t.Error("the zero value is not the standard")
