@@ -2,6 +2,8 @@ package verifier
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -198,6 +201,132 @@ func TestDamagedFormer(t *testing.T) {
 	}
 }
 
+// A failure ends the search among former keys, wherever it is; a refusal of the first key by something else than KMS's no does too.
+func TestFailureEndsTheSearch(t *testing.T) {
+	message := []byte("signed before the alias moved")
+	for name, c := range map[string]struct {
+		change func(w *world, req *Request)
+		want   kmserr.Name
+	}{
+		"the policy cannot tell of the key that is meant now": {func(w *world, _ *Request) {
+			granted := w.policy.rules
+			w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+				if !s.Former {
+					return policy.Rules{}, io.ErrUnexpectedEOF
+				}
+				return granted(s)
+			}
+		}, kmserr.PolicyInvalid},
+		"the call makes no sense": {func(_ *world, req *Request) { req.MessageType = "none" }, kmserr.Validation},
+		"the policy cannot tell of a former key, asked again": {func(w *world, _ *Request) {
+			granted, asked := w.policy.rules, 0
+			w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+				if s.Former {
+					if asked++; asked > 1 {
+						return policy.Rules{}, io.ErrUnexpectedEOF
+					}
+				}
+				return granted(s)
+			}
+		}, kmserr.PolicyInvalid},
+		"there is no message": {func(_ *world, req *Request) { req.Message = nil }, kmserr.Validation},
+		"the message is gone": {func(_ *world, req *Request) { req.Message = oneByOne{failing{}} }, kmserr.Validation},
+		"its reader says why": {func(_ *world, req *Request) {
+			req.Message = oneByOne{readerFunc(func([]byte) (int, error) { return 0, kmserr.New(kmserr.DeadlineExceeded, "late") })}
+		}, kmserr.DeadlineExceeded},
+		"it cannot be read anew": {func(_ *world, req *Request) { req.Message = &onceSeeker{Reader: bytes.NewReader(message)} }, kmserr.Validation},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, then, _ := rotated(t)
+			w.aliasHistory(false, arnThen)
+			req := request("alias/release", then, kmskey.RSASSAPKCS1SHA256, message)
+			req.DefaultAlgorithms, req.SigningAlgorithm = []kmskey.SigningAlgorithm{kmskey.RSASSAPKCS1SHA256}, ""
+			if _, err := w.verify(t, req); err != nil {
+				t.Fatal(err)
+			}
+			req.Message = bytes.NewReader(message)
+			c.change(w, &req)
+			_, err := w.verify(t, req)
+			refused(t, err, c.want)
+		})
+	}
+	// What can be read anew is not held, however long; what is held may be as long as the limit.
+	w, then, _ := rotated(t)
+	w.aliasHistory(false, arnThen)
+	for limit, reader := range map[int64]io.Reader{1: bytes.NewReader(message), int64(len(message)): oneByOne{bytes.NewReader(message)}} {
+		w.v.cfg.MaxMessage = limit
+		req := request("alias/release", then, kmskey.RSASSAPKCS1SHA256, message)
+		req.DefaultAlgorithms, req.SigningAlgorithm, req.Message = []kmskey.SigningAlgorithm{kmskey.RSASSAPKCS1SHA256}, "", reader
+		if _, err := w.verify(t, req); err != nil {
+			t.Errorf("a limit of %d: %v", limit, err)
+		}
+	}
+}
+
+// onceSeeker tells where it is, and cannot go back.
+type onceSeeker struct {
+	*bytes.Reader
+	asked bool
+}
+
+func (s *onceSeeker) Seek(offset int64, whence int) (int64, error) {
+	if s.asked {
+		return 0, io.ErrClosedPipe
+	}
+	s.asked = true
+	return s.Reader.Seek(offset, whence)
+}
+
+// Of a long history so many keys are looked at, the newest first and each once, and never the one that is meant now.
+func TestFormersAreBounded(t *testing.T) {
+	s := newSigner(kmskey.ECCNISTP256)
+	arn := func(i int) string {
+		return fmt.Sprintf("arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-0000-4000-8000-%012d", i)
+	}
+	var keys []*kmskey.Key
+	var granted []string
+	for i := range maxFormers + 3 {
+		keys, granted = append(keys, record(t, arn(i), s)), append(granted, arn(i))
+	}
+	w := newWorld(t, keys...)
+	w.alias(t, keys[0], at("2026-01-01T00:00:00Z"))
+	d := w.v.newDecision(audit.EventVerify, aliasA)
+	if err := w.v.resolve(d, aliasA); err != nil {
+		t.Fatal(err)
+	}
+	w.aliasHistory(false, granted...)
+	for range 2 { // each twice
+		for _, key := range keys {
+			d.found.Alias.History = append(d.found.Alias.History, keystore.AliasHistory{KeyID: key.ARN().KeyID})
+		}
+	}
+	formers, err := w.v.formers(d, allowsHistory)
+	if err != nil || len(formers) != maxFormers {
+		t.Fatalf("%d formers, %v", len(formers), err)
+	}
+	for i, former := range formers {
+		if want := keys[len(keys)-1-i].ARN(); former.found.Target != want {
+			t.Errorf("former %d is %s, expected %s", i, former.found.Target, want)
+		}
+	}
+	d.found.Alias.History = []keystore.AliasHistory{{KeyID: keys[0].ARN().KeyID}, {KeyID: keys[1].ARN().KeyID}, {KeyID: keys[1].ARN().KeyID}}
+	if formers, err := w.v.formers(d, allowsHistory); err != nil || len(formers) != 1 {
+		t.Errorf("%d formers, %v", len(formers), err)
+	}
+	// What is answered for a former key is checked to be it.
+	other, err := w.v.cfg.Store.Resolve(must(kmskey.ParseRef(arn(2))), keystore.ResolveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := &view{Store: w.v.cfg.Store, lastLine: func() time.Time { return time.Time{} }}
+	seen.resolved.answers = map[resolveKey]remembered[*keystore.Resolution]{
+		{ref: must(kmskey.ParseRef(arn(1))), opts: keystore.ResolveOptions{ExactRegion: true}}: {value: other},
+	}
+	w.v.seen = seen
+	_, err = w.v.formers(d, allowsHistory)
+	refused(t, err, kmserr.StoreIntegrity, "the store answered to "+arn(1))
+}
+
 // datedLog is a log that says when its last line was written.
 type datedLog struct {
 	*fakeLog
@@ -271,5 +400,27 @@ func TestOutlook(t *testing.T) {
 	w := newWorld(t)
 	if o, err := w.v.Outlook(t.Context(), arnNow); o != nil || !kmserr.Is(err, kmserr.NotFound) {
 		t.Errorf("%v, %v", o, err)
+	}
+
+	// The first end counts, whatever comes first; and what cannot be told is no outlook.
+	for notAfter, because := range map[string]string{"2026-11-30T00:00:00Z": "notAfter", "2026-12-30T00:00:00Z": "DeletionDate"} {
+		w := newWorld(t, record(t, arnNow, s, state(kmskey.StateEnabled), deleted("2026-12-10T00:00:00Z"), validTo("2027-01-01T00:00:00Z")))
+		w.rules(policy.Rules{NotAfter: at(notAfter).Time})
+		if o, err := w.v.Outlook(t.Context(), arnNow); err != nil || !strings.Contains(o.Because, because) {
+			t.Errorf("%s: %+v, %v", notAfter, o, err)
+		}
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		if o, err := w.v.Outlook(over, arnNow); o != nil || !kmserr.Is(err, kmserr.DeadlineExceeded) {
+			t.Errorf("%v, %v", o, err)
+		}
+		w.rules(policy.Rules{Excluded: "is excluded"})
+		if o, err := w.v.Outlook(over, arnNow); o != nil || !kmserr.Is(err, kmserr.DeadlineExceeded) {
+			t.Errorf("%v, %v", o, err)
+		}
+		w.policy.rules = func(policy.Subject) (policy.Rules, error) { return policy.Rules{}, io.ErrUnexpectedEOF }
+		if o, err := w.v.Outlook(t.Context(), arnNow); o != nil || !kmserr.Is(err, kmserr.PolicyInvalid) {
+			t.Errorf("%v, %v", o, err)
+		}
 	}
 }
