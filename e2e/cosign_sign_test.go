@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -35,6 +36,13 @@ func TestSignForCosign(t *testing.T) {
 			args := append([]string{"sign", "--key-id", fixture.Lookup(c.key).ARN(), "--cosign-payload", reference, "--payload", payload, "--signature", signature}, c.args...)
 			if r, err := h.Run(h.CLI, args...); err != nil || r.Code != 0 {
 				t.Fatal(r, err)
+			}
+			generated, err := h.Run(cosign, "generate", "--allow-insecure-registry", reference)
+			if err != nil || generated.Code != 0 {
+				t.Fatal(generated, err)
+			}
+			if ours, err := os.ReadFile(payload); err != nil || string(ours) != generated.Stdout {
+				t.Errorf("the payload is %q (%v), and cosign's %q", ours, err, generated.Stdout)
 			}
 			attach(t, client{path: cosign}, h, "signature", "--payload", payload, "--signature", signature, reference)
 			h.Extra = nil

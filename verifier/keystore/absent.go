@@ -42,7 +42,7 @@ func listed(names []string, total int) string {
 	return text
 }
 
-const importHint = "Import the key with `awskms-offline keys import FILE`."
+const importHint = "Import the key with `awskms-offline keys import FILE`, or download it with `awskms-offline keys pull`."
 
 func (s *Store) keyNotFound(arn kmskey.ARN) error {
 	e := kmserr.New(kmserr.NotFound, "no record of %s is in the store %s", arn, s.root.Name()).WithKey(arn.String())
