@@ -144,7 +144,7 @@ func TestPullFailures(t *testing.T) {
 		}, 3, []string{"without a key"}, false},
 		"oversized": {func(s *kmstest.Server, a map[string]string) {
 			s.Inject(kmstest.Rule{Operation: "GetPublicKey", Key: a["p256"]}, kmstest.Oversized(20<<20))
-		}, 3, []string{"KMSServiceException"}, false},
+		}, 3, []string{"KMSServiceException", "the answer is longer than the 8388608 bytes allowed"}, false},
 		"another key": {func(s *kmstest.Server, a map[string]string) { edit(s, a, "KeyId", a["p384"]) }, 3, []string{"answered about "}, false},
 		"another spec": {func(s *kmstest.Server, a map[string]string) {
 			edit(s, a, "KeySpec", "SM2")
