@@ -7,7 +7,7 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// maxRemembered is how many parsed keys are kept. A key takes a few kilobytes, the longest record some hundred.
+// maxRemembered is how many parsed keys are kept. A key takes a few kilobytes, of ML-DSA up to a hundred, as does the longest record.
 const maxRemembered = 1024
 
 // Remembering returns the same store with a memory: a record is read and checked anew each time, but bytes that were

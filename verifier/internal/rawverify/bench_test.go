@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"filippo.io/mldsa"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	secp256k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 	"github.com/emmansun/gmsm/sm2"
@@ -104,7 +103,8 @@ func bare(s subject, message, sig []byte) func() bool {
 			return ed25519.VerifyWithOptions(s.pub.Ed25519, prehash[:], sig, &ed25519.Options{Hash: crypto.SHA512}) == nil
 		}
 	case s.pub.MLDSA != nil:
-		return func() bool { return mldsa.Verify(s.pub.MLDSA, message, sig, nil) == nil }
+		_, check := mldsaOf(s.pub.MLDSA)
+		return func() bool { return check(message, sig) }
 	case s.pub.SM2 != nil:
 		return func() bool { return sm2.VerifyASN1WithSM2(s.pub.SM2, nil, message, sig) }
 	}

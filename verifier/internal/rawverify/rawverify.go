@@ -202,7 +202,8 @@ func holds(pub *spki.PublicKey, spec kmskey.KeySpec) bool {
 	case kmskey.ECCEd25519:
 		return len(pub.Ed25519) == ed25519.PublicKeySize
 	case kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87:
-		return pub.MLDSA != nil
+		size, _ := mldsaOf(pub.MLDSA)
+		return size > 0
 	case kmskey.SM2:
 		return pub.SM2 != nil && pub.SM2.Curve == sm2.P256()
 	}

@@ -21,7 +21,9 @@ import (
 	"math/big"
 	"slices"
 
-	"filippo.io/mldsa"
+	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
+	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
+	"github.com/cloudflare/circl/sign/mldsa/mldsa87"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/emmansun/gmsm/sm2"
 	"golang.org/x/crypto/cryptobyte"
@@ -31,7 +33,7 @@ import (
 // MaxSize is the longest encoding read, in bytes. The longest that KMS makes is ML-DSA-87's with 2,614.
 const MaxSize = 8 << 10
 
-// PublicKey is a decoded key. Exactly one of the pointers (or Ed25519) is set, none for ML-KEM.
+// PublicKey is a decoded key. Exactly one of the pointers, Ed25519 or MLDSA is set, none for ML-KEM.
 type PublicKey struct {
 	// Spec is KMS's KeySpec as the material alone tells it: "RSA_2048", "ECC_NIST_P256", "ML_KEM_768".
 	Spec string
@@ -44,7 +46,13 @@ type PublicKey struct {
 	Secp256k1 *secp256k1.PublicKey
 	SM2       *ecdsa.PublicKey // on sm2.P256()
 	Ed25519   ed25519.PublicKey
-	MLDSA     *mldsa.PublicKey
+	MLDSA     MLDSA
+}
+
+// MLDSA is a key of ML-DSA: the *PublicKey of circl's mldsa44, mldsa65 or mldsa87.
+type MLDSA interface {
+	Bytes() []byte
+	UnmarshalBinary([]byte) error
 }
 
 // Fingerprint returns the SHA-256 of the canonical encoding.
@@ -142,11 +150,11 @@ func decode(oid asn1.ObjectIdentifier, params, bits cryptobyte.String) (*PublicK
 	case oid.Equal(oidEd25519):
 		return decodeEd25519(bits)
 	case oid.Equal(oidMLDSA44):
-		return decodeMLDSA("ML_DSA_44", mldsa.MLDSA44(), bits)
+		return decodeMLDSA("ML_DSA_44", mldsa44.PublicKeySize, new(mldsa44.PublicKey), bits)
 	case oid.Equal(oidMLDSA65):
-		return decodeMLDSA("ML_DSA_65", mldsa.MLDSA65(), bits)
+		return decodeMLDSA("ML_DSA_65", mldsa65.PublicKeySize, new(mldsa65.PublicKey), bits)
 	case oid.Equal(oidMLDSA87):
-		return decodeMLDSA("ML_DSA_87", mldsa.MLDSA87(), bits)
+		return decodeMLDSA("ML_DSA_87", mldsa87.PublicKeySize, new(mldsa87.PublicKey), bits)
 	case oid.Equal(oidMLKEM512):
 		return decodeMLKEM("ML_KEM_512", mlkem512Size, bits)
 	case oid.Equal(oidMLKEM768):
@@ -300,13 +308,12 @@ func checkPoint(curve string, point []byte, coordinate int) error {
 	return nil
 }
 
-func decodeMLDSA(spec string, params mldsa.Parameters, raw []byte) (*PublicKey, error) {
-	if len(raw) != params.PublicKeySize() {
-		return nil, wrongLength(params.String(), len(raw), params.PublicKeySize())
+func decodeMLDSA(spec string, size int, k MLDSA, raw []byte) (*PublicKey, error) {
+	if len(raw) != size {
+		return nil, wrongLength(spec, len(raw), size)
 	}
-	k, err := mldsa.NewPublicKey(params, raw)
-	if err != nil {
-		return nil, fmt.Errorf("holds no %s public key: %w", params, err)
+	if err := k.UnmarshalBinary(raw); err != nil {
+		return nil, fmt.Errorf("holds no %s public key: %w", spec, err)
 	}
 	return &PublicKey{Spec: spec, MLDSA: k}, nil
 }

@@ -96,7 +96,7 @@ var samples = sync.OnceValue(func() (all []sample) {
 	for i, params := range []mldsa.Parameters{mldsa.MLDSA44(), mldsa.MLDSA65(), mldsa.MLDSA87()} {
 		key := must(mldsa.NewPrivateKey(params, seedOf("mldsa"))).PublicKey()
 		add([]string{"ML_DSA_44", "ML_DSA_65", "ML_DSA_87"}[i], marshal([]asn1.ObjectIdentifier{oidMLDSA44, oidMLDSA65, oidMLDSA87}[i], nil, key.Bytes()),
-			func(k *PublicKey) bool { return k.MLDSA != nil && k.MLDSA.Equal(key) })
+			func(k *PublicKey) bool { return k.MLDSA != nil && bytes.Equal(k.MLDSA.Bytes(), key.Bytes()) })
 	}
 	add("SM2", ec(oidSM2, sm2Point()), func(k *PublicKey) bool {
 		return k.SM2 != nil && k.SM2.Curve == sm2.P256() && bytes.Equal(must(sm2.PublicKeyToECDH(k.SM2)).Bytes(), sm2Point())
