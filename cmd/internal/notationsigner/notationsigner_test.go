@@ -248,6 +248,33 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// TestProfile: the options profile and region say whose credentials sign, and where, whatever the environment says.
+func TestProfile(t *testing.T) {
+	kms := start(t)
+	file := write(t, []byte("[profile release]\nregion = eu-west-1\naws_access_key_id = RELEASE\naws_secret_access_key = x\n"))
+	t.Setenv("AWS_CONFIG_FILE", file)
+	t.Setenv("AWS_REGION", "")
+	primary := kms.arns["p256-mrk.us-east-1"]
+	keyID := primary[strings.LastIndex(primary, "/")+1:]
+	config := map[string]string{"endpoint-url": kms.URL(), "certificate-chain": certFile("p256-mrk"), "profile": "release"}
+	for region, want := range map[string]string{"": kms.arns["p256-mrk.eu-west-1"], "us-east-1": primary} {
+		kms.ResetLog()
+		if region != "" {
+			config["region"] = region
+		}
+		content := sign(t, envelopeOf(keyID, envelopeTypes[0], config))
+		if got, err := content.SignerInfo.ExtendedAttribute("awskms-offline.keyArn"); err != nil || got.Value != want {
+			t.Errorf("region %q: the key is %v (%v), expected %s", region, got.Value, err, want)
+		}
+		for _, r := range kms.Requests() {
+			if r.AccessKeyID != "RELEASE" {
+				t.Errorf("region %q: %s was asked by %s", region, r.Operation, r.AccessKeyID)
+			}
+		}
+		delete(config, "region")
+	}
+}
+
 // TestCutOff: KMS is asked again where its answer breaks off, and one signature comes of it.
 func TestCutOff(t *testing.T) {
 	kms := start(t)
