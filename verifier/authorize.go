@@ -77,7 +77,7 @@ func (a *Authorized) StateError() error {
 // "another key", and every other refusal is about the matching key.
 func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorized, error) {
 	var stateErr error
-	d, err := v.decide(ctx, audit.EventAuthorizeKey, req.KeyID, nil, func(v *Verifier, d *decision) error {
+	d, err := v.decide(ctx, audit.EventAuthorizeKey, req.KeyID, nil, func(_ context.Context, v *Verifier, d *decision) error {
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}

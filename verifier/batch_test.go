@@ -509,6 +509,47 @@ func TestBatchSeesAnotherHome(t *testing.T) {
 	refused(t, answers[1].Err, kmserr.StoreAccess, "replaced")
 }
 
+// What a view remembers is bounded.
+func TestMemoryIsBounded(t *testing.T) {
+	var m memory[int, int]
+	for i := range 3 * maxViewed {
+		if got, err := m.get(i, func() (int, error) { return -i, nil }); got != -i || err != nil {
+			t.Fatalf("%d: %d, %v", i, got, err)
+		}
+		if len(m.answers) > maxViewed {
+			t.Fatalf("%d answers are kept", len(m.answers))
+		}
+	}
+	if len(m.answers) != maxViewed {
+		t.Errorf("%d answers are kept, expected %d", len(m.answers), maxViewed)
+	}
+}
+
+// Why nothing can be decided is said to everyone, for as long as a view holds; and another rule of the store's is such a reason.
+func TestViewerRefuses(t *testing.T) {
+	w := newWorld(t)
+	rules := &fakePolicy{}
+	var reloadErr error
+	w.v.reload = func() (policy.Policy, error) { return rules, reloadErr }
+	viewer := &viewer{v: w.v, store: w.v.cfg.Store, age: time.Hour}
+	if now, err := viewer.current(); err != nil || now.cfg.Policy != rules {
+		t.Fatalf("%v, %v", now, err)
+	}
+	for name, change := range map[string]func(){
+		"the policy cannot be read": func() { reloadErr = io.ErrUnexpectedEOF },
+		"another rule":              func() { rules = &fakePolicy{store: policy.StoreRules{StrictPermissions: true}} },
+	} {
+		rules, reloadErr = &fakePolicy{}, nil
+		change()
+		viewer.now = nil
+		for range 2 {
+			if now, err := viewer.current(); err == nil || now == nil {
+				t.Errorf("%s: %v, %v", name, now, err)
+			}
+		}
+	}
+}
+
 // TestViewReads: what was read is given again, a refusal too, and errors are the caller's own.
 func TestViewReads(t *testing.T) {
 	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))

@@ -60,7 +60,7 @@ func (SharedSecret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "a sh
 func (v *Verifier) DeriveSharedSecret(ctx context.Context, req DeriveRequest) (*SharedSecret, error) {
 	use := func(d *decision) { d.useFor(kmskey.KeyAgreement, req.UnsafeAllowState) }
 	var out SharedSecret
-	d, err := v.decide(ctx, audit.EventDeriveSharedSecret, req.KeyID, use, func(v *Verifier, d *decision) error {
+	d, err := v.decide(ctx, audit.EventDeriveSharedSecret, req.KeyID, use, func(ctx context.Context, v *Verifier, d *decision) error {
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ func (e *Encrypted) Ciphertext() []byte {
 func (v *Verifier) Encrypt(ctx context.Context, req EncryptRequest) (*Encrypted, error) {
 	use := func(d *decision) { d.useFor(kmskey.EncryptDecrypt, req.UnsafeAllowState) }
 	var out Encrypted
-	d, err := v.decide(ctx, audit.EventEncrypt, req.KeyID, use, func(v *Verifier, d *decision) error {
+	d, err := v.decide(ctx, audit.EventEncrypt, req.KeyID, use, func(ctx context.Context, v *Verifier, d *decision) error {
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}

@@ -139,7 +139,7 @@ func (v *Verifier) Store() *keystore.Store {
 // decide answers one question about a key: by what is in force now, it guards against panics, lets steps decide, and
 // writes the log line before the answer is given. Nobody else but a batch, which looks once a second, comes to a decision.
 // note, if any, writes into the line what is asked. The decision is non-nil if and only if the error is nil.
-func (v *Verifier) decide(ctx context.Context, event, keyID string, note func(*decision), steps func(*Verifier, *decision) error) (*decision, error) {
+func (v *Verifier) decide(ctx context.Context, event, keyID string, note func(*decision), steps func(context.Context, *Verifier, *decision) error) (*decision, error) {
 	if err := v.ready(); err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (v *Verifier) decide(ctx context.Context, event, keyID string, note func(*d
 		if stale != nil {
 			return stale
 		}
-		return steps(now, d)
+		return steps(ctx, now, d)
 	})
 	var logErr error
 	if log := now.cfg.Log; log != nil {

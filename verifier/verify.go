@@ -54,7 +54,7 @@ func (r *Verified) Decision() audit.Decision {
 // yes, and there is no result beside an error.
 func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 	d, err := v.decide(ctx, audit.EventVerify, req.KeyID, func(d *decision) { d.noteRequest(req) },
-		func(v *Verifier, d *decision) error { return v.verify(ctx, d, req) })
+		func(ctx context.Context, v *Verifier, d *decision) error { return v.verify(ctx, d, req) })
 	if err != nil {
 		return nil, err
 	}

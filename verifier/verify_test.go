@@ -1005,6 +1005,72 @@ func TestRefusalsSayWhatIsSoForSignatures(t *testing.T) {
 	refused(t, err, kmserr.InvalidKeyUsage, kmserr.Lookup(kmserr.InvalidKeyUsage).Cure)
 }
 
+// TestDigestGuards: what may not verify is not prepared for a signature either, whatever the refusal of a later step would be.
+func TestDigestGuards(t *testing.T) {
+	p256 := signerOf(kmskey.ECCNISTP256)
+	ask := func(w *world, edit func(*DigestRequest)) error {
+		req := DigestRequest{KeyID: arnA, Message: strings.NewReader("m")}
+		if edit != nil {
+			edit(&req)
+		}
+		d, err := w.v.Digest(context.Background(), req)
+		if (d != nil) == (err != nil) {
+			t.Errorf("%v together with %v", d, err)
+		}
+		return err
+	}
+	w := newWorld(t, record(t, arnA, p256))
+	w.rules(policy.Rules{Excluded: "is excluded"})
+	refused(t, ask(w, nil), kmserr.KeyNotAllowed)
+	w.rules(policy.Rules{SigningAlgorithms: []kmskey.SigningAlgorithm{kmskey.SM2DSA}})
+	refused(t, ask(w, nil), kmserr.AlgorithmNotAllowed)
+	w.rules(policy.Rules{})
+	w.block(t, keystore.Block{KeyID: arnA, Reason: "lost"})
+	refused(t, ask(w, nil), kmserr.KeyBlocked)
+
+	w = newWorld(t, record(t, arnA, p256, usage(kmskey.KeyAgreement)))
+	refused(t, ask(w, nil), kmserr.InvalidKeyUsage, "expected SIGN_VERIFY")
+
+	w = newWorld(t, record(t, arnA, signerOf(kmskey.SM2)))
+	w.rules(policy.Rules{DistinguishingID: did("pinned")})
+	refused(t, ask(w, func(r *DigestRequest) { r.DistinguishingID = did("another") }), kmserr.Validation, "pinned", "another")
+
+	w = newWorld(t, record(t, arnA, p256))
+	v := opened(t, w.home.Path)
+	if err := os.WriteFile(filepath.Join(w.home.Path, policy.FileName), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.v = v
+	refused(t, ask(w, nil), kmserr.PolicyInvalid)
+}
+
+// A line says which input was refused, and a message is read once and as a stream where there is no history, however long.
+func TestInputOfRefusals(t *testing.T) {
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
+	req := good(arnA)
+	req.Message = strings.NewReader("another message")
+	_, err := w.verify(t, req)
+	refused(t, err, kmserr.InvalidSignature)
+	if line := w.log.lines[len(w.log.lines)-1]; line.InputBytes != 15 || line.InputSHA256 != hexSHA256([]byte("another message")) {
+		t.Errorf("the line says %+v", line)
+	}
+	req.Message = nil
+	_, err = w.verify(t, req)
+	refused(t, err, kmserr.Validation, "no message")
+	if line := w.log.lines[len(w.log.lines)-1]; line.InputBytes != 0 || line.InputSHA256 != "" {
+		t.Errorf("the line says %+v", line)
+	}
+	w.v.cfg.MaxMessage = 1
+	req.Message = oneByOne{strings.NewReader("message")}
+	if _, err := w.verify(t, req); err != nil {
+		t.Error(err)
+	}
+	var none context.Context
+	if _, err := w.v.Verify(none, good(arnA)); err != nil {
+		t.Error(err)
+	}
+}
+
 // A grant by an alias that cannot be read grants nothing, and is no restriction that can be left out either.
 func TestGrantByDamagedAlias(t *testing.T) {
 	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))

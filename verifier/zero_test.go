@@ -10,11 +10,22 @@ import (
 
 // TestZeroVerifier: a verifier that was not made says no, in a sentence.
 func TestZeroVerifier(t *testing.T) {
-	for name, v := range map[string]*Verifier{"nil": nil, "zero": {}} {
+	w := newWorld(t)
+	without := func(leave func(*Config)) *Verifier {
+		v := *w.v
+		leave(&v.cfg)
+		return &v
+	}
+	for name, v := range map[string]*Verifier{"nil": nil, "zero": {},
+		"no store": without(func(c *Config) { c.Store = nil }), "no policy": without(func(c *Config) { c.Policy = nil }), "no clock": without(func(c *Config) { c.Now = nil }),
+	} {
 		t.Run(name, func(t *testing.T) {
 			verified, err := v.Verify(context.Background(), Request{KeyID: "alias/a", Message: strings.NewReader("m"), Signature: []byte{1}})
 			if verified != nil || !kmserr.Is(err, kmserr.Internal) {
 				t.Errorf("Verify answered %v, %v", verified, err)
+			}
+			if err != nil && !strings.Contains(err.Error(), "was not made by New or Open") {
+				t.Error(err)
 			}
 			authorized, err := v.AuthorizeKey(context.Background(), KeyRequest{KeyID: "alias/a"})
 			if authorized != nil || !kmserr.Is(err, kmserr.Internal) {
