@@ -157,6 +157,23 @@ func TestHashAndJunk(t *testing.T) {
 
 func must3[T, U any](v T, _ U, err error) T { return must(v, err) }
 
+// TestLengthOfTwoNumbers: DER that happens to be as long as r and s side by side is DER, and only what is that long and is none is
+// told what it looks like.
+func TestLengthOfTwoNumbers(t *testing.T) {
+	order := orderOf(kmskey.ECCNISTP256).Bytes()
+	number := append([]byte{2, 29, 0x11}, bytes.Repeat([]byte{0x11}, 28)...)
+	sig := append(append([]byte{0x30, 62}, number...), number...)
+	if r, s, fault := derSignature(sig, order); len(sig) != 64 || fault != "" || !bytes.Equal(r, number[2:]) || !bytes.Equal(s, number[2:]) {
+		t.Errorf("%d bytes: %x, %x, %q", len(sig), r, s, fault)
+	}
+	const looks = "r and s side by side"
+	for n, told := range map[int]bool{63: false, 64: true, 65: false, 1: false} {
+		if _, _, fault := derSignature(bytes.Repeat([]byte{0x11}, n), order); fault == "" || strings.Contains(fault, looks) != told {
+			t.Errorf("%d bytes: %q", n, fault)
+		}
+	}
+}
+
 // TestDigestAsText: a digest written as text is recognised, and never taken.
 func TestDigestAsText(t *testing.T) {
 	const hexadecimal, base64 = "hexadecimal text: give its", "base64 text: give its"
