@@ -74,7 +74,7 @@ bench:
 	$(GO) test -run '^$$' -bench 'Resolve|Open' ./verifier/keystore
 	$(GO) test -run '^$$' -bench . ./verifier/audit
 	$(GO) test -run '^$$' -bench 'Transport|Pull' -benchtime 1x ./cmd/internal/cli
-	$(GO) test -run '^$$' -bench Start -benchtime 200x ./cmd/notation-awskms-offline ./cmd/sigstore-kms-awskms-offline
+	$(GO) test -run '^$$' -bench 'Start|Policy' -benchtime 200x ./cmd/notation-awskms-offline ./cmd/sigstore-kms-awskms-offline
 	cd e2e && $(GO) test -run '^$$' -bench Cosign -benchtime 50x .
 	@if command -v openssl >/dev/null; then \
 	  openssl speed -seconds 1 rsa2048 rsa3072 rsa4096 ecdsap256 ecdsap384 ecdsap521 ed25519 sm2 2>/dev/null | grep -E '^ *(rsa|sign|[0-9]+ bits|version)'; \

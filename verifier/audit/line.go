@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -129,7 +131,7 @@ func (l Line) encode() ([]byte, error) {
 }
 
 func (l Line) marshal() ([]byte, error) {
-	b, err := json.Marshal(l, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	b, err := l.json()
 	if err != nil {
 		return nil, err
 	}
@@ -248,33 +250,84 @@ func decodePlace(b []byte) (place, error) {
 	if len(b) == 0 || b[0] != '{' {
 		return p, errNoObject
 	}
-	var members struct {
-		EventVersion string      `json:"eventVersion"`
-		Sequence     int64       `json:"sequence"`
-		Previous     string      `json:"previous"`
-		EventTime    kmskey.Time `json:"eventTime"`
-	}
-	if err := json.Unmarshal(b, &members); err != nil {
+	members, err := readPlace(b)
+	if err != nil {
 		// A member that is there twice is nobody's crash.
 		if !jsontext.Value(b).IsValid(jsontext.AllowDuplicateNames(true)) {
 			return p, errNoObject
 		}
-		return p, jsonClause(err)
+		return p, err
 	}
-	raw, err := hex.DecodeString(members.Previous)
+	raw, err := hex.DecodeString(members.previous)
 	switch {
-	case members.EventVersion == "":
+	case members.version == "":
 		return p, errors.New("has no eventVersion")
-	case members.Sequence < 1 || members.Sequence > maxSequence:
-		return p, fmt.Errorf("has the sequence %d, expected 1 or more", members.Sequence)
-	case err != nil || len(raw) != sha256.Size || strings.ToLower(members.Previous) != members.Previous:
+	case members.sequence < 1 || members.sequence > maxSequence:
+		return p, fmt.Errorf("has the sequence %d, expected 1 or more", members.sequence)
+	case err != nil || len(raw) != sha256.Size || strings.ToLower(members.previous) != members.previous:
 		return p, errors.New("has no SHA-256 in lower-case hexadecimal as its member previous")
-	case members.EventTime.IsZero():
+	case members.time.IsZero():
 		return p, errors.New("has no eventTime")
 	}
-	p = place{version: members.EventVersion, sequence: members.Sequence, time: members.EventTime.Time}
+	p = place{version: members.version, sequence: members.sequence, time: members.time.Time}
 	copy(p.previous[:], raw)
 	return p, nil
+}
+
+// placeMembers are the members that a place is made of, as they stand.
+type placeMembers struct {
+	version  string
+	sequence int64
+	previous string
+	time     kmskey.Time
+}
+
+// readPlace reads them token by token: package json's preparations for a type would take a program that looks at a single
+// line longer than the line. The errors are clauses.
+func readPlace(b []byte) (m placeMembers, err error) {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(b))
+	if _, err := dec.ReadToken(); err != nil {
+		return m, jsonClause(err)
+	}
+	for dec.PeekKind() != '}' {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return m, jsonClause(err)
+		}
+		name := token.String()
+		value, err := dec.ReadValue()
+		if err != nil {
+			return m, jsonClause(err)
+		}
+		switch name {
+		case "eventVersion":
+			m.version, err = text(value)
+		case "previous":
+			m.previous, err = text(value)
+		case "sequence":
+			m.sequence, err = strconv.ParseInt(string(value), 10, 64)
+		case "eventTime":
+			err = m.time.UnmarshalJSON(value)
+		}
+		if err != nil {
+			return m, fmt.Errorf("has a bad value at /%s", name)
+		}
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return m, jsonClause(err)
+	}
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return m, errNoObject
+	}
+	return m, nil
+}
+
+func text(value jsontext.Value) (string, error) {
+	if value.Kind() != '"' {
+		return "", errors.New("no text")
+	}
+	raw, err := jsontext.AppendUnquote(nil, value)
+	return string(raw), err
 }
 
 // jsonClause turns a decoder's error into a clause.

@@ -7,12 +7,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -97,6 +101,44 @@ func TestEveryFieldIsWritten(t *testing.T) {
 	}
 	if back.Shortened {
 		t.Error("it is called shortened")
+	}
+}
+
+// TestJSON: a line is what package json makes of it by its tags, member for member, whatever is empty.
+func TestJSON(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	texts := []string{"", "a", "\"\\\n", "<&>", "ü\u2028", "\x00\x1f", "\xff\xfe", "\U0001F511", "policy"}
+	var empty func(v reflect.Value)
+	empty = func(v reflect.Value) {
+		switch {
+		case r.IntN(3) == 0:
+			v.SetZero()
+		case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[kmskey.Time]():
+			for _, f := range v.Fields() {
+				empty(f)
+			}
+		case v.Kind() == reflect.Slice:
+			for i := range v.Len() {
+				empty(v.Index(i))
+			}
+		}
+	}
+	for range 2000 {
+		var l Line
+		for _, part := range []any{&l.Decision, &l.UserIdentity, &l.Process, &l.ParentProcess, &l.EventVersion, &l.Previous, &l.EventID, &l.EventSource, &l.HostName, &l.Sequence, &l.Shortened} {
+			v := reflect.ValueOf(part).Elem()
+			fill(v, func() string { return texts[r.IntN(len(texts))] }, r.IntN(4))
+			empty(v)
+		}
+		l.EventTime = kmskey.Time{Time: someTime}
+		if r.IntN(2) == 0 {
+			l.Recovered = &Recovered{File: "f", Bytes: r.Int64N(3), SHA256: "ab"}
+		}
+		want, wantErr := jsonv2.Marshal(l, jsonv2.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+		got, err := l.json()
+		if (err == nil) != (wantErr == nil) || err == nil && string(got) != string(want) {
+			t.Fatalf("%v, %v\ngot      %s\nexpected %s", err, wantErr, got, want)
+		}
 	}
 }
 

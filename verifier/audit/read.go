@@ -164,12 +164,14 @@ const chunkSize = 512 << 10
 type chunker struct {
 	r     io.Reader
 	carry []byte // the beginning of the next piece
+	// used, if not nil, gives pieces back that nobody reads any more, to be filled anew.
+	used chan []byte
 }
 
 // next returns a piece of one or more lines with their line feeds. Only the last piece of a file, and one without an end
 // of line in chunkSize bytes, ends without one. io.EOF after the last. The piece belongs to the caller.
 func (c *chunker) next() ([]byte, error) {
-	buf := make([]byte, chunkSize)
+	buf := c.buffer()
 	n := copy(buf, c.carry)
 	c.carry = nil
 	m, err := io.ReadFull(c.r, buf[n:])
@@ -188,6 +190,15 @@ func (c *chunker) next() ([]byte, error) {
 		return buf[:end], nil
 	}
 	return buf, nil
+}
+
+func (c *chunker) buffer() []byte {
+	select {
+	case used := <-c.used:
+		return used[:chunkSize]
+	default:
+		return make([]byte, chunkSize)
+	}
 }
 
 // cutLine takes the first line off a piece. whole says that its line feed was there.

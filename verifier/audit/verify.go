@@ -274,10 +274,16 @@ func inspect(ctx context.Context, s *snapshot) *inspector {
 	workers := min(runtime.GOMAXPROCS(0), 8)
 	in := &inspector{ctx: ctx, cancel: cancel, order: make(chan *piece, 2*workers)}
 	work := make(chan *piece)
+	used := make(chan []byte, 2*workers)
 	for range workers {
 		in.done.Go(func() {
 			for p := range work {
+				data := p.data
 				p.inspect()
+				select {
+				case used <- data:
+				default:
+				}
 				close(p.finished)
 			}
 		})
@@ -299,7 +305,7 @@ func inspect(ctx context.Context, s *snapshot) *inspector {
 			}
 			return true
 		}
-		if err := s.pieces(hand); !errors.Is(err, errStopped) {
+		if err := s.pieces(used, hand); !errors.Is(err, errStopped) {
 			hand(&piece{err: err})
 		}
 	})
@@ -309,15 +315,16 @@ func inspect(ctx context.Context, s *snapshot) *inspector {
 // errStopped says that reading was given up.
 var errStopped = errors.New("stopped")
 
-// pieces cuts the snapshot into pieces. It returns io.EOF after the last, errStopped once take returns false.
-func (s *snapshot) pieces(take func(*piece) bool) error {
+// pieces cuts the snapshot into pieces. It returns io.EOF after the last, errStopped once take returns false. What is in used is
+// read into.
+func (s *snapshot) pieces(used chan []byte, take func(*piece) bool) error {
 	names := s.names()
 	for i, name := range names {
 		r, _, err := s.open(name)
 		if err != nil {
 			return err
 		}
-		chunks := chunker{r: r}
+		chunks := chunker{r: r, used: used}
 		data, err := chunks.next()
 		for first := true; err == nil; first = false {
 			p := &piece{file: name, data: data, first: first}
@@ -361,11 +368,11 @@ func (p *piece) inspect() {
 }
 
 // inspectLine looks at one line. All of it is read by the form if full is set or its beginning is not as it must be; else
-// it must be sound JSON, and the SHA-256 in the next line vouches for the rest: reading every line by its form would cost
-// four times as much, and tell nothing about a log that whoever changed it wrote anew in the right form.
+// it must be JSON, and the SHA-256 in the next line vouches for the rest, a member that is there twice included: reading every
+// line by its form would cost four times as much, and tell nothing about a log that whoever changed it wrote anew in the right form.
 func inspectLine(line []byte, full bool) (p place, recovered bool, err error) {
 	if !full && len(line) < MaxLine {
-		if p, ok := quickPlace(line); ok && jsontext.Value(line).IsValid() {
+		if p, ok := quickPlace(line); ok && jsontext.Value(line).IsValid(jsontext.AllowDuplicateNames(true)) {
 			// Inside a string the quotation marks would be escaped.
 			return p, bytes.Contains(line, []byte(`,"recovered":{`)), nil
 		}

@@ -90,6 +90,13 @@ func LoadWith(o Options) (Policy, error) {
 // readFrom reads the policy of a folder; path is "" if there is none.
 func readFrom(folder string, machine bool, guard *fileguard.Guard) (path string, data []byte, err error) {
 	path = filepath.Join(folder, FileName)
+	data, unread := readGuarded(folder, guard)
+	switch {
+	case unread == nil:
+		return path, data, nil
+	case errors.Is(unread, fileguard.ErrAbsent):
+		return "", nil, nil
+	}
 	// Whether there is a policy is found out without judging who could write: a home that others can write is the store's
 	// to refuse, in its own words.
 	there, err := exists(folder)
@@ -98,19 +105,20 @@ func readFrom(folder string, machine bool, guard *fileguard.Guard) (path string,
 		return "", nil, unusable(path, "whether it is there cannot be told", err)
 	case err != nil:
 		return "", nil, err
-	case !there:
-		return "", nil, nil
+	case there:
+		return "", nil, unusable(path, "it cannot be relied on", unread)
 	}
+	return "", nil, nil
+}
+
+func readGuarded(folder string, guard *fileguard.Guard) ([]byte, error) {
 	tree, err := guard.Open(folder)
 	if err != nil {
-		return "", nil, unusable(path, "it cannot be relied on", err)
+		return nil, err
 	}
 	defer func() { _ = tree.Close() }() // what was only read loses nothing
-	data, _, err = tree.Read(FileName, MaxFile)
-	if err != nil {
-		return "", nil, unusable(path, "it cannot be relied on", err)
-	}
-	return path, data, nil
+	data, _, err := tree.Read(FileName, MaxFile)
+	return data, err
 }
 
 func exists(folder string) (bool, error) {
@@ -133,9 +141,6 @@ func exists(folder string) (bool, error) {
 func unusable(path, what string, err error) *kmserr.Error {
 	cause := kmserr.As(err)
 	fact := cause.Fact
-	if errors.Is(err, fileguard.ErrAbsent) {
-		fact = "it was there and is gone"
-	}
 	hint := cause.Hint
 	if hint == "" {
 		hint = "Mend or move away what stands in the policy's place; nothing verifies until it can be read."
