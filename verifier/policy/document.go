@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -95,6 +96,7 @@ func parse(path string, data []byte, machine bool) (*source, []*kmserr.Error) {
 	var doc document
 	clause := strictjson.Decode(data, MaxFile, strictjson.Refuse, &doc)
 	if clause != nil {
+		clause = shortened(clause)
 		lines, broken := locate(data, deepest)
 		line := broken
 		if line == 0 {
@@ -114,6 +116,15 @@ func parse(path string, data []byte, machine bool) (*source, []*kmserr.Error) {
 	return s, nil
 }
 
+// shortened cuts a clause that quotes too much of a file, behind every pointer that a lineMap may have.
+func shortened(clause error) error {
+	const most = 2 * maxPointer
+	if text := clause.Error(); len(text) > most {
+		return errors.New(strings.ToValidUTF8(text[:most], "") + "…")
+	}
+	return clause
+}
+
 // invalid is the one form of a complaint about a file's content: line 0 is unknown.
 func invalid(path string, line int, format string, args ...any) *kmserr.Error {
 	e := kmserr.New(kmserr.PolicyInvalid, format, args...).
@@ -122,7 +133,8 @@ func invalid(path string, line int, format string, args ...any) *kmserr.Error {
 	return e
 }
 
-// lineMap holds the line, counted from 1, of every value of a document by its JSON Pointer (RFC 6901).
+// lineMap holds the line, counted from 1, of every value of a document by its JSON Pointer (RFC 6901, without its escapes,
+// as strictjson writes it), cut to maxPointer bytes.
 type lineMap map[string]int
 
 // of returns the line that a clause of strictjson's is about: that of the longest pointer of the document in it, which for
@@ -155,6 +167,36 @@ const (
 	deepest    = strictjson.MaxDepth
 )
 
+// Pointers are spelt out for every value of a file that may be hostile: none is kept that is longer, and none of an item that
+// is beyond every list's greatest length, so that what is kept is in proportion to the file.
+const maxPointer = 200
+
+// container is an array or object that locate is in.
+type container struct {
+	pointer string
+	// passed says that the pointers of what is inside are not kept.
+	passed bool
+	array  bool
+	items  int
+	name   string // of the member whose value comes next; with value set
+	value  bool
+}
+
+// child returns the pointer of the value that comes next, and whether it is kept.
+func (c *container) child() (pointer string, kept, whole bool) {
+	last := c.name
+	if c.array {
+		last = strconv.Itoa(c.items)
+	}
+	if c.passed || c.array && c.items > maxKeys {
+		return "", false, false
+	}
+	if room := maxPointer - len(c.pointer) - 1; len(last) > room {
+		return c.pointer + "/" + last[:max(room, 0)], true, false
+	}
+	return c.pointer + "/" + last, true, true
+}
+
 // locate finds the line of every value down to a level, counted from 0 for the document itself. Where the document breaks
 // off, broken is that line; what came before is found.
 func locate(data []byte, level int) (lines lineMap, broken int) {
@@ -168,6 +210,7 @@ func locate(data []byte, level int) (lines lineMap, broken int) {
 		}
 		return line
 	}
+	var open []container
 	for {
 		token, err := dec.ReadToken()
 		if errors.Is(err, io.EOF) {
@@ -181,23 +224,33 @@ func locate(data []byte, level int) (lines lineMap, broken int) {
 			return lines, lineAt(dec.InputOffset())
 		}
 		// Tokens hold no line breaks, so the end of one is on its line.
-		at := lineAt(dec.InputOffset())
-		depth := dec.StackDepth()
-		if depth > deepest {
-			return lines, at
-		}
-		switch token.Kind() {
-		case '}', ']':
-			continue
-		case '{', '[':
-			depth--
-		}
-		if depth > level {
+		at, kind := lineAt(dec.InputOffset()), token.Kind()
+		if kind == '}' || kind == ']' {
+			open = open[:len(open)-1]
 			continue
 		}
-		pointer := string(dec.StackPointer())
-		if _, known := lines[pointer]; !known {
+		pointer, kept, whole := "", true, true
+		if len(open) > 0 {
+			in := &open[len(open)-1]
+			if !in.array && !in.value { // the name of a member; its line is the value's, as people see it
+				in.name, in.value = token.String(), true
+				pointer, kept, _ = in.child()
+				if _, known := lines[pointer]; kept && !known && len(open) <= level {
+					lines[pointer] = at
+				}
+				continue
+			}
+			pointer, kept, whole = in.child()
+			in.items, in.value = in.items+1, false
+		}
+		if _, known := lines[pointer]; kept && !known && len(open) <= level {
 			lines[pointer] = at
+		}
+		if kind == '{' || kind == '[' {
+			if len(open) == deepest {
+				return lines, at
+			}
+			open = append(open, container{pointer: pointer, passed: !kept || !whole, array: kind == '['})
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -93,5 +94,37 @@ func TestCheckListsAll(t *testing.T) {
 	}
 	if err := CheckBytes("/p.json", Strict()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A file of the greatest size that is wrong in a way which makes its places long or many is refused as soon as any other, in
+// a sentence of ordinary length: it was minutes while the path of every value was spelt out.
+func TestLongPlaces(t *testing.T) {
+	long := strings.Repeat("a", 400_000)
+	for name, x := range map[string]struct {
+		policy, says string
+		line         int
+	}{
+		"items below a long name":       {"{\"version\":\"1\",\n\"" + long + "\":[" + strings.Repeat("1,", 300_000) + "1]}", "unknown member /aaa", 2},
+		"items behind a long name":      {"{\"version\":\"1\",\n\"grants\":[{\"" + long + "\":1}],\"x\":[" + strings.Repeat("1,", 200_000) + "1]}", "unknown member /grants/0/aaa", 2},
+		"a long name behind many items": {"{\"version\":\"1\",\"homes\":[" + strings.Repeat("\"\",", 150_000) + "\"\"],\n\"" + long + "\":1}", "unknown member /aaa", 2},
+		"a long name twice":             {"{\"version\":\"1\",\"" + long + "\":1,\n\"" + long + "\":1}", "unknown member /aaa", 2},
+		"a long value":                  {"{\n\"version\":\"" + long + "\"}", "at /version, expected", 2},
+		"many mistakes":                 {"{\"version\":\"1\",\"grants\":[{\"name\":\"a\",\"keyStates\":[\"Disabled\"],\"keys\":[\n" + strings.Repeat("\"x\",", 9_000) + "\"x\"]}]}", "/grants/0/keys/1", 2},
+		"many objects":                  {"{\"version\":\"1\",\"restrictions\":[" + strings.Repeat("{\"name\":\"a\"},", 70_000) + "\n{\"b\":1}]}", "unknown member /restrictions/70000/b", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			_, problems := parse(testPath, []byte(x.policy), true)
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if len(problems) == 0 || len(problems[0].Fact) > 1000 || !strings.Contains(problems[0].Fact, x.says) {
+				t.Fatalf("%d problems", len(problems))
+			}
+			if line := fmt.Sprintf(", line %d, ", x.line); x.line > 0 && !strings.Contains(problems[0].Fact, line) {
+				t.Errorf("%q is not in: %s", line, problems[0].Fact)
+			}
+		})
 	}
 }
