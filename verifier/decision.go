@@ -163,15 +163,18 @@ func (v *Verifier) permit(d *decision) error {
 	if err != nil {
 		return err
 	}
+	for _, f := range v.cfg.Policy.Files() {
+		d.line.Files = append(d.line.Files, audit.File{Path: f.Path, SHA256: f.SHA256})
+	}
 	if len(blocks) > 0 {
+		for _, b := range blocks {
+			d.line.Files = append(d.line.Files, audit.File{Path: b.Path, SHA256: b.SHA256})
+		}
 		b := blocks[0]
 		return kmserr.New(kmserr.KeyBlocked, "the key is blocked here%s%s", clause(" by ", b.By), clause(": ", b.Reason)).
 			WithHint("%s", kmserr.Lookup(kmserr.KeyBlocked).Cure)
 	}
 	d.rules = nil
-	for _, f := range v.cfg.Policy.Files() {
-		d.line.Files = append(d.line.Files, audit.File{Path: f.Path, SHA256: f.SHA256})
-	}
 	for _, arn := range arns {
 		aliases, err := v.aliasesNow(arn)
 		if err != nil {

@@ -53,13 +53,17 @@ func (l noLog) Required() bool                               { return l.required
 
 // LogRefusal writes the line of a call that was refused before the verifier was asked: one that cannot be read, or whose
 // store cannot be opened. asked is the identifier, as far as there is one. The refusal stands whatever becomes of the
-// line; the error is why there is none.
+// line; the error is why there is none, and Unlogged tells it. Where the home's policy is what cannot be read, the
+// machine's says where the line goes.
 func LogRefusal(ctx context.Context, o Options, event, asked string, refusal error) error {
 	home, err := keystore.Locate(o.Home, o.HomeOption)
 	if err != nil {
 		home = keystore.Home{} // the machine's policy may say where the log is all the same
 	}
 	rules, err := loadPolicy(home.Path, o.UnsafeStorePermissions)
+	if err != nil {
+		rules, err = loadPolicy("", o.UnsafeStorePermissions)
+	}
 	if err != nil {
 		rules = policy.None{}
 	}

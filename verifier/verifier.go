@@ -12,7 +12,9 @@ package verifier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
@@ -199,12 +201,25 @@ func (v *Verifier) conclude(d *decision, err, logErr error) error {
 		return err
 	}
 	if !v.cfg.Log.Required() {
-		d.warn("the decision was not logged: %v", logErr)
-		return err
+		d.warn("%s", notLogged(logErr))
+		return Unlogged(err, logErr)
 	}
 	d.line.Verified = false
 	return kmserr.New(kmserr.AuditUnavailable, "the log that the policy requires cannot be written: %v", logErr).
 		WithHint("%s", kmserr.Lookup(kmserr.AuditUnavailable).Cure).WithCause(errors.Join(logErr, err)).WithKey(d.subject())
+}
+
+func notLogged(why error) string { return fmt.Sprintf("the decision was not logged: %v", why) }
+
+// Unlogged returns a refusal with a sentence that says why it has no line in the log, which every front end shows with
+// it; nil for none.
+func Unlogged(refusal, why error) error {
+	if refusal == nil || why == nil {
+		return refusal
+	}
+	told := *kmserr.As(refusal)
+	told.Hint = strings.TrimSpace(told.Hint + " Besides, " + notLogged(why) + ".")
+	return &told
 }
 
 // guarded turns a panic into an error.

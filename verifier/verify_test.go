@@ -393,6 +393,14 @@ func TestBlocks(t *testing.T) {
 			}
 			refused(t, err, kmserr.KeyBlocked, "by ops", "stolen")
 			refused(t, authErr, kmserr.KeyBlocked)
+			for _, line := range w.log.lines[len(w.log.lines)-2:] { // each names the block as it was read
+				if !slices.ContainsFunc(line.Files, func(f audit.File) bool {
+					data, err := os.ReadFile(f.Path)
+					return err == nil && strings.HasPrefix(f.Path, filepath.Join(w.home.Path, "blocks")) && f.SHA256 == hexSHA256(data)
+				}) {
+					t.Errorf("no block is among the files of the line: %v", line.Files)
+				}
+			}
 			refused(t, digestErr, kmserr.KeyBlocked)
 		})
 	}

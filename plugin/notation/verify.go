@@ -57,8 +57,7 @@ func options(req *request) verifier.Options {
 
 // logged leaves a line of a call that the verifier was never asked about, and returns the refusal as it is.
 func logged(ctx context.Context, o verifier.Options, refusal error) error {
-	_ = verifier.LogRefusal(ctx, o, audit.EventAuthorizeKey, "", refusal) // a refusal stands without its line
-	return refusal
+	return verifier.Unlogged(refusal, verifier.LogRefusal(ctx, o, audit.EventAuthorizeKey, "", refusal))
 }
 
 // respond answers every capability from one evaluation of the identities.

@@ -73,8 +73,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	code := 0
 	if err != nil {
 		code = 1
-		logRefusal(c, err)
-		text := wire.Text(err)
+		text := wire.Text(verifier.Unlogged(err, logRefusal(c, err)))
 		reply = &response{notes: []string{text}}
 		reply.object.Text("errorMessage", text)
 		limit := drainTime
@@ -166,21 +165,23 @@ func ask[T any](c *call, question func(*verifier.Verifier) (T, error)) (T, error
 var options = verifier.Options{FrontEnd: audit.FrontEnd{Name: Program, Version: buildinfo.Version}}
 
 // logRefusal leaves the line of a call that ended before the verifier wrote one: it could not be read, the store could not
-// be opened, or the time was over. c is nil where nothing could be read.
-func logRefusal(c *call, refusal error) {
+// be opened, or the time was over. c is nil where nothing could be read. The error is why there is no line; the refusal
+// stands without it.
+func logRefusal(c *call, refusal error) error {
 	event, asked := audit.EventVerify, ""
 	if c != nil {
 		if c.logged.Load() {
-			return
+			return nil
 		}
 		asked = c.key.keyID
 		if c.MethodName == common.PublicKeyMethodName {
 			event = audit.EventAuthorizeKey
 		}
 	}
-	_, _ = wire.Run(context.Background(), logTime, func(ctx context.Context) (any, error) { // a refusal stands without its line
+	_, err := wire.Run(context.Background(), logTime, func(ctx context.Context) (any, error) {
 		return nil, verifier.LogRefusal(ctx, options, event, asked, refusal)
 	})
+	return err
 }
 
 // drain reads what is left of a message that is refused, for limit at most. A terminal has no end to wait for.

@@ -307,8 +307,9 @@ func (a *app) refuse(c *cobra.Command, err error) error {
 	verifies := event == audit.EventVerify
 	if event != "" && !a.asked {
 		keyID, _ := c.Flags().GetString("key-id")
-		// A refusal stands without its line.
-		_ = verifier.LogRefusal(context.Background(), a.verifierOptions(), event, keyID, err)
+		if why := verifier.LogRefusal(context.Background(), a.verifierOptions(), event, keyID, err); why != nil {
+			a.warn([]string{fmt.Sprintf("the refusal was not logged: %v", why)})
+		}
 	}
 	var all []machineError
 	for _, one := range parts(err) {
