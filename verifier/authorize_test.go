@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
@@ -68,6 +69,66 @@ func TestAuthorizeKey(t *testing.T) {
 				t.Errorf("got %s, %v, %+v", a.ARN(), a.StateError(), a.Decision())
 			}
 		})
+	}
+}
+
+// TestOrderOfAuthorizeKey is TestOrder for the other question.
+func TestOrderOfAuthorizeKey(t *testing.T) {
+	rsa := signerOf(kmskey.RSA2048)
+	w := newWorld(t)
+	rules := policy.Rules{Excluded: "is excluded", NotAfter: at("2026-11-02T00:00:00Z").Time, MaxSnapshotAge: 24 * time.Hour,
+		SigningAlgorithms: []kmskey.SigningAlgorithm{kmskey.RSASSAPSSSHA512}}
+	w.rules(rules)
+	req := KeyRequest{KeyID: "nothing", PublicKey: newSigner(kmskey.ECCNISTP256).der, SigningAlgorithm: kmskey.ECDSASHA256}
+	expect := func(name kmserr.Name, says string) {
+		t.Helper()
+		_, err := w.authorize(t, req)
+		refused(t, err, name, says)
+	}
+	put := func(edits ...edit) {
+		w.write(t, func(writer *keystore.Writer) error {
+			if _, err := writer.Remove(must(kmskey.ParseRef(arnA))); err != nil && !kmserr.Is(err, kmserr.NotFound) {
+				return err
+			}
+			_, err := writer.Put(record(t, arnA, rsa, edits...), keystore.PutOptions{})
+			return err
+		})
+	}
+	expect(kmserr.Validation, "four forms")
+	req.KeyID = arnA
+	expect(kmserr.NotFound, arnA)
+	put(state(kmskey.StateDisabled), seen("2026-11-01T00:00:00Z"), usage(kmskey.EncryptDecrypt))
+	w.block(t, keystore.Block{KeyID: arnA})
+	expect(kmserr.KeyMaterialMismatch, "is not that of")
+	req.PublicKey = rsa.der
+	expect(kmserr.KeyBlocked, "blocked")
+	w.write(t, func(writer *keystore.Writer) error {
+		_, err := writer.Unblock(must(kmskey.ParseARN(arnA)), hexSHA256(rsa.der))
+		return err
+	})
+	expect(kmserr.KeyNotAllowed, "is excluded")
+	rules.Excluded = ""
+	w.rules(rules)
+	expect(kmserr.OutsideValidity, "2026-11-02")
+	rules.NotAfter = time.Time{}
+	w.rules(rules)
+	expect(kmserr.Disabled, "disabled")
+	put(state(kmskey.StateEnabled), seen("2026-11-01T00:00:00Z"), usage(kmskey.EncryptDecrypt))
+	expect(kmserr.SnapshotExpired, "2026-11-01")
+	rules.MaxSnapshotAge = 0
+	w.rules(rules)
+	expect(kmserr.InvalidKeyUsage, "ENCRYPT_DECRYPT")
+	put(state(kmskey.StateEnabled), algorithms(kmskey.RSASSAPSSSHA256))
+	expect(kmserr.InvalidKeyUsage, "Algorithm ECDSA_SHA_256 is incompatible")
+	req.SigningAlgorithm = kmskey.RSASSAPSSSHA256
+	expect(kmserr.AlgorithmNotAllowed, "RSASSA_PSS_SHA_256")
+	rules.SigningAlgorithms = nil
+	w.rules(rules)
+	w.log.err, w.log.required = errors.New("disk full"), true
+	expect(kmserr.AuditUnavailable, "disk full")
+	w.log.err = nil
+	if _, err := w.authorize(t, req); err != nil {
+		t.Fatal(err)
 	}
 }
 

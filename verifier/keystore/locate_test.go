@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -85,8 +86,16 @@ func TestLocate(t *testing.T) {
 func pointer(s string) *string { return &s }
 
 func TestLocateHere(t *testing.T) {
-	if !filepath.IsAbs(MachineFolder()) {
-		t.Errorf("the machine's folder is %q", MachineFolder())
+	// Nothing in the environment moves the machine's folder.
+	want := map[string]string{"windows": filepath.Join(os.Getenv("ProgramData"), folderName), "darwin": "/Library/Application Support/awskms-offline"}[runtime.GOOS]
+	if want == "" {
+		want = "/etc/awskms-offline"
+	}
+	for _, variable := range []string{"ProgramData", "ALLUSERSPROFILE", "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"} {
+		t.Setenv(variable, t.TempDir())
+	}
+	if got := MachineFolder(); got != want {
+		t.Errorf("the machine's folder is %q, expected %q", got, want)
 	}
 	dir := t.TempDir()
 	t.Setenv(EnvHome, dir)
