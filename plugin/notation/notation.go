@@ -8,8 +8,10 @@
 package notation
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
@@ -39,9 +41,27 @@ var deadline = 30 * time.Second
 
 // Main runs one command and returns the exit code, 0 or 1.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return notationwire.Serve(deadline, stdout, stderr, func(ctx context.Context) ([]byte, error) {
-		return answer(ctx, args, stdin, stderr)
+	// Beside an error object nothing may stand on standard error: Notation would show that it is no JSON, in the place of
+	// the reason. So the steps wait for the answer, and an error takes them along.
+	var steps bytes.Buffer
+	code := notationwire.Serve(deadline, stdout, stderr, func(ctx context.Context) ([]byte, error) {
+		response, err := answer(ctx, args, stdin, &steps)
+		return response, explained(err, steps.String())
 	})
+	if code == 0 {
+		_, _ = stderr.Write(steps.Bytes()) // the answer is given
+	}
+	return code
+}
+
+// explained returns the error with the steps that led to it.
+func explained(err error, steps string) error {
+	if err == nil || steps == "" {
+		return err
+	}
+	told := *kmserr.As(err)
+	told.Hint = strings.TrimSpace(told.Hint + " Step by step: " + strings.ReplaceAll(strings.TrimSpace(steps), "\n"+Name+": ", "; "))
+	return &told
 }
 
 // answer is the one place where a response is made.

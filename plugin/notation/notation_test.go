@@ -725,4 +725,10 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%q is not in %q", step, errs.String())
 		}
 	}
+	// An error object stands alone on standard error, or Notation would not find the reason in it.
+	overwrite(t, q.home, "blocks/"+known(t, "p256").Fingerprint()+".json", "{}")
+	failure := askError(t, q.json(), plugin.ErrorCodeGeneric)
+	if got := failure.Error(); !strings.Contains(got, "StoreIntegrityException") || !strings.Contains(got, "Step by step: awskms-offline: key: ") || !strings.Contains(got, "; policy: NO, StoreIntegrityException") {
+		t.Errorf("the error says %q", got)
+	}
 }
