@@ -120,7 +120,9 @@ type flow struct {
 	parses bool
 	// digestOnly: the plugin gets nothing but a SHA-256.
 	digestOnly bool
-	prepare    func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string
+	// three: cosign 2 has no such flow.
+	three   bool
+	prepare func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string
 }
 
 const cosignMessage = "what is signed\n"
@@ -132,6 +134,22 @@ func (c client) newBundle(t *testing.T, h *harness.Host) []string {
 	}
 	root := file(t, h, "root.json", []byte(`{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1","tlogs":[]}`))
 	return []string{"--new-bundle-format", "--trusted-root", root}
+}
+
+// run runs the client with no wish for the network: cosign 2 fetches sigstore's trusted root, whether it needs it or not,
+// unless it is told of another one.
+func (c client) run(t *testing.T, h *harness.Host, args ...string) harness.Result {
+	t.Helper()
+	if c.two {
+		offline := *h
+		offline.Extra = append(slices.Clone(h.Extra), "SIGSTORE_ROOT_FILE="+os.DevNull)
+		h = &offline
+	}
+	r := do(t, h, c.path, args...)
+	if strings.Contains(r.Stderr, "TUF") {
+		t.Errorf("the network was asked for a trusted root:\n%s", r)
+	}
+	return r
 }
 
 func file(t *testing.T, h *harness.Host, name string, data []byte) string {
@@ -185,6 +203,25 @@ func attached(t *testing.T, c client, h *harness.Host, s signer, w twin) (refere
 	return reference
 }
 
+// savedWithBundle is an image with a bundle, as the real cosign saves both in a folder.
+func savedWithBundle(t *testing.T, c client, h *harness.Host, s signer, w twin, predicate string) (dir string) {
+	repository, digest, reference := image(t)
+	statement := harness.InTotoStatement(repository, digest, predicate)
+	if err := shared.registry.PushReferrer(repository, digest, predicate, harness.EnvelopeBundle(statement, s.signed(t, harness.PAE(statement), w))); err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Join(h.Dir, "image")
+	if r, err := h.Run(c.path, "save", "--allow-http-registry", "--dir", dir, reference); err != nil || r.Code != 0 {
+		t.Fatal(r, err)
+	}
+	return dir
+}
+
+// flowsOf are the flows that the client has.
+func flowsOf(c client) []flow {
+	return slices.DeleteFunc(slices.Clone(flows), func(f flow) bool { return f.three && c.two })
+}
+
 var flows = []flow{
 	{name: "verify-blob --signature", prepare: func(t *testing.T, _ client, h *harness.Host, s signer, w twin) []string {
 		signature := base64.StdEncoding.EncodeToString(s.signed(t, []byte(cosignMessage), w))
@@ -220,6 +257,12 @@ var flows = []flow{
 			t.Fatal(err)
 		}
 		return append(append([]string{"verify", "--allow-http-registry"}, c.newBundle(t, h)...), reference)
+	}},
+	{name: "verify, local image with a bundle", parses: true, three: true, prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		return []string{"verify", "--local-image", savedWithBundle(t, c, h, s, w, harness.SignPredicate)}
+	}},
+	{name: "verify-attestation, local image with a bundle", parses: true, three: true, prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
+		return []string{"verify-attestation", "--local-image", "--type", harness.CustomPredicate, savedWithBundle(t, c, h, s, w, harness.CustomPredicate)}
 	}},
 	{name: "verify-attestation, old format", prepare: func(t *testing.T, c client, h *harness.Host, s signer, w twin) []string {
 		repository, digest, reference := image(t)
@@ -297,12 +340,7 @@ func cosignHost(t *testing.T, bin string) *harness.Host {
 
 func verifyWith(t *testing.T, c client, h *harness.Host, key string, args []string) harness.Result {
 	t.Helper()
-	args = slices.Insert(slices.Clone(args), 1, "--key", key, "--insecure-ignore-tlog")
-	r, err := h.Run(c.path, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return c.run(t, h, slices.Insert(slices.Clone(args), 1, "--key", key, "--insecure-ignore-tlog")...)
 }
 
 func (e expectation) check(t *testing.T, r harness.Result, also ...string) {
@@ -386,7 +424,7 @@ func TestCosign(t *testing.T) {
 		}
 	})
 	for _, c := range clients(t) {
-		for _, f := range flows {
+		for _, f := range flowsOf(c) {
 			for _, s := range signers {
 				t.Run(c.name+"/"+f.name+"/"+s.name, func(t *testing.T) {
 					t.Parallel()
@@ -432,7 +470,7 @@ func TestCosign(t *testing.T) {
 func TestCosignGuards(t *testing.T) {
 	p256 := fixture.Lookup("p256").ARN()
 	for _, c := range clients(t) {
-		for _, f := range flows {
+		for _, f := range flowsOf(c) {
 			t.Run(c.name+"/"+f.name, func(t *testing.T) {
 				t.Parallel()
 				h := cosignHost(t, shared.bin)
@@ -497,10 +535,7 @@ func TestCosignFlags(t *testing.T) {
 		} {
 			t.Run(c.name+"/"+v.key+strings.Join(v.flags, " "), func(t *testing.T) {
 				reference := attached(t, c, h, v.signer, good)
-				r, err := h.Run(c.path, append([]string{"verify", "--allow-http-registry", "--key", "awskms-offline://" + fixture.Lookup(v.key).ARN(), reference}, v.flags...)...)
-				if err != nil {
-					t.Fatal(err)
-				}
+				r := c.run(t, h, append([]string{"verify", "--allow-http-registry", "--key", "awskms-offline://" + fixture.Lookup(v.key).ARN(), reference}, v.flags...)...)
 				v.check(t, r)
 				if v.ok && strings.Contains(r.Stderr, "WARNING") != slices.Contains(v.flags, "--insecure-ignore-tlog") {
 					t.Errorf("the warning is not as docs/cosign.md says:\n%s", r)
@@ -519,7 +554,7 @@ func TestCosignTakesAnEmptyAnswerForAYes(t *testing.T) {
 	}
 	passed := 0
 	for _, c := range clients(t) {
-		for _, f := range flows {
+		for _, f := range flowsOf(c) {
 			if f.parses {
 				continue // an empty answer to publicKey is no key
 			}
