@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 FUZZ_BRIEF ?= 3s
 SYSTEMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test test-clients unit e2e lint vet cross workflows snapshot release-tools clients bench fuzz fuzz-brief generate man docs clean
+.PHONY: build demo test test-clients test-batch unit e2e lint vet cross workflows snapshot release-tools clients bench fuzz fuzz-brief generate man docs clean
 
 build:
 	$(GO) build -trimpath -o bin/ $(dir $(wildcard ./cmd/*/main.go))
@@ -68,12 +68,17 @@ cross:
 clients:
 	cd e2e && $(GO) run -trimpath ./clients $(CLIENTS)
 
+# A batch of a million lines, in place of the few thousand of `make test`.
+test-batch:
+	AWSKMS_OFFLINE_TEST_LINES=1000000 $(GO) test -count=1 -v -timeout 60m -run TestBatchLoad ./cmd/internal/cli
+
 # The ratios are pairs in one run; OpenSSL's figures stand beside them where the machine has it.
 bench:
 	$(GO) test -run '^$$' -bench 'Verify/.*/.*/paired|Stream' -benchtime 1s ./verifier/internal/rawverify
 	$(GO) test -run '^$$' -bench 'Resolve|Open' ./verifier/keystore
 	$(GO) test -run '^$$' -bench . ./verifier/audit
 	$(GO) test -run '^$$' -bench 'Transport|Pull' -benchtime 1x ./cmd/internal/cli
+	$(GO) test -run '^$$' -bench 'Batch|LongFile' -benchtime 5x -timeout 30m ./cmd/internal/cli
 	$(GO) test -run '^$$' -bench 'Start|Policy' -benchtime 200x ./cmd/notation-awskms-offline ./cmd/sigstore-kms-awskms-offline
 	cd e2e && $(GO) test -run '^$$' -bench Cosign -benchtime 50x .
 	@if command -v openssl >/dev/null; then \
