@@ -33,7 +33,7 @@ var printed = []string{"--print-iam-policy", "pem", "der"}
 
 // checkedMain is Main, and fails with exit code 99 where what it prints with --output json is not what the schema says.
 func checkedMain(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if !asksForJSON(args) {
+	if !asksForJSON(args) || isTerminal(stdout) { // a writer around a terminal is none
 		return Main(args, stdin, stdout, stderr)
 	}
 	var out bytes.Buffer
