@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 FUZZ_BRIEF ?= 3s
 SYSTEMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test test-clients test-batch unit e2e lint vet cross workflows snapshot release-tools clients bench fuzz fuzz-brief generate man docs clean
+.PHONY: build demo test test-clients test-batch unit e2e lint vet cross workflows snapshot release-tools clients bench fuzz fuzz-brief faults load reproducible vulncheck generate man docs clean
 
 build:
 	$(GO) build -trimpath -o bin/ $(dir $(wildcard ./cmd/*/main.go))
@@ -91,6 +91,23 @@ fuzz:
 fuzz-brief:
 	$(GO) run ./internal/fuzzall -time $(FUZZ_BRIEF)
 
+# Every fault, one after the other: docs/reliability.md. strace and root make more of it.
+faults:
+	$(GO) test -count=1 -timeout 3h -v -run 'Fault|Fail|Memory|Descriptors|Killed|Disk|Links|Owner|Swapped|Clock' ./internal/faults -args -full
+
+# 200 processes for five minutes, then ten million verifications in one process.
+load:
+	$(GO) test -count=1 -timeout 6h -v -run 'Load|Growth' ./internal/faults -args -full
+
+# Every program twice, from nothing, in two folders.
+reproducible:
+	$(GO) test -count=1 -timeout 1h -v -run Reproducible ./internal/dependencies -args -full
+
+# Asks vuln.go.dev; govulncheck exits with 3 for what it found and with 1 where it could not look.
+vulncheck:
+	@$(GO) tool -modfile=tools/govulncheck/go.mod govulncheck ./... || \
+	{ code=$$?; test $$code = 3 || echo "vulncheck: NOTHING was checked: the database at vuln.go.dev is needed, and cannot be reached or read"; exit $$code; }
+
 generate:
 	cd e2e && $(GO) generate ./...
 
@@ -100,6 +117,7 @@ man:
 
 docs:
 	$(GO) run ./internal/errordocs > docs/errors.md
+	$(GO) run ./internal/dependencies . > docs/dependencies.md.new && mv docs/dependencies.md.new docs/dependencies.md
 
 clean:
 	rm -rf bin dist .cache

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		bin = filepath.Join(dir, "bin")
-		build := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "../../cmd/...")
+		build := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "../../cmd/awskms-offline", "../../cmd/notation-awskms-offline", "../../cmd/sigstore-kms-awskms-offline")
 		build.Env = append(build.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)

@@ -21,7 +21,7 @@ var forbidden = []string{
 	"net/url", "crypto/x509", "encoding/json", "regexp", "text/template",
 	"github.com/notaryproject/",
 	"github.com/aws/",
-	"github.com/sigstore/sigstore/pkg/signature", "github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/handler",
+	"github.com/sigstore/",
 	"google.golang.org/protobuf/",
 	"github.com/emmansun/gmsm/smx509",
 	"github.com/spf13/cobra",

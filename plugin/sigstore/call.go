@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
 
 	"github.com/awskms-offline/awskms-offline/internal/strictjson"
 	"github.com/awskms-offline/awskms-offline/internal/wire"
@@ -102,15 +101,15 @@ func decodeCall(args []string, now time.Time) (*call, error) {
 		return nil, kmserr.New(kmserr.Validation, "%d arguments are given, expected the protocol version and one JSON object", len(args)).
 			WithHint("cosign calls this plugin by itself: cosign verify --key %s://KEY-ID …, with this program's folder on PATH.", Scheme)
 	}
-	if args[0] != common.ProtocolVersion {
-		return nil, invalid("the protocol version is %q, expected %q", args[0], common.ProtocolVersion)
+	if args[0] != protocolVersion {
+		return nil, invalid("the protocol version is %q, expected %q", args[0], protocolVersion)
 	}
 	c := new(call)
 	if err := strictjson.Decode([]byte(args[1]), wire.MaxRequest, strictjson.Keep, c); err != nil {
 		return nil, invalid("the request %v", err)
 	}
-	if v := c.InitOptions.ProtocolVersion; v != common.ProtocolVersion {
-		return nil, invalid("initOptions.protocolVersion is %q, expected %q", v, common.ProtocolVersion)
+	if v := c.InitOptions.ProtocolVersion; v != protocolVersion {
+		return nil, invalid("initOptions.protocolVersion is %q, expected %q", v, protocolVersion)
 	}
 	if err := c.checkArguments(); err != nil {
 		return nil, err
@@ -127,9 +126,9 @@ func decodeCall(args []string, now time.Time) (*call, error) {
 // answered, and the client could take that for the other's.
 func (c *call) checkArguments() error {
 	given := map[string]bool{
-		common.DefaultAlgorithmMethodName: c.DefaultAlgorithm != nil, common.SupportedAlgorithmsMethodName: c.SupportedAlgorithms != nil,
-		common.CreateKeyMethodName: c.CreateKey != nil, common.PublicKeyMethodName: c.PublicKey != nil,
-		common.SignMessageMethodName: c.SignMessage != nil, common.VerifySignatureMethodName: c.VerifySignature != nil,
+		methodDefaultAlgorithm: c.DefaultAlgorithm != nil, methodSupportedAlgorithms: c.SupportedAlgorithms != nil,
+		methodCreateKey: c.CreateKey != nil, methodPublicKey: c.PublicKey != nil,
+		methodSignMessage: c.SignMessage != nil, methodVerifySignature: c.VerifySignature != nil,
 	}
 	there, known := given[c.MethodName]
 	switch {

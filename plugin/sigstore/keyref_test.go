@@ -14,6 +14,23 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
+// TestProtocolNames holds the names to the client's.
+func TestProtocolNames(t *testing.T) {
+	for ours, theirs := range map[string]string{
+		protocolVersion:           common.ProtocolVersion,
+		methodDefaultAlgorithm:    common.DefaultAlgorithmMethodName,
+		methodSupportedAlgorithms: common.SupportedAlgorithmsMethodName,
+		methodCreateKey:           common.CreateKeyMethodName,
+		methodPublicKey:           common.PublicKeyMethodName,
+		methodSignMessage:         common.SignMessageMethodName,
+		methodVerifySignature:     common.VerifySignatureMethodName,
+	} {
+		if ours != theirs {
+			t.Errorf("%q is %q in the client", ours, theirs)
+		}
+	}
+}
+
 func TestParseKeyReference(t *testing.T) {
 	id := func(text string) kmskey.DistinguishingID { return must(kmskey.ParseDistinguishingID(text)) }
 	const arn = "arn:aws:kms:us-east-1:111122223333:key/b7935bd4-23e0-4377-9361-7ea4c0edc257"

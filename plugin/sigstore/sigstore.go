@@ -15,8 +15,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
-
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
 	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier"
@@ -29,6 +27,19 @@ const (
 	Scheme = "awskms-offline"
 	// Program is the executable's name.
 	Program = "sigstore-kms-" + Scheme
+)
+
+// The protocol's names, as package common of sigstore's client has them; a test holds these to it. Only types and names are
+// there, and a plugin that links one module less is easier to vouch for.
+const (
+	protocolVersion = "v1"
+
+	methodDefaultAlgorithm    = "defaultAlgorithm"
+	methodSupportedAlgorithms = "supportedAlgorithms"
+	methodCreateKey           = "createKey"
+	methodPublicKey           = "publicKey"
+	methodSignMessage         = "signMessage"
+	methodVerifySignature     = "verifySignature"
 )
 
 // Times that a call may take. Tests shorten them.
@@ -95,7 +106,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // answer is the one place where an answer other than a refusal is made.
 func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 	switch c.MethodName {
-	case common.VerifySignatureMethodName:
+	case methodVerifySignature:
 		verified, err := ask(c, func(v *verifier.Verifier) (*verifier.Verified, error) {
 			req, err := c.request(stdin)
 			if err != nil {
@@ -112,7 +123,7 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 			return nil, kmserr.New(kmserr.Internal, "the verifier gave neither a result nor a reason")
 		}
 		return answered(c.MethodName, wire.Object{}, warnings(verified.Decision())), nil
-	case common.PublicKeyMethodName:
+	case methodPublicKey:
 		authorized, err := ask(c, func(v *verifier.Verifier) (*verifier.Authorized, error) {
 			authorized, err := v.AuthorizeKey(ctx, c.keyRequest())
 			c.logged.Store(true)
@@ -122,18 +133,18 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 			return nil, err
 		}
 		return publicKey(authorized)
-	case common.DefaultAlgorithmMethodName:
+	case methodDefaultAlgorithm:
 		var value wire.Object
 		value.Text("defaultAlgorithm", defaultSpec)
 		return answered(c.MethodName, value, nil), nil
-	case common.SupportedAlgorithmsMethodName:
+	case methodSupportedAlgorithms:
 		var value wire.Object
 		value.Texts("supportedAlgorithms", signingSpecs())
 		return answered(c.MethodName, value, nil), nil
-	case common.CreateKeyMethodName:
+	case methodCreateKey:
 		return nil, kmserr.New(kmserr.UnsupportedOperation, "%s:// verifies and cannot create keys", Scheme).
 			WithHint("Create the key in AWS KMS (aws kms create-key --key-usage SIGN_VERIFY --key-spec %s), then bring its public half here: awskms-offline keys import.", defaultSpec)
-	case common.SignMessageMethodName:
+	case methodSignMessage:
 		return nil, kmserr.New(kmserr.UnsupportedOperation, "%s:// verifies and cannot sign: the private key never leaves AWS KMS", Scheme).
 			WithHint("Sign where AWS can be called, with cosign's awskms:///%s, or with aws kms sign and cosign attach signature (docs/cosign.md).", c.key.keyID)
 	}
@@ -174,7 +185,7 @@ func logRefusal(c *call, refusal error) error {
 			return nil
 		}
 		asked = c.key.keyID
-		if c.MethodName == common.PublicKeyMethodName {
+		if c.MethodName == methodPublicKey {
 			event = audit.EventAuthorizeKey
 		}
 	}
