@@ -108,7 +108,7 @@ func (w walker) value(dst reflect.Value, path *pointer) error {
 			dst.SetBytes(raw)
 			return err
 		}
-		// Types that are no structs are never looked at: each first look at a type takes longer than reading its value.
+		// Few types are looked at: each first look takes longer than reading a value.
 		if self, ok := selfDecoding(dst); ok {
 			raw, err := w.raw(path)
 			if err != nil {
@@ -377,8 +377,10 @@ func goKind(t reflect.Type) string {
 // unmarshaler decodes itself.
 type unmarshaler interface{ UnmarshalJSON([]byte) error }
 
+// selfDecoding returns dst as what decodes itself, if it does. A struct whose first field has a tag names members, and is
+// decoded by them.
 func selfDecoding(dst reflect.Value) (unmarshaler, bool) {
-	if dst.Kind() != reflect.Struct {
+	if dst.Kind() != reflect.Struct || dst.NumField() > 0 && dst.Type().Field(0).Tag != "" {
 		return nil, false
 	}
 	self, ok := dst.Addr().Interface().(unmarshaler)

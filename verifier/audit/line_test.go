@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -370,5 +371,14 @@ func TestCaller(t *testing.T) {
 	who := caller()
 	if who.user.PrincipalID == "" || who.process.ID == 0 || who.process.Name == "" || who.parent.ID == 0 {
 		t.Errorf("got %+v", who)
+	}
+}
+
+// Texts that are written out, so that no program formats them at its start, name the limits that hold.
+func TestLimitsAreNamed(t *testing.T) {
+	for err, limit := range map[error]int{errTooLong: MaxLine, errDamaged: maxTorn} {
+		if !strings.Contains(err.Error(), " "+strconv.Itoa(limit)+" bytes") {
+			t.Errorf("%q does not name %d", err, limit)
+		}
 	}
 }

@@ -34,7 +34,7 @@ func begun(b []byte) bool {
 	return len(bytes.Trim(b, "\x00")) == 0
 }
 
-var errDamaged = fmt.Errorf("has no line of a log within its last %d bytes", maxTorn)
+var errDamaged = errors.New("has no line of a log within its last 4194304 bytes") // maxTorn
 
 // findTail reads the end of a file of size bytes. Errors: of reading; a last line that is JSON, but no line of a log,
 // which no crash leaves; errForeign; errDamaged.

@@ -298,7 +298,7 @@ func newPrivateKey(c *curve, scalar []byte) (*PrivateKey, error) {
 	key := &PrivateKey{curve: c}
 	var err error
 	if c.nist != nil {
-		key.nist, err = c.nist.NewPrivateKey(whole)
+		key.nist, err = c.nist().NewPrivateKey(whole)
 	} else {
 		key.sm2, err = sm2ecdh.P256().NewPrivateKey(whole)
 	}

@@ -24,13 +24,13 @@ type curve struct {
 	name string
 	// size is the length in bytes of a private key, and of a secret.
 	size int
-	nist ecdh.Curve // nil for SM2
+	nist func() ecdh.Curve // nil for SM2
 }
 
 var curves = []curve{
-	{kmskey.ECCNISTP256, "P-256", 32, ecdh.P256()},
-	{kmskey.ECCNISTP384, "P-384", 48, ecdh.P384()},
-	{kmskey.ECCNISTP521, "P-521", 66, ecdh.P521()},
+	{kmskey.ECCNISTP256, "P-256", 32, ecdh.P256},
+	{kmskey.ECCNISTP384, "P-384", 48, ecdh.P384},
+	{kmskey.ECCNISTP521, "P-521", 66, ecdh.P521},
 	{kmskey.SM2, "SM2", 32, nil},
 }
 
