@@ -36,7 +36,7 @@ func ParseDistinguishingID(text string) (DistinguishingID, error) {
 	if digits, ok := strings.CutPrefix(text, "hex:"); ok {
 		id, err := hex.DecodeString(digits)
 		if err != nil {
-			return DistinguishingID{}, kmserr.New(kmserr.Validation, "the distinguishing ID starts with hex: but %v", err).
+			return DistinguishingID{}, kmserr.New(kmserr.Validation, "the distinguishing ID starts with hex:, and %.100q is no hexadecimal number of whole bytes", digits).
 				WithHint("Write hex: and an even number of hexadecimal digits, or give the ID as plain text.")
 		}
 		return NewDistinguishingID(id)

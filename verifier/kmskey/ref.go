@@ -181,6 +181,10 @@ func ParseRef(s string) (Ref, error) {
 		e.Hint = "Key IDs are written in lower case: " + lower
 	case strings.HasPrefix(lower, "arn:"), strings.HasPrefix(lower, "alias/"):
 		e.Hint = "Identifiers are case-sensitive; arn: and alias/ are lower case."
+	case strings.Contains(s, "://"):
+		e.Hint = "Give the key alone, without " + s[:strings.Index(s, "://")+3] + ", which is cosign's way to name it."
+	case isAlias("alias/"+s) && !strings.HasPrefix(s, "key/") && strings.ContainsAny(lower, "ghijlnopqstuvwxyz"): // no digits of a key ID, nor mrk-
+		e.Hint = "Is alias/" + s + " meant? " + e.Hint
 	}
 	return Ref{}, e
 }

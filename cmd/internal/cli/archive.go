@@ -122,6 +122,9 @@ func openTar(name string, head []byte, r io.ReadCloser) (*archive, error) {
 
 // expect refuses an archive whose SHA-256, in hexadecimal, is another.
 func (t *archive) expect(want string) error {
+	if b, err := hex.DecodeString(want); err != nil || len(b) != sha256.Size {
+		return invalid("--expect-sha256 is %q, expected 64 hexadecimal digits", want).WithHint("Give the SHA-256 that `awskms-offline keys export` printed.")
+	}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, t.again()); err != nil {
 		return invalid("the tar cannot be read: %v", reason(err))

@@ -3,11 +3,13 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/awskms-offline/awskms-offline/internal/nearest"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -70,6 +72,9 @@ func (a *app) auditShow(file *string) *cobra.Command {
 				}
 				*bound.at = at.Time
 			}
+			if err := checkResult(filter.Result); err != nil {
+				return err
+			}
 			path, err := a.logPath(*file)
 			if err != nil {
 				return err
@@ -107,6 +112,22 @@ func (a *app) auditShow(file *string) *cobra.Command {
 	fl.StringVar(&filter.FrontEnd, "front-end", "", "asked by this program: awskms-offline, notation-awskms-offline, sigstore-kms-awskms-offline")
 	fl.BoolVar(&follow, "follow", false, "go on with what is written from now on, until Ctrl-C")
 	return c
+}
+
+// checkResult refuses a --result that no line can have: a misspelt one would show nothing, as if nothing had been refused.
+func checkResult(result string) error {
+	names := []string{"verified", "refused"}
+	for _, row := range kmserr.Table() {
+		names = append(names, string(row.Name))
+	}
+	if result == "" || slices.Contains(names, result) {
+		return nil
+	}
+	e := invalid("--result is %q, expected verified, refused, or an error's name", result)
+	if near := nearest.Name(result, names); near != "" {
+		return e.WithHint("Did you mean %s?", near)
+	}
+	return e.WithHint("docs/errors.md has the names.")
 }
 
 func entryText(e audit.Entry) string {

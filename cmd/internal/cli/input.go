@@ -39,7 +39,7 @@ func (a *app) open(what, value string) (io.ReadCloser, error) {
 	case err != nil:
 		return nil, unreadable(what, path, err)
 	case info.IsDir():
-		return nil, invalid("%s names %s, which is a folder, expected a file", what, path)
+		return nil, invalid("%s names %s, which is a folder, expected a file", what, path).WithHint("Name the file in it.")
 	}
 	if info.Mode().IsRegular() {
 		f, err := os.Open(path)

@@ -178,6 +178,9 @@ func addPublicKey(file string, der []byte, f importFlags, all *batch) error {
 		return privateKey()
 	}
 	if _, _, err := kmskey.FingerprintDER(der); err != nil {
+		if e := kmserr.As(err); e.Hint == "" {
+			return e.WithHint("Expected is the public key as `aws kms get-public-key` gives it; a signature, for one, is none.")
+		}
 		return err
 	}
 	record, err := publicKeyRecord(der, f)
@@ -203,7 +206,8 @@ func privateKey() error {
 
 // looksPrivate recognises DER of PKCS#8 (RFC 5958), PKCS#1 (RFC 8017) and SEC 1 (RFC 5915) private keys, a SEQUENCE that
 // begins with a version where a SubjectPublicKeyInfo begins with a SEQUENCE, and PKCS#8's encrypted form, where an OCTET
-// STRING stands in place of the BIT STRING.
+// STRING stands in place of the BIT STRING. A version is one byte: a long number is the r of a signature or the modulus
+// of PKCS#1's public key.
 func looksPrivate(der []byte) bool {
 	input := cryptobyte.String(der)
 	var inner cryptobyte.String
@@ -211,7 +215,8 @@ func looksPrivate(der []byte) bool {
 		return false
 	}
 	if inner.PeekASN1Tag(cbasn1.INTEGER) {
-		return true
+		var version cryptobyte.String
+		return !inner.ReadASN1(&version, cbasn1.INTEGER) || len(version) <= 1
 	}
 	return inner.SkipASN1(cbasn1.SEQUENCE) && inner.PeekASN1Tag(cbasn1.OCTET_STRING)
 }
@@ -223,6 +228,8 @@ func decodePEM(text []byte) ([]byte, error) {
 		return nil, invalid("the PEM cannot be decoded: it is damaged or cut off")
 	case block.Type == "CERTIFICATE":
 		return nil, invalid("the PEM holds a certificate, expected a PUBLIC KEY").WithHint("`openssl x509 -pubkey -noout -in FILE` prints its public key.")
+	case block.Type == "RSA PUBLIC KEY": // PKCS#1's
+		return nil, invalid("the PEM holds an RSA PUBLIC KEY, expected a PUBLIC KEY").WithHint("`openssl rsa -RSAPublicKey_in -in FILE -pubout` writes it as one.")
 	case block.Type != "PUBLIC KEY":
 		return nil, invalid("the PEM holds a %s, expected a PUBLIC KEY", block.Type)
 	case len(bytes.TrimSpace(rest)) > 0:

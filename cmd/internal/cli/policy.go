@@ -9,6 +9,7 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
@@ -146,6 +147,9 @@ func (a *app) showPolicy(v *verifier.Verifier, explained *verifier.PolicyExplana
 			b.WriteString("    " + plain(c) + "\n")
 		}
 	}
+	if explained.ARN.KeyID == "" {
+		b.WriteString("What holds for a key: " + name + " policy show KEY\n")
+	}
 	return a.printf("%s", b.String())
 }
 
@@ -164,6 +168,12 @@ hours old, the log is required, and nobody but the owner may write the store. A 
 			if !strict {
 				return invalid("--strict is not given, and there is no other policy to begin with").WithHint("docs/policy.md has examples for each protection.")
 			}
+			for _, key := range allow {
+				if ref, err := kmskey.ParseRef(key); err != nil || ref.Scope.IsZero() {
+					return invalid("--allow is %q, expected a key ARN or an alias ARN, which name Region and account", key).
+						WithHint("`awskms-offline keys list` shows the ARNs of the keys in the store.")
+				}
+			}
 			data, err := policy.StrictFor(allow...)
 			if err != nil {
 				return err
@@ -177,6 +187,9 @@ hours old, the log is required, and nobody but the owner may write the store. A 
 			}
 			if err := writeNewFor("--file", file, data); err != nil {
 				return err
+			}
+			if len(allow) == 0 {
+				a.warn([]string{"this policy allows no key yet: until a grant names one, nothing verifies by it; --allow KEY names one"})
 			}
 			if a.output == "json" {
 				return a.json(map[string]string{"File": file})

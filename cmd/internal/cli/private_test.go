@@ -79,6 +79,48 @@ func TestPrivateKeysAreRefused(t *testing.T) {
 	}
 }
 
+// TestNoPrivateKey: what begins with a number as private keys do, and is none, is refused for what it is. Whoever is told
+// that a private key lay open takes it for an incident.
+func TestNoPrivateKey(t *testing.T) {
+	testdata, err := filepath.Abs("../../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, _, err := signTest(testdata, "p256", "ECDSA_SHA_256", []byte("a message"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := os.ReadFile(filepath.Join(testdata, "keys", "rsa2048.spki.der"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs1 := x509.MarshalPKCS1PublicKey(public.(*rsa.PublicKey))
+	for name, c := range map[string]struct {
+		data []byte
+		says string
+	}{
+		"a signature, DER":        {signature, "a signature, for one, is none"},
+		"a signature, base64":     {[]byte(base64.StdEncoding.EncodeToString(signature)), "a signature, for one, is none"},
+		"a PKCS#1 public key":     {pkcs1, "not a DER SubjectPublicKeyInfo"},
+		"a PKCS#1 public key PEM": {pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: pkcs1}), "-RSAPublicKey_in"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			file := filepath.Join(dir, "file")
+			write(t, file, c.data)
+			var stdout, stderr bytes.Buffer
+			code := Main([]string{"keys", "import", "--home", filepath.Join(dir, "home"), file}, strings.NewReader(""), &stdout, &stderr)
+			if code != kmserr.ExitBadCall || strings.Contains(stderr.String(), "PRIVATE") || !strings.Contains(stderr.String(), c.says) {
+				t.Errorf("exit code %d, said %q and %q", code, stdout.String(), stderr.String())
+			}
+		})
+	}
+}
+
 // encrypted has the shape of EncryptedPrivateKeyInfo (RFC 5958, section 3); what it holds is not encrypted.
 func encrypted(t *testing.T, der []byte) []byte {
 	type algorithm struct{ OID asn1.ObjectIdentifier }

@@ -19,8 +19,10 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
+	"github.com/awskms-offline/awskms-offline/internal/nearest"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
@@ -100,7 +102,15 @@ func (a *app) command() *cobra.Command {
 		if asksForJSON(a.args) {
 			a.output = "json" // it may stand behind the flag that could not be read
 		}
-		return invalid("%s", err.Error()).WithHint("See `%s --help`.", c.CommandPath()).WithCause(err)
+		// Where a command belongs and a misspelt one stands, its flags are unknown too, and no fault.
+		if _, rest, findErr := c.Root().Find(a.args); c.HasAvailableSubCommands() && findErr == nil && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+			return noSuchCommand(c, rest)
+		}
+		e := invalid("%s", err.Error()).WithCause(err)
+		if near := meantFlag(c, err); near != "" {
+			return e.WithHint("Did you mean %s? See `%s --help`.", near, c.CommandPath())
+		}
+		return e.WithHint("See `%s --help`.", c.CommandPath())
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.home, "home", "", "the key store's folder, an absolute path (default: found as docs/keystore.md says)")
@@ -174,10 +184,48 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	e := invalid("%q is no command of %s", args[0], c.CommandPath())
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+	near := c.SuggestionsFor(args[0])
+	if len(near) == 0 { // `import` for `keys import`
+		for _, group := range c.Commands() {
+			for _, command := range group.Commands() {
+				if command.Name() == args[0] {
+					near = append(near, "`"+command.CommandPath()+"`")
+				}
+			}
+		}
+	}
+	if len(near) > 0 {
 		return e.WithHint("Did you mean %s?", strings.Join(near, " or "))
 	}
 	return e.WithHint("See `%s --help`.", c.CommandPath())
+}
+
+// meantFlag returns the flag of c that a person most likely meant by the one that err says is unknown: the only one of
+// which the one is the other's beginning (--key for --key-id), else the nearest. "" if there is none.
+func meantFlag(c *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
+		return ""
+	}
+	asked := unknown.GetSpecifiedName()
+	var names, alike []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		names = append(names, f.Name)
+		if strings.HasPrefix(f.Name, asked) || strings.HasPrefix(asked, f.Name) {
+			alike = append(alike, f.Name)
+		}
+	})
+	near := ""
+	switch len(alike) {
+	case 0:
+		near = nearest.Name(asked, names)
+	case 1:
+		near = alike[0]
+	}
+	if near == "" {
+		return ""
+	}
+	return "--" + near
 }
 
 // exactly is cobra.ExactArgs in our words.

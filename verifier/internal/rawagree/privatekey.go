@@ -167,7 +167,7 @@ func notPrivate(outer cryptobyte.String) error {
 	case outer.ReadASN1(&algorithm, cbasn1.SEQUENCE) && outer.PeekASN1Tag(cbasn1.OCTET_STRING):
 		return encrypted()
 	case outer.PeekASN1Tag(cbasn1.BIT_STRING):
-		return invalid("the private key's file holds a public key")
+		return invalid("the private key's file holds a public key").WithHint("Give your own private key; the public one of the KMS key is in the store.")
 	}
 	return invalid("the private key is no PKCS#8 or SEC 1 structure: it has no version")
 }
