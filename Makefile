@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 FUZZ_BRIEF ?= 3s
 SYSTEMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test test-clients test-batch unit e2e lint vet cross workflows snapshot release-tools clients bench fuzz fuzz-brief faults load reproducible vulncheck generate man docs clean
+.PHONY: build demo test test-clients test-batch unit e2e lint vet cross workflows snapshot release-tools clients bench fuzz mutate fuzz-brief faults load reproducible vulncheck generate man docs clean
 
 build:
 	$(GO) build -trimpath -o bin/ $(dir $(wildcard ./cmd/*/main.go))
@@ -87,6 +87,10 @@ bench:
 
 fuzz:
 	$(GO) run ./internal/fuzzall -time $(FUZZTIME)
+
+# What the tests notice of thousands of breaks on the way to a decision: an hour of two processors.
+mutate:
+	$(GO) run ./internal/mutate -page docs/mutation.md
 
 fuzz-brief:
 	$(GO) run ./internal/fuzzall -time $(FUZZ_BRIEF)

@@ -316,6 +316,7 @@ func TestWrongBelow(t *testing.T) {
 	for data, says := range map[string]string{
 		`{"mode":"m","x":` + deep + `}`:                  "is nested deeper than",
 		`{"mode":"m","x":{"y":` + deep + `},"mode":"n"}`: "is nested deeper than",
+		`{"mode":"m","at":` + deep + `}`:                 "is nested deeper than",
 		`{"mode":"m","x":{"a":1,"a":2}}`:                 `has the member "a" twice`,
 		`{"mode":"m","x":[{"y":{"a":1,"a":2}}]}`:         `has the member "a" twice`,
 		`{"mode":"m","at":{"a":1,"a":2}}`:                `has the member "a" twice`,
