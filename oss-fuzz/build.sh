@@ -33,6 +33,7 @@ target verifier/audit FuzzParseHead audit_parsehead
 target verifier/audit FuzzTail audit_tail
 target verifier/audit FuzzTamper audit_tamper
 target verifier/internal/rawagree FuzzParsePrivateKey rawagree_parseprivatekey
+target verifier/internal/rawverify FuzzMLDSA rawverify_mldsa
 target verifier/internal/rawverify FuzzRecovered rawverify_recovered
 target verifier/internal/rawverify FuzzSignatureDER rawverify_signatureder
 target verifier/internal/rawverify FuzzVerify rawverify_verify

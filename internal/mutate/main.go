@@ -46,13 +46,13 @@ type subject struct {
 }
 
 var subjects = []subject{
-	{"verifier", []string{"encrypt.go", "derive.go", "explain.go", "policyview.go"}, []string{"plugin/notation", "plugin/sigstore", "cmd/internal/cli"}},
+	{"verifier", []string{"encrypt.go", "derive.go", "explain.go", "policyview.go"}, []string{"plugin/notation", "plugin/sigstore"}},
 	{"verifier/internal/rawverify", nil, []string{"verifier/internal/rawverify/wycheproof", "verifier"}},
 	{"verifier/internal/spki", nil, []string{"verifier/kmskey", "verifier/internal/rawverify/wycheproof"}},
 	{"verifier/internal/fileguard", nil, []string{"verifier/keystore", "verifier/policy", "verifier"}},
-	{"verifier/kmskey", nil, []string{"verifier/keystore", "verifier", "cmd/internal/cli"}},
-	{"verifier/keystore", []string{"writer.go", "merge.go", "fsck.go", "index.go", "alias_write.go", "block_write.go", "list.go", "file.go"}, []string{"verifier", "plugin/notation", "cmd/internal/cli"}},
-	{"verifier/policy", []string{"explain.go", "strict.go"}, []string{"verifier", "cmd/internal/cli"}},
+	{"verifier/kmskey", nil, []string{"verifier/keystore", "verifier"}},
+	{"verifier/keystore", []string{"writer.go", "merge.go", "fsck.go", "index.go", "alias_write.go", "block_write.go", "list.go", "file.go"}, []string{"verifier", "plugin/notation"}},
+	{"verifier/policy", []string{"explain.go", "strict.go"}, []string{"verifier"}},
 	{"plugin/notation", nil, nil},
 	{"plugin/sigstore", nil, nil},
 	{"internal/strictjson", nil, []string{"verifier/kmskey", "plugin/notation", "plugin/sigstore"}},
