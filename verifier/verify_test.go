@@ -965,8 +965,13 @@ func TestGrantByAlias(t *testing.T) {
 	w.alias(t, a, at("2026-11-01T00:00:00Z"))
 	release := must1(must(kmskey.ParseRef(aliasA)).AliasARN())
 	absent := must1(must(kmskey.ParseRef(strings.Replace(aliasA, "release", "absent", 1))).AliasARN())
-	w.policy.aliases = []kmskey.AliasARN{absent, release}
-	for arn, want := range map[string][]kmskey.AliasARN{arnA: {release}, arnB: nil} {
+	stable := must1(must(kmskey.ParseRef(strings.Replace(aliasA, "release", "stable", 1))).AliasARN())
+	w.write(t, func(writer *keystore.Writer) error {
+		_, err := writer.Put(b, keystore.PutOptions{Aliases: []string{"alias/stable"}})
+		return err
+	})
+	w.policy.aliases = []kmskey.AliasARN{absent, release, stable}
+	for arn, want := range map[string][]kmskey.AliasARN{arnA: {release}, arnB: {stable}} {
 		w.policy.asked = nil
 		if _, err := w.verify(t, good(arn)); err != nil {
 			t.Fatal(err)

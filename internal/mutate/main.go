@@ -99,7 +99,11 @@ func (r *runner) run(ctx context.Context, places []string) (err error) {
 	if len(places) > 0 {
 		chosen = nil
 		for _, place := range places {
-			i := slices.IndexFunc(subjects, func(s subject) bool { return s.folder == place || s.folder == path.Dir(place) })
+			folder := place
+			if path.Ext(place) == ".go" {
+				folder = path.Dir(place)
+			}
+			i := slices.IndexFunc(subjects, func(s subject) bool { return s.folder == folder })
 			if i < 0 {
 				return fmt.Errorf("%s is no package of the verify path, nor in one", place)
 			}
@@ -148,6 +152,12 @@ func (r *runner) run(ctx context.Context, places []string) (err error) {
 	for range max(1, r.parallel) {
 		workers.Go(func() {
 			for i := range todo {
+				r.mu.Lock()
+				stopped := failure != nil
+				r.mu.Unlock()
+				if stopped {
+					continue
+				}
 				o, err := r.try(ctx, chosen, r.mutants[i])
 				r.mu.Lock()
 				outcomes[i] = o

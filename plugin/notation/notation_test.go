@@ -694,6 +694,17 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// A refusal whose line cannot be written stands, and says so.
+func TestUnloggedRefusal(t *testing.T) {
+	home := newHome(t, known(t, "p256"))
+	policy := must(json.Marshal(object{"version": "1", "log": object{"mode": "best-effort", "path": t.TempDir()}}))
+	if err := os.WriteFile(filepath.Join(home, "policy.json"), policy, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(keystore.EnvHome, home)
+	askError(t, []byte(`{"contractVersion":"1.0"}`), plugin.ErrorCodeValidation, "lacks the member", "Besides, the decision was not logged")
+}
+
 // An alias whose key has no record is told from an alias that is not there.
 func TestAliasOfNoRecord(t *testing.T) {
 	key := known(t, "p256", func(r *kmskey.Record) { r.Aliases = []string{"alias/release"} })

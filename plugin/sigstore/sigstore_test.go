@@ -542,6 +542,16 @@ func TestNothingIsDrainedFromATerminal(t *testing.T) {
 	}
 }
 
+// A refusal whose line cannot be written stands, and says so.
+func TestUnloggedRefusal(t *testing.T) {
+	home := newHome(t, known(t, "p256"))
+	policy := must(json.Marshal(object{"version": "1", "log": object{"mode": "best-effort", "path": t.TempDir()}}))
+	if err := os.WriteFile(filepath.Join(home, "policy.json"), policy, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, "{}", message, "lacks the member", "Besides, the decision was not logged")
+}
+
 // A yes without a result of the verifier's cannot be written.
 func TestNoResultIsNoYes(t *testing.T) {
 	if answer, err := publicKey(nil); err == nil || answer != nil {
