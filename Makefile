@@ -15,7 +15,7 @@ demo:
 	@echo "compiling the demo's launcher (the first time about ten seconds) …"
 	@cd e2e && $(GO) run -trimpath ./demo
 
-test: vet unit cross workflows e2e fuzz-brief
+test: vet unit cross workflows e2e snapshot fuzz-brief
 
 unit:
 	$(GO) test ./...
