@@ -24,6 +24,9 @@ type KeyRequest struct {
 	// RevocationSkipped says that the caller's own configuration leaves revocation out. State and age then fail the key
 	// itself, unless the policy says that they are to be ignored.
 	RevocationSkipped bool
+	// Terse says that the caller asks about many keys of which some may be absent: a NotFoundException then does not list
+	// what the store holds instead, which takes its time.
+	Terse bool
 }
 
 // Authorized says that a public key is that KMS key and may be relied on. Only AuthorizeKey makes one; the zero value is
@@ -78,6 +81,7 @@ func (a *Authorized) StateError() error {
 func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorized, error) {
 	var stateErr error
 	d, err := v.decide(ctx, audit.EventAuthorizeKey, req.KeyID, nil, func(_ context.Context, v *Verifier, d *decision) error {
+		d.terse = req.Terse
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}

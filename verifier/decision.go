@@ -24,6 +24,8 @@ type decision struct {
 	usage kmskey.KeyUsage
 	// unsafeState goes on with a key in a state in which KMS does not use it, for a usage other than SIGN_VERIFY.
 	unsafeState bool
+	// terse: see KeyRequest.
+	terse bool
 	// former says that the key is one that the alias meant before.
 	former bool
 	// rules holds what is in force for every ARN that takes part: the one asked for and those used.
@@ -64,7 +66,7 @@ func (v *Verifier) resolve(d *decision, keyID string) (err error) {
 	if d.asked, err = kmskey.ParseRef(keyID); err != nil {
 		return err
 	}
-	d.found, err = v.store().Resolve(d.asked, keystore.ResolveOptions{ExactRegion: v.cfg.Policy.Store().ExactRegion})
+	d.found, err = v.store().Resolve(d.asked, keystore.ResolveOptions{ExactRegion: v.cfg.Policy.Store().ExactRegion, Terse: d.terse})
 	if err != nil {
 		return err
 	}
@@ -215,7 +217,7 @@ func (v *Verifier) permit(d *decision) error {
 func (v *Verifier) aliasesNow(arn kmskey.ARN) ([]kmskey.AliasARN, error) {
 	var now []kmskey.AliasARN
 	for _, alias := range v.cfg.Policy.Aliases(arn) {
-		found, err := v.store().Resolve(kmskey.Ref{Scope: alias.Scope, Alias: alias.Alias}, keystore.ResolveOptions{ExactRegion: true})
+		found, err := v.store().Resolve(kmskey.Ref{Scope: alias.Scope, Alias: alias.Alias}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
 		switch {
 		case err == nil && found.Target == arn:
 			now = append(now, alias)

@@ -45,7 +45,7 @@ func (v *Verifier) formers(d *decision, allows func(policy.Rules) bool) ([]*deci
 		if !allows(rules) {
 			continue
 		}
-		found, err := v.store().Resolve(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}, keystore.ResolveOptions{ExactRegion: true})
+		found, err := v.store().Resolve(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
 		if kmserr.Is(err, kmserr.NotFound) {
 			continue
 		}

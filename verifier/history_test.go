@@ -320,7 +320,7 @@ func TestFormersAreBounded(t *testing.T) {
 	}
 	seen := &view{Store: w.v.cfg.Store, lastLine: func() time.Time { return time.Time{} }}
 	seen.resolved.answers = map[resolveKey]remembered[*keystore.Resolution]{
-		{ref: must(kmskey.ParseRef(arn(1))), opts: keystore.ResolveOptions{ExactRegion: true}}: {value: other},
+		{ref: must(kmskey.ParseRef(arn(1))), opts: keystore.ResolveOptions{ExactRegion: true, Terse: true}}: {value: other},
 	}
 	w.v.seen = seen
 	_, err = w.v.formers(d, allowsHistory)

@@ -743,3 +743,19 @@ func TestExplain(t *testing.T) {
 		t.Errorf("the error says %q", got)
 	}
 }
+
+// TestAbsentIdentitiesAreTold: a trust policy may name 256 keys, most of them of other accounts' machines. Of none that is
+// absent the store is searched for what it has instead: with a thousand accounts that alone took longer than the deadline.
+func TestAbsentIdentitiesAreTold(t *testing.T) {
+	t.Setenv("AWSKMS_OFFLINE_EXPLAIN", "1")
+	p256 := known(t, "p256")
+	absent := arnOf(t, "p256-other")
+	q := question{home: newHome(t, p256), leaf: cert("p256"), identities: []string{absent, strings.Replace(absent, "key/", "alias/", 1), p256.ARN().String()}}
+	var out, errs bytes.Buffer
+	if code := Main([]string{"verify-signature"}, bytes.NewReader(q.json()), &out, &errs); code != 0 || !strings.Contains(out.String(), `"success":true`) {
+		t.Fatalf("exit code %d, %s, %s", code, out.String(), errs.String())
+	}
+	if said := errs.String(); strings.Count(said, "is in the store") != 2 || strings.Contains(said, "which holds") {
+		t.Errorf("said %s", said)
+	}
+}

@@ -107,7 +107,7 @@ func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm
 		}
 		authorized, err := v.AuthorizeKey(ctx, verifier.KeyRequest{
 			KeyID: identity, PublicKey: req.leafKey, SigningAlgorithm: algorithm,
-			SeparateState: revocation, RevocationSkipped: !revocation,
+			SeparateState: revocation, RevocationSkipped: !revocation, Terse: true,
 		})
 		switch {
 		case err == nil:

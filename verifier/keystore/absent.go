@@ -44,9 +44,12 @@ func listed(names []string, total int) string {
 
 const importHint = "Import the key with `awskms-offline keys import FILE`, or download it with `awskms-offline keys pull`."
 
-func (s *Store) keyNotFound(arn kmskey.ARN) error {
+func (s *Store) keyNotFound(arn kmskey.ARN, terse bool) error {
 	e := kmserr.New(kmserr.NotFound, "no record of %s is in the store %s", arn, s.root.Name()).WithKey(arn.String())
 	e.Hint = importHint
+	if terse {
+		return e
+	}
 	var known []string
 	for a := range s.knownKeys(arn.Scope) {
 		known = append(known, a.String())
@@ -69,9 +72,12 @@ func (s *Store) bareKeyNotFound(keyID string) error {
 	return e
 }
 
-func (s *Store) aliasNotFound(alias kmskey.AliasARN) error {
+func (s *Store) aliasNotFound(alias kmskey.AliasARN, terse bool) error {
 	e := kmserr.New(kmserr.NotFound, "no alias %s is in the store %s", alias, s.root.Name()).WithKey(alias.String())
 	e.Hint = "Import the key with `awskms-offline keys import FILE --alias " + alias.Alias + "`."
+	if terse {
+		return e
+	}
 	known, other := []string{}, []string{}
 	for a := range s.knownAliases(alias.Scope) {
 		known = append(known, a.String())

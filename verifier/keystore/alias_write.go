@@ -29,7 +29,7 @@ func (w *Writer) moveAliasTo(alias kmskey.AliasARN, target string, at kmskey.Tim
 	outcome := Outcome{Alias: alias, Change: Unchanged}
 	was, err := w.store.readAlias(alias)
 	if errors.Is(err, errAbsent) {
-		return Outcome{}, w.store.aliasNotFound(alias)
+		return Outcome{}, w.store.aliasNotFound(alias, false)
 	}
 	if err != nil {
 		return Outcome{}, err

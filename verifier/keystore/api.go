@@ -54,6 +54,9 @@ type Options struct {
 type ResolveOptions struct {
 	// ExactRegion turns the multi-Region fallback off.
 	ExactRegion bool
+	// Terse leaves out of a NotFoundException about an ARN what the store holds instead. To find that out takes the longer the
+	// more accounts and Regions the store has: too long for whoever looks for many keys that may well be absent.
+	Terse bool
 }
 
 // Resolution is what an identifier meant. There is one only if everything in it could be read and agrees.

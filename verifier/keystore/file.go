@@ -185,7 +185,7 @@ func (s *Store) recordFiles(arns []kmskey.ARN) iter.Seq2[File, error] {
 			for _, arn := range slices.Compact(sorted) {
 				f, err := file(arn)
 				if errors.Is(err, errAbsent) {
-					err = s.keyNotFound(arn)
+					err = s.keyNotFound(arn, false)
 				}
 				if !yield(f, err) || err != nil {
 					return

@@ -85,7 +85,7 @@ func (s *Store) resolve(ref kmskey.Ref, opts ResolveOptions) (*Resolution, error
 	case ref.KeyID != "" && ref.Alias != "", ref.KeyID == "" && ref.Alias == "":
 		return nil, kmserr.New(kmserr.Validation, "%q names neither one key nor one alias", ref.String())
 	case ref.Alias != "":
-		return s.resolveAlias(ref)
+		return s.resolveAlias(ref, opts)
 	}
 	arn, ok := ref.ARN()
 	if !ok {
@@ -115,7 +115,7 @@ func (s *Store) resolve(ref kmskey.Ref, opts ResolveOptions) (*Resolution, error
 			return &Resolution{Asked: ref, Target: arn, Entries: replicas, Fallback: true}, nil
 		}
 	}
-	return nil, s.keyNotFound(arn)
+	return nil, s.keyNotFound(arn, opts.Terse)
 }
 
 // findBareKey returns the only ARN in the store with this key ID.
@@ -206,7 +206,7 @@ func (s *Store) replicas(arn kmskey.ARN) ([]Entry, error) {
 	return entries, nil
 }
 
-func (s *Store) resolveAlias(ref kmskey.Ref) (*Resolution, error) {
+func (s *Store) resolveAlias(ref kmskey.Ref, opts ResolveOptions) (*Resolution, error) {
 	alias, ok := ref.AliasARN()
 	if !ok {
 		var err error
@@ -216,7 +216,7 @@ func (s *Store) resolveAlias(ref kmskey.Ref) (*Resolution, error) {
 	}
 	meant, err := s.readAlias(alias)
 	if errors.Is(err, errAbsent) {
-		return nil, s.aliasNotFound(alias)
+		return nil, s.aliasNotFound(alias, opts.Terse)
 	}
 	if err != nil {
 		return nil, err

@@ -476,7 +476,7 @@ func (w *Writer) removeRef(ref kmskey.Ref) (Outcome, error) {
 	}
 	entry, err := s.readRecord(arn)
 	if errors.Is(err, errAbsent) {
-		return Outcome{}, s.keyNotFound(arn)
+		return Outcome{}, s.keyNotFound(arn, false)
 	}
 	damaged := err != nil
 	if damaged && (!ok || !kmserr.Is(err, kmserr.StoreIntegrity)) {
@@ -522,7 +522,7 @@ func (w *Writer) removeAlias(ref kmskey.Ref) (Outcome, error) {
 		return Outcome{}, err
 	}
 	if err == nil && !there {
-		return Outcome{}, s.aliasNotFound(alias)
+		return Outcome{}, s.aliasNotFound(alias, false)
 	}
 	if err := w.remove(aliasPath(alias), aliasesFolder); err != nil {
 		return Outcome{}, err
