@@ -80,3 +80,27 @@ func TestPullInterruptedWhileListing(t *testing.T) {
 		t.Errorf("after %v", time.Since(start))
 	}
 }
+
+// A pipe among the files of a folder is nobody's who named it: it is refused at once, as a link to a device is.
+func TestFolderWithAPipe(t *testing.T) {
+	folder := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(folder, "a.json"), 0o600); err != nil {
+		t.Skipf("no named pipe can be made, so one in a folder is not tested: %v", err)
+	}
+	a := &app{ctx: t.Context(), stderr: io.Discard}
+	refused := func() {
+		t.Helper()
+		if files, err := a.keyFiles([]string{folder}); !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), "a.json, which is no ordinary file") {
+			t.Errorf("got %q, %v", files, err)
+		}
+	}
+	refused()
+	name := filepath.Join(folder, "a.json")
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(os.DevNull, name); err != nil {
+		t.Fatal(err)
+	}
+	refused()
+}

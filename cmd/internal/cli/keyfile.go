@@ -112,9 +112,12 @@ func passedOver(name string) string {
 	return plain(name) + " is passed over: its name ends in none of .json, .pem, .der and .pub"
 }
 
-// notFromFuture refuses a record of a time that KMS cannot have answered at yet.
+// notFromFuture refuses a record or an alias of a time that KMS cannot have answered at yet.
 func notFromFuture(f keystore.File) error {
-	if f.Key == nil {
+	switch {
+	case f.Alias != nil:
+		return notInFuture("Time", f.Alias.Time)
+	case f.Key == nil:
 		return nil
 	}
 	snapshot := f.Key.Record().Snapshot

@@ -187,6 +187,11 @@ func (a *app) keyFiles(args []string) (files []string, err error) {
 				a.note(passedOver(path))
 				return nil
 			}
+			// Reading a pipe or device that somebody put there could last for ever. Who means one names it.
+			if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+				return invalid("the folder %s holds %s, which is no ordinary file", root, path).
+					WithHint("Expected are files that hold keys: take it out of the folder.")
+			}
 			if found++; found > maxFolderFiles {
 				return tooManyKeyFiles("the folder " + root)
 			}
@@ -413,9 +418,10 @@ func notInFuture(what string, t kmskey.Time) error {
 }
 
 // stamp says where the record's knowledge is from. A time that the file carries is kept; one stated by hand is marked so.
+// That KMS itself gave it to this program no file can say: a policy that demands it would take whatever a file claims.
 func stamp(record *kmskey.Record, at kmskey.Time) {
-	if record.Snapshot.Source == "" {
-		record.Snapshot.Source = kmskey.SourceFile
+	if s := &record.Snapshot.Source; *s == "" || *s == kmskey.SourceKMS {
+		*s = kmskey.SourceFile
 	}
 	if at.IsZero() {
 		return
@@ -454,7 +460,7 @@ func (a *app) stateForStored(s *namedState, at kmskey.Time) (*kmskey.Key, error)
 		return nil, err
 	}
 	record := found.Entries[0].Key.Record()
-	record.KeyMetadata, record.Snapshot.StateTime = &s.metadata, at
+	record.KeyMetadata, record.Snapshot.StateTime, record.Snapshot.Source = &s.metadata, at, kmskey.SourceFile
 	if !at.IsZero() {
 		record.Snapshot.Source = kmskey.SourceOperator
 	}
