@@ -264,6 +264,9 @@ func (r *runner) exportData(ctx context.Context) (map[string]string, error) {
 	return exports, nil
 }
 
+// crowds are tests that start dozens of processes, which ask what other tests ask too, but all at once.
+var crowds = []string{"TestDecidingProcesses"}
+
 // suite is the tests of one package, built with every break in it.
 type suite struct {
 	once   sync.Once
@@ -308,7 +311,7 @@ func (s *suite) prepare(ctx context.Context, r *runner, folder string) error {
 		return fmt.Errorf("list the tests of %s: %w", folder, err)
 	}
 	for _, name := range strings.Fields(string(out)) {
-		if strings.HasPrefix(name, "Benchmark") {
+		if strings.HasPrefix(name, "Benchmark") || slices.Contains(crowds, name) {
 			continue
 		}
 		hits := s.binary + "." + name
