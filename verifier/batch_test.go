@@ -575,6 +575,9 @@ func TestViewReads(t *testing.T) {
 	if blocks := must(seen.Blocks(arns[:1], "")); len(blocks) != 0 {
 		t.Errorf("got %v", blocks)
 	}
+	if blocks := must(seen.Blocks(nil, "")); len(blocks) != 0 {
+		t.Errorf("got %v for no key", blocks)
+	}
 	if blocks := must(seen.Blocks(arns, "")); len(blocks) != 1 {
 		t.Errorf("got %v: another question's answer", blocks)
 	}

@@ -11,9 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
 // opened returns a Verifier as a program opens it, that reads everything anew at every decision.
@@ -128,6 +130,22 @@ func TestLogIsWherePolicySaysNow(t *testing.T) {
 	say(blocked)
 	if _, err := v.Verify(context.Background(), good(arnText)); !kmserr.Is(err, kmserr.AuditUnavailable) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A log that has no place is one that cannot be written, and required where the policy says so.
+func TestLogWithoutAPlace(t *testing.T) {
+	for _, required := range []bool{false, true} {
+		log := openLog(policy.LogRules{Path: "no/absolute/path.jsonl", Required: required}, false)
+		if log == nil || log.Required() != required {
+			t.Fatalf("%v, required: %t", log, required)
+		}
+		if err := log.Append(t.Context(), audit.Decision{}); err == nil {
+			t.Error("a line was written nowhere")
+		}
+	}
+	if log := openLog(policy.LogRules{Off: true}, false); log != nil {
+		t.Errorf("a log that is off: %v", log)
 	}
 }
 

@@ -31,6 +31,10 @@ func TestZeroVerifier(t *testing.T) {
 			if authorized != nil || !kmserr.Is(err, kmserr.Internal) {
 				t.Errorf("AuthorizeKey answered %v, %v", authorized, err)
 			}
+			outlook, err := v.Outlook(context.Background(), "alias/a")
+			if outlook != nil || !kmserr.Is(err, kmserr.Internal) {
+				t.Errorf("Outlook answered %v, %v", outlook, err)
+			}
 			digested, err := v.Digest(context.Background(), DigestRequest{KeyID: "alias/a"})
 			if digested != nil || !kmserr.Is(err, kmserr.Internal) {
 				t.Errorf("Digest answered %v, %v", digested, err)
