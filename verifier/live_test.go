@@ -147,6 +147,20 @@ func TestLogWithoutAPlace(t *testing.T) {
 	if log := openLog(policy.LogRules{Off: true}, false); log != nil {
 		t.Errorf("a log that is off: %v", log)
 	}
+	for _, sync := range []bool{false, true} {
+		c := logConfig(policy.LogRules{Sync: sync, Required: !sync, RotateBytes: 1 << 20}, "/log", sync)
+		if c.NoSync == sync || c.Required == sync || c.RotateBytes != 1<<20 || c.Path != "/log" || c.UnsafePermissions != sync || c.Writer == nil {
+			t.Errorf("%+v", c)
+		}
+	}
+	// Where the log is off, a refusal has no line, and that is no failure.
+	home := newWorld(t).home.Path
+	if err := os.WriteFile(filepath.Join(home, "policy.json"), []byte(`{"version":"1","log":{"mode":"off"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := LogRefusal(t.Context(), Options{Home: &home, HomeOption: "test"}, audit.EventVerify, "alias/a", kmserr.New(kmserr.Validation, "x")); err != nil {
+		t.Error(err)
+	}
 }
 
 // Where another folder was put in the home's place, nothing of the old one counts.

@@ -35,11 +35,15 @@ func openLog(rules policy.LogRules, unsafe bool) audit.Log {
 			return noLog{err, rules.Required}
 		}
 	}
-	log, err := audit.OpenFile(audit.Config{Path: path, Writer: os.Stderr, Required: rules.Required, NoSync: !rules.Sync, RotateBytes: rules.RotateBytes, UnsafePermissions: unsafe})
+	log, err := audit.OpenFile(logConfig(rules, path, unsafe))
 	if err != nil {
 		return noLog{err, rules.Required}
 	}
 	return log
+}
+
+func logConfig(rules policy.LogRules, path string, unsafe bool) audit.Config {
+	return audit.Config{Path: path, Writer: os.Stderr, Required: rules.Required, NoSync: !rules.Sync, RotateBytes: rules.RotateBytes, UnsafePermissions: unsafe}
 }
 
 // noLog is a log that has no place: every line is lost, and says so.

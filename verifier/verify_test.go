@@ -1073,6 +1073,16 @@ func TestInputOfRefusals(t *testing.T) {
 	if line := w.log.lines[len(w.log.lines)-1]; line.InputBytes != 0 || line.InputSHA256 != "" {
 		t.Errorf("the line says %+v", line)
 	}
+	unsigned := good(arnA)
+	unsigned.Signature = nil
+	_, err = w.verify(t, unsigned)
+	refused(t, err, kmserr.Validation, "the signature is empty")
+	if line := w.log.lines[len(w.log.lines)-1]; line.InputSHA256 != "" {
+		t.Errorf("nothing was read, and the line says %+v", line)
+	}
+	if d, err := w.verify(t, request(arnA, signerOf(kmskey.ECCNISTP256), kmskey.ECDSASHA256, nil)); err != nil || d.InputSHA256 != hexSHA256(nil) {
+		t.Errorf("an empty message: %v, %+v", err, d)
+	}
 	w.v.cfg.MaxMessage = 1
 	req.Message = oneByOne{strings.NewReader("message")}
 	if _, err := w.verify(t, req); err != nil {
@@ -1081,6 +1091,30 @@ func TestInputOfRefusals(t *testing.T) {
 	var none context.Context
 	if _, err := w.v.Verify(none, good(arnA)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A bare hash is refused where the signature is not over one, in words that say so; and only a digest is one.
+func TestBareHash(t *testing.T) {
+	message := []byte("message")
+	hash := digestOf(kmskey.ECDSASHA256, message)
+	for _, spec := range []kmskey.KeySpec{kmskey.SM2, kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87, kmskey.ECCNISTP256} {
+		s := signerOf(spec)
+		w := newWorld(t, record(t, arnA, s))
+		req := request(arnA, s, spec.SigningAlgorithms()[0], message)
+		req.BareHash = true
+		if _, err := w.verify(t, req); err != nil {
+			t.Errorf("%s, the message: %v", spec, err)
+		}
+		req.MessageType, req.Message = kmskey.Digest, bytes.NewReader(hash)
+		_, err := w.verify(t, req)
+		if spec == kmskey.ECCNISTP256 {
+			if err != nil {
+				t.Errorf("%s: %v", spec, err)
+			}
+			continue
+		}
+		refused(t, err, kmserr.Validation, "a hash of the message is given, but")
 	}
 }
 
