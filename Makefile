@@ -17,13 +17,14 @@ demo:
 
 test: vet unit cross workflows e2e snapshot fuzz-brief
 
+# Go's own limit is ten minutes a package, which a busy machine needs.
 unit:
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 	cd sigstoreverifier/example && $(GO) test ./...
 
 # -count=1: the test cache does not see changes in the binaries that the tests build.
 e2e:
-	cd e2e && $(GO) test -count=1 ./...
+	cd e2e && $(GO) test -count=1 -timeout 60m ./...
 
 # The whole matrix with every client, cosign 2 and Ratify among them.
 test-clients:
