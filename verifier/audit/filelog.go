@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -49,6 +50,8 @@ type Config struct {
 type FileLog struct {
 	cfg  Config
 	wait time.Duration
+	// crowded is until when, in nanoseconds since 1970, a single line hardly waits for other writers: see patience.
+	crowded atomic.Int64
 	// turn admits one goroutine at a time to the lock, so that a busy process waits with one thread only.
 	turn chan struct{}
 
@@ -156,7 +159,7 @@ func (l *FileLog) append(ctx context.Context, lines []Line) (*os.File, error) {
 	}
 	defer func() { _ = tree.Close() }() // nothing is written through it
 	d := &folder{root: tree.Root(), dir: filepath.Dir(l.cfg.Path), name: filepath.Base(l.cfg.Path)}
-	release, err := l.lock(ctx, d)
+	release, err := l.lock(ctx, d, len(lines) > 1)
 	if err != nil {
 		return nil, err
 	}
@@ -306,9 +309,15 @@ func (d *folder) openCurrent(guard *fileguard.Guard, create bool) (*os.File, int
 var errBusy = errors.New("other processes have kept the log busy")
 
 // lock takes the writers' lock.
-func (l *FileLog) lock(ctx context.Context, d *folder) (release func(), err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, l.wait, errBusy)
+func (l *FileLog) lock(ctx context.Context, d *folder, group bool) (release func(), err error) {
+	patience := l.patience(group)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errBusy)
 	defer cancel()
+	defer func() {
+		if patience == l.wait && errors.Is(context.Cause(ctx), errBusy) {
+			l.crowded.Store(time.Now().Add(5 * l.wait).UnixNano())
+		}
+	}()
 	select {
 	case l.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -330,6 +339,16 @@ func (l *FileLog) lock(ctx context.Context, d *folder) (release func(), err erro
 		return nil, unavailable(err, "the log's lock %s cannot be taken: %v", d.path(name), fileguard.Cause(err))
 	}
 	return release, nil
+}
+
+// patience is how long other writers are waited for. Where a line may be lost, and one has waited in vain, single lines hardly
+// wait for a while: whoever asks about many keys would else wait past its own deadline for a process that was stopped while
+// it wrote.
+func (l *FileLog) patience(group bool) time.Duration {
+	if !l.cfg.Required && !group && time.Now().UnixNano() < l.crowded.Load() {
+		return l.wait / 40
+	}
+	return l.wait
 }
 
 func (l *FileLog) busy(err error) error {

@@ -391,6 +391,40 @@ func TestLock(t *testing.T) {
 	intact(t, path, 4, Options{})
 }
 
+// TestCrowded: a log that may lack lines holds up a caller with many questions for one wait, not for one a question; one that
+// must have them waits for each, as a group does.
+func TestCrowded(t *testing.T) {
+	path := newLog(t, 1)
+	held, err := lockedfile.OpenFile(path+lockSuffix, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := func(required bool, decisions ...Decision) time.Duration {
+		l := openLog(t, Config{Path: path, Required: required})
+		l.wait = 400 * time.Millisecond
+		began := time.Now()
+		for range 6 {
+			unavailableError(t, l.AppendAll(t.Context(), decisions), "busy for more than 400ms")
+		}
+		return time.Since(began)
+	}
+	if d := took(false, decision(2)); d < 400*time.Millisecond || d > 1600*time.Millisecond {
+		t.Errorf("six lines waited %v, expected one wait", d)
+	}
+	if d := took(true, decision(2)); d < 2400*time.Millisecond {
+		t.Errorf("six required lines waited %v, expected six waits", d)
+	}
+	if d := took(false, decision(2), decision(3)); d < 2400*time.Millisecond {
+		t.Errorf("six groups waited %v, expected six waits", d)
+	}
+	l := openLog(t, Config{Path: path})
+	l.wait = 400 * time.Millisecond
+	unavailableError(t, l.Append(t.Context(), decision(2)), "busy")
+	held.Close()
+	appendAll(t, l, 2, 4)
+	intact(t, path, 4, Options{})
+}
+
 func contextFor(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)

@@ -14,13 +14,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/awskms-offline/awskms-offline/internal/visible"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
@@ -139,32 +138,7 @@ func (l Line) marshal() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plain(b), nil
-}
-
-// plain escapes what JSON leaves as it is although a terminal may act on it or hide it: C1 controls, marks that turn the
-// direction of writing, and the like. In JSON whatever is not ASCII is part of a string.
-func plain(b []byte) []byte {
-	visible := func(r rune) bool { return r < 0x7f || r != 0x7f && unicode.IsPrint(r) }
-	if !slices.ContainsFunc(b, func(c byte) bool { return c >= 0x7f }) { // as nearly all are
-		return b
-	}
-	if bytes.IndexFunc(b, func(r rune) bool { return !visible(r) }) < 0 {
-		return b
-	}
-	out := make([]byte, 0, len(b)+64)
-	for _, r := range string(b) {
-		switch {
-		case visible(r):
-			out = utf8.AppendRune(out, r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-	}
-	return out
+	return visible.JSON(b), nil
 }
 
 // shorten shortens every text and list in v, which it may set. What lists and maps v shares with others stays as it is.

@@ -22,6 +22,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/awskms-offline/awskms-offline/internal/visible"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -350,6 +351,7 @@ func (r *batchRun) answer(line *batchLineState, answer verifier.Answer) error {
 	if err != nil {
 		return kmserr.New(kmserr.Internal, "the answer to line %d cannot be written: %v", line.number, err)
 	}
+	data = visible.JSON(data)
 	if r.out.Available() <= len(data) {
 		if err := r.flush(); err != nil {
 			return err

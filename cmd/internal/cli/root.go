@@ -23,6 +23,7 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
 	"github.com/awskms-offline/awskms-offline/internal/nearest"
+	"github.com/awskms-offline/awskms-offline/internal/visible"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
@@ -457,7 +458,7 @@ func (a *app) json(v any) error {
 	if err != nil {
 		return err
 	}
-	return a.write(append(b, '\n'))
+	return a.write(append(visible.JSON(b), '\n'))
 }
 
 // write writes the result. A result that cannot be written is an error: nobody has it.
