@@ -28,7 +28,7 @@ e2e:
 
 # The whole matrix with every client, cosign 2 and Ratify among them.
 test-clients:
-	cd e2e && $(GO) test -count=1 . -args -cosign2 -ratify
+	cd e2e && $(GO) test -count=1 -timeout 60m . -args -cosign2 -ratify
 
 vet:
 	@unformatted="$$(gofmt -l cmd internal plugin verifier sigstoreverifier e2e)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
@@ -53,7 +53,7 @@ snapshot: export GIT_CONFIG_VALUE_0 = https://github.com/awskms-offline/awskms-o
 snapshot: release-tools
 	PATH="$(CURDIR)/.cache/tools:$$PATH" goreleaser check
 	PATH="$(CURDIR)/.cache/tools:$$PATH" goreleaser release --snapshot --clean --skip=sign
-	cd e2e && $(GO) test -count=1 -run 'Release|Example|ActionRefuses' . -args -dist ../dist
+	cd e2e && $(GO) test -count=1 -timeout 30m -run 'Release|Example|ActionRefuses' . -args -dist ../dist
 
 release-tools:
 	$(GO) build -modfile=tools/goreleaser/go.mod -o .cache/tools/ github.com/goreleaser/goreleaser/v2
