@@ -223,7 +223,7 @@ func TestRefusedPrivateKeys(t *testing.T) {
 		"damaged PEM":                 {bytes.Replace(text, []byte("M"), []byte("*"), 1), "no sound PEM block"},
 		"a damaged block behind it":   {append(bytes.Clone(text), "-----BEGIN EC PRIVATE KEY-----\nM"...), "a damaged PEM block behind the key"},
 		"parameters only":             {pemOf("EC PARAMETERS", p256.FullBytes), "no sound PEM block"},
-		"a label that goes on and on": {pemOf(strings.Repeat("X", 5000), good), `a PEM block "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX", expected`},
+		"a label that goes on and on": {pemOf(strings.Repeat("L", 5000), good), `a PEM block "LLLLLLLLLLLLLLLLLLLLLLLLLLLLLLLLLLLLLLLL", expected`},
 	} {
 		key, err := ParsePrivateKey(c.data)
 		if key != nil || !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), c.says) {
