@@ -63,7 +63,7 @@ func CheckVersion(version string) error {
 	if version == ContractVersion {
 		return nil
 	}
-	return kmserr.New(kmserr.Validation, "contractVersion is %q, expected %q", version, ContractVersion).WithCause(errVersion)
+	return kmserr.New(kmserr.Validation, "contractVersion is %.200q, expected %q", version, ContractVersion).WithCause(errVersion)
 }
 
 // Undecodable returns the refusal of a request that could not be decoded. If it says that it is of another contract

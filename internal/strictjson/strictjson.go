@@ -321,7 +321,7 @@ func explain(err error) error {
 	if errors.Is(err, jsontext.ErrDuplicateName) {
 		var syn *jsontext.SyntacticError
 		if errors.As(err, &syn) {
-			return fmt.Errorf("has the member %q twice", syn.JSONPointer.LastToken())
+			return fmt.Errorf("has the member %.200q twice", syn.JSONPointer.LastToken())
 		}
 	}
 	var syn *jsontext.SyntacticError

@@ -759,3 +759,26 @@ func TestAbsentIdentitiesAreTold(t *testing.T) {
 		t.Errorf("said %s", said)
 	}
 }
+
+// TestLongTextsAreCut: a reason is for a person, and quotes of a request of megabytes no more than tells what is wrong.
+func TestLongTextsAreCut(t *testing.T) {
+	long := strings.Repeat("\u0085", 400_000)
+	good := question{home: newHome(t, known(t, "p256")), leaf: cert("p256"), identities: []string{arnOf(t, "p256")}}
+	for name, request := range map[string]object{
+		"version": good.object().with("contractVersion", long),
+		"option":  good.object().with("pluginConfig", object{long: "x"}),
+		"home":    good.object().with("pluginConfig", object{"home": long}),
+	} {
+		if out, failure := run(t, "verify-signature", must(json.Marshal(request))); failure == nil || len(failure.Message) > 64<<10 {
+			t.Errorf("%s: answered %d bytes, or a message that is too long", name, len(out))
+		}
+	}
+	if _, failure := run(t, "verify-signature", []byte(`{"`+long+`":1,"`+long+`":2}`)); failure == nil || len(failure.Message) > 64<<10 {
+		t.Error("a name twice: an answer, or a message that is too long")
+	}
+	q := good
+	q.extended = object{KeyARNAttribute: long}
+	if got := ask(t, q).VerificationResults[identity]; got.Success || len(got.Reason) > 64<<10 {
+		t.Errorf("the attribute: success %t, a reason of %d bytes", got.Success, len(got.Reason))
+	}
+}

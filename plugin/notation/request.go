@@ -73,12 +73,12 @@ func decodeRequest(data []byte) (*request, error) {
 	}
 	for name := range req.PluginConfig {
 		if name != homeOption {
-			return nil, invalid("pluginConfig has the unknown key %q, expected only %q", name, homeOption).
+			return nil, invalid("pluginConfig has the unknown key %.200q, expected only %q", name, homeOption).
 				WithHint("Leave it out of --plugin-config.")
 		}
 	}
 	if home, ok := req.PluginConfig[homeOption]; ok && !filepath.IsAbs(home) {
-		return nil, invalid("pluginConfig has the home %q, expected an absolute path", home)
+		return nil, invalid("pluginConfig has the home %.4096q, expected an absolute path", home)
 	}
 	if err := req.checkTrustPolicy(); err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func decodeRequest(data []byte) (*request, error) {
 func (req *request) checkTrustPolicy() error {
 	for _, c := range req.TrustPolicy.SignatureVerification {
 		if c != capabilityIdentity && c != capabilityRevocation {
-			return invalid("trustPolicy.signatureVerification asks for %q, which this plugin has not", c)
+			return invalid("trustPolicy.signatureVerification asks for %.200q, which this plugin has not", c)
 		}
 		if slices.Contains(req.capabilities, c) {
 			return invalid("trustPolicy.signatureVerification asks for %s twice", c)
@@ -115,7 +115,7 @@ func (req *request) checkSignature() error {
 	switch scheme := req.Signature.CriticalAttributes.SigningScheme; scheme {
 	case "notary.x509", "notary.x509.signingAuthority":
 	default:
-		return invalid("signature.criticalAttributes.signingScheme is %q, which this plugin does not know", scheme)
+		return invalid("signature.criticalAttributes.signingScheme is %.200q, which this plugin does not know", scheme)
 	}
 	chain := req.Signature.CertificateChain
 	switch {

@@ -194,7 +194,7 @@ func (f *verdict) keyARN(req *request) string {
 	}
 	named, err := kmskey.ParseARN(string(text))
 	if err != nil {
-		return fmt.Sprintf("the signature's attribute %s is %q, which is no key ARN", KeyARNAttribute, text)
+		return fmt.Sprintf("the signature's attribute %s is %.2048q, which is no key ARN", KeyARNAttribute, text)
 	}
 	if len(f.keys) == 0 {
 		return "no trusted identity is the key that signed"
