@@ -49,7 +49,8 @@ var subjects = []subject{
 	{"verifier", []string{"encrypt.go", "derive.go", "explain.go", "policyview.go"}, []string{"plugin/notation", "plugin/sigstore"}},
 	{"verifier/internal/rawverify", nil, []string{"verifier/internal/rawverify/wycheproof", "verifier"}},
 	{"verifier/internal/spki", nil, []string{"verifier/kmskey", "verifier/internal/rawverify/wycheproof"}},
-	{"verifier/internal/fileguard", nil, []string{"verifier/keystore", "verifier/policy", "verifier"}},
+	{"verifier/internal/fileguard", []string{"file.go"}, // which is for the log
+		[]string{"verifier/keystore", "verifier/policy", "verifier"}},
 	{"verifier/kmskey", nil, []string{"verifier/keystore", "verifier"}},
 	{"verifier/keystore", []string{"writer.go", "merge.go", "fsck.go", "index.go", "alias_write.go", "block_write.go", "list.go", "file.go"}, []string{"verifier", "plugin/notation"}},
 	{"verifier/policy", []string{"explain.go", "strict.go"}, []string{"verifier"}},
