@@ -245,7 +245,8 @@ func (w world) run(t testing.TB, c call, prefix []string, prepare ...func(*exec.
 	cmd.Stdin = bytes.NewReader(c.stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = 5 * time.Second
+	// How long its output is waited for once the program has ended, or was killed: this process may be slow, too.
+	cmd.WaitDelay = limit
 	for _, change := range prepare {
 		change(cmd)
 	}
@@ -253,7 +254,7 @@ func (w world) run(t testing.TB, c call, prefix []string, prepare ...func(*exec.
 	err := cmd.Run()
 	o := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.Bytes(), stderr: stderr.Bytes(), took: time.Since(start)}
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
+	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%s: %v", c.name, err)
 	}
 	if ctx.Err() != nil {
