@@ -122,6 +122,11 @@ func TestWritesFail(t *testing.T) {
 	needStrace(t)
 	record := filepath.Join(testdata, "records", "rsa2048.get-public-key.json")
 	arn := must(kmskey.ParseRef(must(kmskey.DecodeRecord(must(os.ReadFile(record)))).KeyID))
+	block, unblock := []string{"keys", "block", key(good).ARN().String(), "--reason", "fault"}, []string{"keys", "unblock", key(good).ARN().String()}
+	isBlocked := func(s *keystore.Store) bool {
+		blocks, err := s.Blocks([]kmskey.ARN{key(good).ARN()}, key(good).Fingerprint())
+		return err != nil || len(blocks) > 0
+	}
 	for name, c := range map[string]struct {
 		change call
 		undo   []string
@@ -140,18 +145,15 @@ func TestWritesFail(t *testing.T) {
 				return err != nil
 			},
 		},
-		"keys block": {
-			call{program: "awskms-offline", args: []string{"keys", "block", key(good).ARN().String(), "--reason", "fault"}},
-			[]string{"keys", "unblock", key(good).ARN().String()},
-			func(s *keystore.Store) bool {
-				blocks, err := s.Blocks([]kmskey.ARN{key(good).ARN()}, key(good).Fingerprint())
-				return err == nil && len(blocks) > 0
-			},
-		},
+		"keys block":   {call{program: "awskms-offline", args: block}, unblock, isBlocked},
+		"keys unblock": {call{program: "awskms-offline", args: unblock}, block, func(s *keystore.Store) bool { return !isBlocked(s) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			c.change.name = name
+			if name == "keys unblock" {
+				w.run(t, call{name: "block", program: "awskms-offline", args: block}, nil)
+			}
 			tried := eachFault(t, func(fault string, prefix []string) {
 				o := w.run(t, c.change, prefix)
 				s := w.open(t)

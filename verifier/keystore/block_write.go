@@ -3,6 +3,7 @@ package keystore
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -128,7 +129,9 @@ func (w *Writer) unblock(arn kmskey.ARN, fingerprint string) ([]Block, error) {
 		}
 		return nil, kmserr.New(kmserr.NotFound, "no block of %s is in the store %s", what, s.root.Name())
 	}
-	for _, b := range blocks {
+	// In the reverse of the order in which they are written: whatever breaks off in between leaves the block by key material,
+	// which holds for the key under every name.
+	for _, b := range slices.Backward(blocks) {
 		rel, err := filepath.Rel(s.root.Name(), b.Path)
 		if err != nil {
 			return nil, integrity("the block %s lies outside the store", b.Path)
