@@ -67,13 +67,23 @@ func respond(ctx context.Context, v *verifier.Verifier, req *request, algorithm 
 		return nil, err
 	}
 	refusal := found.refusal(v, req)
+	// The verifier logs what it is asked. A refusal that is none of its answers needs a line of its own.
+	unlogged := len(found.refused)+len(found.elsewhere) == 0
 	var processed []string
 	// Notation looks at processed attributes before it looks at reasons: where the attribute names the very key that is
 	// refused, it is reported as processed, so that the user sees why.
 	if wrong := found.keyARN(req); wrong == "" && req.names(KeyARNAttribute) {
 		processed = append(processed, KeyARNAttribute)
 	} else if refusal == "" {
-		refusal = wrong
+		refusal, unlogged = wrong, true
+	}
+	if refusal != "" && unlogged {
+		name := kmserr.KeyMaterialMismatch
+		if len(found.keys) == 0 {
+			name = kmserr.Validation
+		}
+		told := logged(ctx, options(req), kmserr.New(name, "%s", refusal))
+		refusal = strings.TrimSpace(refusal + " " + kmserr.As(told).Hint)
 	}
 	var results, answer wire.Object
 	for _, asked := range slices.Sorted(slices.Values(req.capabilities)) {

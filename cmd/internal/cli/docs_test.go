@@ -189,6 +189,11 @@ func prepareDocs(t *testing.T) (testdata string) {
 	t.Setenv("NOTATION_CONFIG", "")
 	t.Setenv("NOTATION_LIBEXEC", "")
 	t.Setenv("AWSKMS_OFFLINE_HOME", filepath.Join(dir, "home"))
+	for _, folder := range []string{"records", "sm2"} { // which docs/getting-started.md shows as they lie in a clone
+		if err := os.CopyFS(filepath.Join("testdata", folder), os.DirFS(filepath.Join(testdata, folder))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for from, to := range map[string]string{"records/p256.get-public-key.json": "release.json", "records/p256.describe-key.json": "release-state.json",
 		"records/sm2.get-public-key.json": "sm2.json", "records/sm2.describe-key.json": "sm2-state.json"} {
 		data, err := os.ReadFile(filepath.Join(testdata, from))
