@@ -142,13 +142,16 @@ func (a *app) runImport(f importFlags, args []string) error {
 		return err
 	}
 	a.noteAlgorithms(all, f)
-	return a.importAll(func(w *keystore.Writer, dry bool) iter.Seq[result] {
+	stateless := 0
+	err = a.importAll(func(w *keystore.Writer, dry bool) iter.Seq[result] {
 		return func(yield func(result) bool) {
 			for _, p := range keys {
 				p.opts.DryRun = dry
 				outcome, err := w.Put(p.key, p.opts)
 				if err != nil {
 					err = inFile(p.file, err)
+				} else if !dry && outcome.Change == keystore.New && p.key.Record().KeyMetadata == nil {
+					stateless++
 				}
 				if !yield(result{name: p.file, outcome: outcome, err: err}) {
 					return
@@ -156,6 +159,10 @@ func (a *app) runImport(f importFlags, args []string) error {
 			}
 		}
 	})
+	if stateless > 0 {
+		a.note(fmt.Sprintf("the state of %s is not known, so a disabled key would not be noticed: import what `aws kms describe-key` prints, too", describe(stateless, "new key")))
+	}
+	return err
 }
 
 // keyFiles returns the files to read: those named, and in place of a folder the key files in it, in the order of their

@@ -89,7 +89,7 @@ func (a *app) command() *cobra.Command {
 		Short: "Verify signatures of AWS KMS keys with no network and no credentials",
 		Long: "awskms-offline verifies signatures of AWS KMS keys with no network and no credentials, by the same key IDs, ARNs\n" +
 			"and aliases, from a store of keys that were downloaded before.",
-		Example:       "  awskms-offline keys import release.json\n  awskms-offline verify --key-id alias/release --signature app.sig app.tar.gz",
+		Example:       "  awskms-offline keys import release.json release-state.json --alias alias/release\n  awskms-offline verify --key-id alias/release --signature app.sig app.tar.gz",
 		SilenceErrors: true, SilenceUsage: true,
 		SuggestionsMinimumDistance: 2,
 		Version:                    buildinfo.Version,
@@ -122,9 +122,12 @@ func (a *app) command() *cobra.Command {
 		case "text", "json":
 			return nil
 		case "pem", "der":
-			if c.Name() == "show" {
+			if c.CommandPath() == name+" keys show" {
 				return nil
 			}
+		}
+		if c.CommandPath() == name+" keys show" {
+			return invalid("--output is %q, expected text, json, pem or der", a.output)
 		}
 		return invalid("--output is %q, expected text or json", a.output)
 	}
