@@ -1,0 +1,31 @@
+package fileguard
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+)
+
+// A file may be as long as the limit, and not a byte longer.
+func TestReadUpToTheLimit(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), make([]byte, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := New(Options{Unsafe: true}).Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	for limit, fits := range map[int]bool{99: false, 100: true, 101: true} {
+		data, _, err := tree.Read("file", limit)
+		if fits && (err != nil || len(data) != 100) || !fits && !kmserr.Is(err, kmserr.StoreIntegrity) {
+			t.Errorf("a limit of %d: %d bytes, %v", limit, len(data), err)
+		}
+	}
+}
