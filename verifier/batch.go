@@ -239,7 +239,7 @@ func (b *batch) answer(yield func(Answer) bool) {
 		for i, s := range group {
 			a := Answer{Index: first + int64(i), More: more || i < len(group)-1}
 			if a.Err = b.v.conclude(s.judged, s.err, failed[i]); a.Err == nil {
-				a.Verified = &Verified{line: s.judged.line}
+				a.Verified = &Verified{line: &s.judged.line}
 			}
 			if !yield(a) {
 				return

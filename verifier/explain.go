@@ -71,7 +71,10 @@ func (d *decision) tellAge(err error) error {
 	return d.tell("age", err, "the key as of %s, from %s", known(d.line.SnapshotTime), orUnknown(d.line.SnapshotSource))
 }
 
-func known(at kmskey.Time) string {
+// known is a time that is put into words only where somebody reads them.
+type known kmskey.Time
+
+func (at known) String() string {
 	if at.IsZero() {
 		return "an unknown time"
 	}

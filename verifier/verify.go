@@ -40,14 +40,14 @@ type Request struct {
 }
 
 // Verified says that a signature was verified and permitted. Only Verify makes one; the zero value is not verified.
-type Verified struct{ line audit.Decision }
+type Verified struct{ line *audit.Decision }
 
 // Decision returns what was decided and what it rests on.
 func (r *Verified) Decision() audit.Decision {
-	if r == nil {
+	if r == nil || r.line == nil {
 		return audit.Decision{}
 	}
-	return r.line
+	return *r.line
 }
 
 // Verify decides whether the signature is of that key over that message and may be relied on. A nil error is the only
@@ -58,14 +58,19 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Verified{line: d.line}, nil
+	return &Verified{line: &d.line}, nil
 }
 
 // noteRequest writes into the line what is asked.
 func (d *decision) noteRequest(req Request) {
-	sum := sha256.Sum256(req.Signature)
-	d.line.SignatureSHA256 = hex.EncodeToString(sum[:])
+	d.line.SignatureSHA256 = hexOf(sha256.Sum256(req.Signature))
 	d.line.MessageType = string(req.MessageType)
+}
+
+func hexOf(sum [sha256.Size]byte) string {
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // verify is all steps but the log.
@@ -99,7 +104,7 @@ func (v *Verifier) check(ctx context.Context, d *decision, req Request) error {
 	facts, err := rawverify.Verify(ctx, d.key().Material(), algorithm, req.MessageType, req.Message, req.Signature, opts)
 	d.line.InputBytes = facts.Bytes
 	if facts.Bytes > 0 || err == nil {
-		d.line.InputSHA256 = hex.EncodeToString(facts.SHA256[:])
+		d.line.InputSHA256 = hexOf(facts.SHA256)
 	}
 	return d.tell("signature", d.nameAssumed(err, req, opts), "verified over %d bytes of input, SHA-256 %s", facts.Bytes, d.line.InputSHA256)
 }

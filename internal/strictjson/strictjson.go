@@ -53,7 +53,8 @@ func Decode(data []byte, limit int, unknown Unknown, dst any) error {
 	if v.Kind() != reflect.Pointer || v.IsNil() {
 		return errors.New("cannot be decoded into what is no pointer")
 	}
-	w := walker{dec: jsontext.NewDecoder(bytes.NewReader(data)), data: data, unknown: unknown}
+	// A bytes.Buffer is read where it is, anything else copied first.
+	w := walker{dec: jsontext.NewDecoder(bytes.NewBuffer(data)), data: data, unknown: unknown}
 	if err := w.value(v.Elem(), nil); err != nil {
 		return err
 	}
@@ -255,12 +256,14 @@ func (w walker) object(dst reflect.Value, path *pointer) error {
 	if err := w.open(); err != nil {
 		return err
 	}
+	at := &pointer{above: path}
 	for w.dec.PeekKind() != '}' {
 		token, err := w.dec.ReadToken()
 		if err != nil {
 			return explain(err)
 		}
 		name := token.String()
+		at.name = name
 		m := known.named(name)
 		if m == nil && known.list != nil {
 			for _, other := range known.list {
@@ -272,7 +275,7 @@ func (w walker) object(dst reflect.Value, path *pointer) error {
 				return fmt.Errorf("has the unknown member %s/%s", path, name)
 			}
 		}
-		if err := w.member(dst, m, others, name, &pointer{above: path, name: name}); err != nil {
+		if err := w.member(dst, m, others, name, at); err != nil {
 			return err
 		}
 	}

@@ -19,11 +19,16 @@ type object struct {
 	err error
 }
 
+// name begins a member whose name is one of ours, which need no escapes.
 func (o *object) name(name string) {
+	o.separate()
+	o.b = append(append(append(o.b, '"'), name...), `":`...)
+}
+
+func (o *object) separate() {
 	if last := o.b[len(o.b)-1]; last != '{' {
 		o.b = append(o.b, ',')
 	}
-	o.b = append(appendText(o.b, name), ':')
 }
 
 func (o *object) text(name, value string) {
@@ -99,7 +104,8 @@ func (o *object) textsByName(name string, values map[string]string) {
 			o.err = errors.New("two names of a map are the same in UTF-8")
 		}
 		written[quoted] = true
-		o.text(key, values[key])
+		o.separate()
+		o.b = appendText(append(append(o.b, quoted...), ':'), values[key])
 	}
 	o.b = append(o.b, '}')
 }
@@ -110,9 +116,9 @@ func appendText(b []byte, text string) []byte {
 	return b
 }
 
-// json returns the line's object.
-func (l Line) json() ([]byte, error) {
-	o := &object{b: append(make([]byte, 0, 2048), '{')}
+// json appends the line's object to b.
+func (l *Line) json(b []byte) ([]byte, error) {
+	o := &object{b: append(slices.Grow(b, 2048), '{')}
 	o.text("eventVersion", l.EventVersion)
 	o.name("sequence")
 	o.b = strconv.AppendInt(o.b, l.Sequence, 10)
@@ -137,7 +143,7 @@ func (l Line) json() ([]byte, error) {
 		o.b = append(o.b, '}')
 	}
 	o.flag("shortened", l.Shortened)
-	o.decision(l.Decision)
+	o.decision(&l.Decision)
 	return append(o.b, '}'), o.err
 }
 
@@ -149,7 +155,7 @@ func (o *object) process(name string, p Process) {
 	o.b = append(o.b, '}')
 }
 
-func (o *object) decision(d Decision) {
+func (o *object) decision(d *Decision) {
 	o.name("eventTime")
 	at, err := d.EventTime.MarshalJSON()
 	o.b, o.err = append(o.b, at...), errors.Join(o.err, err)

@@ -40,6 +40,9 @@ type Config struct {
 	UnsafePermissions bool
 }
 
+// maxRoom is some six hundred lines.
+const maxRoom = 1 << 20
+
 // FileLog is the log in a file, used by any number of processes and goroutines at once.
 //
 // A lock beside the file admits one writer at a time, for as long as it takes to find the last line and to write one, or
@@ -54,6 +57,8 @@ type FileLog struct {
 	crowded atomic.Int64
 	// turn admits one goroutine at a time to the lock, so that a busy process waits with one thread only.
 	turn chan struct{}
+	// data is room for the lines of a group, for whoever has the turn; room beyond maxRoom is not kept.
+	data []byte
 
 	mu      sync.Mutex // of the Writer and its chain
 	written Head
@@ -101,14 +106,10 @@ func (l *FileLog) AppendAll(ctx context.Context, all []Decision) error {
 	if len(all) == 0 {
 		return nil
 	}
-	lines := make([]Line, len(all))
-	for i, d := range all {
-		lines[i] = newLine(d)
-	}
 	if l.cfg.Path == "-" {
-		return l.print(lines)
+		return l.print(all)
 	}
-	f, err := l.append(ctx, lines)
+	f, err := l.append(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -126,12 +127,13 @@ func (l *FileLog) AppendAll(ctx context.Context, all []Decision) error {
 }
 
 // print writes to the Writer, a line a call, as collectors of standard error expect.
-func (l *FileLog) print(lines []Line) error {
+func (l *FileLog) print(all []Decision) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, line := range lines {
+	for _, d := range all {
+		line := newLine(d)
 		line.follow(l.written)
-		data, err := line.encode()
+		data, err := line.appendTo(nil)
 		if err != nil {
 			return unavailable(err, "%v", err)
 		}
@@ -152,14 +154,14 @@ func headOf(line Line, data []byte) Head {
 }
 
 // append writes to the file, and returns it open, to be flushed and closed.
-func (l *FileLog) append(ctx context.Context, lines []Line) (*os.File, error) {
+func (l *FileLog) append(ctx context.Context, all []Decision) (*os.File, error) {
 	guard, tree, err := l.openTree(true)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = tree.Close() }() // nothing is written through it
 	d := &folder{root: tree.Root(), dir: filepath.Dir(l.cfg.Path), name: filepath.Base(l.cfg.Path)}
-	release, err := l.lock(ctx, d, len(lines) > 1)
+	release, err := l.lock(ctx, d, len(all) > 1)
 	if err != nil {
 		return nil, err
 	}
@@ -179,33 +181,41 @@ func (l *FileLog) append(ctx context.Context, lines []Line) (*os.File, error) {
 		return nil, err
 	}
 	head := last.head
-	var data []byte // encoded, and not written yet
-	for i, line := range lines {
+	data := l.data[:0] // encoded, and not written yet
+	defer func() {
+		if cap(data) <= maxRoom {
+			l.data = data
+		}
+	}()
+	for i, decision := range all {
 		if head.Sequence >= maxSequence {
 			return nil, unavailable(nil, "the log %s has the line %d, the last that can be counted", l.cfg.Path, maxSequence)
 		}
+		line := newLine(decision)
 		line.follow(head)
 		if i == 0 && last.end < size {
 			if line.Recovered, err = d.keepAside(f, last.end, size); err != nil {
 				return nil, unavailable(err, "the incomplete end of the log %s cannot be kept aside: %v", l.cfg.Path, fileguard.Cause(err))
 			}
 		}
-		one, err := line.encode()
-		if err != nil {
+		before := len(data)
+		if data, err = line.appendTo(data); err != nil {
 			return nil, unavailable(err, "%v", err)
 		}
+		one := data[before:]
+		next := headOf(line, one)
 		if line.Recovered != nil {
 			if err := l.overwrite(d, f, last.end, one); err != nil {
 				return nil, unavailable(err, "the log %s cannot be written: %v", l.cfg.Path, fileguard.Cause(err))
 			}
-			head, size = headOf(line, one), last.end+int64(len(one))
+			head, size, data = next, last.end+int64(len(one)), data[:0]
 			continue
 		}
-		if limit, full := l.cfg.RotateBytes, size+int64(len(data)); limit > 0 && full > 0 && full+int64(len(one)) > limit {
-			if err := l.put(d, f, size, data); err != nil {
+		if limit, full := l.cfg.RotateBytes, size+int64(before); limit > 0 && full > 0 && full+int64(len(one)) > limit {
+			if err := l.put(d, f, size, data[:before]); err != nil {
 				return nil, err
 			}
-			data = data[:0]
+			data = append(data[:0], one...)
 			if err := l.rotate(d, f, head.Sequence); err != nil {
 				return nil, err
 			}
@@ -214,11 +224,7 @@ func (l *FileLog) append(ctx context.Context, lines []Line) (*os.File, error) {
 				return nil, err
 			}
 		}
-		if data == nil {
-			data = make([]byte, 0, min(len(one)*(len(lines)-i+1), 1<<20)) // the lines of a group are about as long
-		}
-		data = append(data, one...)
-		head = headOf(line, one)
+		head = next
 	}
 	if err := l.put(d, f, size, data); err != nil {
 		return nil, err

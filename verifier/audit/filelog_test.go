@@ -246,7 +246,7 @@ func TestSyncBeforeReturn(t *testing.T) {
 func TestTorn(t *testing.T) {
 	l := newLine(decision(3))
 	l.follow(Head{Sequence: 2})
-	next, err := l.encode()
+	next, err := l.appendTo(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -557,12 +557,12 @@ func TestTailWindow(t *testing.T) {
 		d.Home = ""
 		l := newLine(d)
 		l.follow(Head{})
-		data, err := l.encode()
+		data, err := l.appendTo(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		l.Home = strings.Repeat("h", size-len(data))
-		if data, err = l.encode(); err != nil || len(data) != size || l.Shortened {
+		if data, err = l.appendTo(nil); err != nil || len(data) != size || l.Shortened {
 			t.Fatalf("%d bytes, %v", len(data), err)
 		}
 		for _, before := range []string{"", "\n", strings.Repeat("y", 9000) + "\n"} {

@@ -18,7 +18,7 @@ import (
 func FuzzDecodeLine(f *testing.F) {
 	l := newLine(decision(1))
 	l.follow(Head{Sequence: 41, Hash: sha256.Sum256(nil)})
-	data, err := l.encode()
+	data, err := l.appendTo(nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func FuzzDecodeLine(f *testing.F) {
 			}
 			return
 		}
-		again, err := l.encode()
+		again, err := l.appendTo(nil)
 		if err != nil || string(again) != string(b)+"\n" {
 			t.Fatalf("%v: %q was read, %q is written", err, b, again)
 		}
@@ -51,7 +51,7 @@ func FuzzDecodeLine(f *testing.F) {
 func FuzzTail(f *testing.F) {
 	l := newLine(decision(1))
 	l.follow(Head{})
-	line, err := l.encode()
+	line, err := l.appendTo(nil)
 	if err != nil {
 		f.Fatal(err)
 	}

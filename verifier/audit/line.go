@@ -101,7 +101,8 @@ func newUUID() string {
 	binary.LittleEndian.PutUint64(b[8:], rand.Uint64())
 	b[6] = b[6]&0x0f | 0x40 // version 4
 	b[8] = b[8]&0x3f | 0x80 // the variant of RFC 9562
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	text := hex.EncodeToString(b[:])
+	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
 }
 
 // follow gives the line its place behind h.
@@ -111,34 +112,35 @@ func (l *Line) follow(h Head) { l.Sequence, l.Previous = h.Sequence+1, h.previou
 // longest line possible fit.
 var sizes = []struct{ text, items int }{{4096, 64}, {1024, 32}, {256, 16}, {64, 4}, {16, 1}}
 
-// encode returns the line's bytes with the line feed, at most MaxLine.
-func (l Line) encode() ([]byte, error) {
-	b, err := l.marshal()
+// appendTo appends the line's bytes to b, with the line feed, at most MaxLine.
+func (l *Line) appendTo(b []byte) ([]byte, error) {
+	all, err := l.marshal(b)
 	for _, size := range sizes {
-		if err == nil && len(b) < MaxLine {
+		if err == nil && len(all)-len(b) < MaxLine {
 			break
 		}
 		// A text that is no UTF-8 can make two names of a map the same one, which no encoder writes: shortening mends both.
-		short := l
+		short := *l
 		shorten(reflect.ValueOf(&short).Elem(), size.text, size.items)
 		short.Shortened = true
-		b, err = short.marshal()
+		all, err = short.marshal(b)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the line cannot be written as JSON: %w", err)
 	}
-	if len(b) >= MaxLine {
-		return nil, fmt.Errorf("the line is %d bytes long, more than the %d allowed", len(b)+1, MaxLine)
+	if n := len(all) - len(b); n >= MaxLine {
+		return nil, fmt.Errorf("the line is %d bytes long, more than the %d allowed", n+1, MaxLine)
 	}
-	return append(b, '\n'), nil
+	return append(all, '\n'), nil
 }
 
-func (l Line) marshal() ([]byte, error) {
-	b, err := l.json()
+// marshal appends the line's bytes to b, without a line feed.
+func (l *Line) marshal(b []byte) ([]byte, error) {
+	all, err := l.json(b)
 	if err != nil {
 		return nil, err
 	}
-	return visible.JSON(b), nil
+	return append(all[:len(b)], visible.JSON(all[len(b):])...), nil
 }
 
 // shorten shortens every text and list in v, which it may set. What lists and maps v shares with others stays as it is.
@@ -198,7 +200,7 @@ func decodeLine(b []byte) (Line, place, error) {
 	if err := json.Unmarshal(b, &l, json.RejectUnknownMembers(true)); err != nil {
 		return Line{}, p, jsonClause(err)
 	}
-	again, err := l.marshal()
+	again, err := l.marshal(nil)
 	if err != nil || !bytes.Equal(again, b) {
 		return Line{}, p, errors.New("is not in the form that this program writes")
 	}

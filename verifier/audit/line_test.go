@@ -44,7 +44,7 @@ func TestForm(t *testing.T) {
 		`"eventTime":"2026-11-23T11:00:00Z","eventName":"Verify","frontEnd":{"name":"notation","version":"0.1.0"},` +
 		`"home":"/home","homeChosenBy":"$HOME","asked":"alias/a","options":{"a":"1","b":"2"},` +
 		`"verified":false,"errorCode":"NotFoundException","errorMessage":"no record"}` + "\n"
-	got, err := l.encode()
+	got, err := l.appendTo(nil)
 	if err != nil || string(got) != want {
 		t.Errorf("%v, got\n%s expected\n%s", err, got, want)
 	}
@@ -92,7 +92,7 @@ func TestEveryFieldIsWritten(t *testing.T) {
 	fill(reflect.ValueOf(&d).Elem(), func() string { return "text" }, 1)
 	l := newLine(d)
 	l.follow(Head{})
-	data, err := l.encode()
+	data, err := l.appendTo(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestJSON(t *testing.T) {
 			l.Recovered = &Recovered{File: "f", Bytes: r.Int64N(3), SHA256: "ab"}
 		}
 		want, wantErr := jsonv2.Marshal(l, jsonv2.Deterministic(true), jsontext.AllowInvalidUTF8(true))
-		got, err := l.json()
+		got, err := l.json(nil)
 		if (err == nil) != (wantErr == nil) || err == nil && string(got) != string(want) {
 			t.Fatalf("%v, %v\ngot      %s\nexpected %s", err, wantErr, got, want)
 		}
@@ -190,7 +190,7 @@ func TestLongestLine(t *testing.T) {
 				l := newLine(d)
 				l.HostName, l.UserIdentity.UserName, l.Process.Name = d.Asked, d.Asked, d.Asked
 				l.follow(Head{Sequence: maxSequence - 1})
-				data, err := l.encode()
+				data, err := l.appendTo(nil)
 				if err != nil || len(data) > MaxLine {
 					t.Fatalf("%d bytes, %v", len(data), err)
 				}
@@ -215,7 +215,7 @@ func TestOnlyTheLongIsShortened(t *testing.T) {
 	d := decision(1)
 	d.Asked = strings.Repeat("x", 4<<20)
 	l := newLine(d)
-	data, err := l.encode()
+	data, err := l.appendTo(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,8 @@ func TestBadTexts(t *testing.T) {
 	d := decision(1)
 	d.Asked, d.Warnings = "alias/\xff", []string{"\xc3\x28"}
 	d.Options = map[string]string{"\xff": "1", "\xfe": "2"} // the same name once made valid
-	data, err := newLine(d).encode()
+	l := newLine(d)
+	data, err := l.appendTo(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +253,8 @@ func TestPlain(t *testing.T) {
 	text := "\x00\x1b[31m\x7f\u0085\u009b31m\u200b\u202e\u2028\ufeff\U000E0001 – é 鍵 😀"
 	d := decision(1)
 	d.Asked = text
-	data, err := newLine(d).encode()
+	l := newLine(d)
+	data, err := l.appendTo(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +280,7 @@ func TestEventTime(t *testing.T) {
 	for _, year := range []int{-1, 1601, 1969, 10000} {
 		l := newLine(Decision{EventTime: kmskey.Time{Time: time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)}})
 		l.follow(Head{})
-		data, err := l.encode()
+		data, err := l.appendTo(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -292,7 +294,7 @@ func TestEventTime(t *testing.T) {
 func TestDecodeLine(t *testing.T) {
 	l := newLine(decision(1))
 	l.follow(Head{})
-	data, err := l.encode()
+	data, err := l.appendTo(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,5 +382,23 @@ func TestLimitsAreNamed(t *testing.T) {
 		if !strings.Contains(err.Error(), " "+strconv.Itoa(limit)+" bytes") {
 			t.Errorf("%q does not name %d", err, limit)
 		}
+	}
+}
+
+// TestAppendTo: a line is the same whatever stands before it, which stays.
+func TestAppendTo(t *testing.T) {
+	for name, asked := range map[string]string{"plain": "alias/a", "escaped": "alias/\u202e\u0085", "shortened": strings.Repeat("\u202e", MaxLine)} {
+		t.Run(name, func(t *testing.T) {
+			l := newLine(Decision{Asked: asked})
+			l.follow(Head{})
+			alone, err := l.appendTo(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := append(make([]byte, 0, 4*MaxLine), "line before \u202e\n"...)
+			if behind, err := l.appendTo(before); err != nil || string(behind) != string(before)+string(alone) {
+				t.Errorf("%v, got\n%q expected\n%q", err, behind, string(before)+string(alone))
+			}
+		})
 	}
 }

@@ -34,7 +34,7 @@ func relink(t testing.TB, lines []string, n int) {
 			continue
 		}
 		l.follow(h)
-		data, err := l.encode()
+		data, err := l.appendTo(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

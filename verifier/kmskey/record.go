@@ -2,7 +2,6 @@ package kmskey
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -101,7 +100,7 @@ type Key struct {
 	record Record
 	arn    ARN
 	public *spki.PublicKey
-	sum    [sha256.Size]byte
+	sum    string // the SHA-256 of public in hexadecimal
 	did    DistinguishingID
 }
 
@@ -126,7 +125,8 @@ func NewKey(r Record) (*Key, error) {
 	if err != nil {
 		return nil, disagree("PublicKey %v", err).WithKey(r.KeyID)
 	}
-	k := &Key{arn: arn, public: public, sum: public.Fingerprint()}
+	sum := public.Fingerprint()
+	k := &Key{arn: arn, public: public, sum: hex.EncodeToString(sum[:])}
 	if k.record, err = k.reconcile(r); err != nil {
 		return nil, kmserr.As(err).WithKey(r.KeyID)
 	}
@@ -166,11 +166,10 @@ func (k *Key) reconcile(r Record) (Record, error) {
 			return r, disagree("Aliases holds %q: %s", alias, kmserr.As(err).Fact)
 		}
 	}
-	sum := hex.EncodeToString(k.sum[:])
-	if got := r.Snapshot.PublicKeySHA256; got != "" && got != sum {
-		return r, disagree("Snapshot.PublicKeySHA256 says %s, but the SHA-256 of PublicKey is %s", got, sum)
+	if got := r.Snapshot.PublicKeySHA256; got != "" && got != k.sum {
+		return r, disagree("Snapshot.PublicKeySHA256 says %s, but the SHA-256 of PublicKey is %s", got, k.sum)
 	}
-	r.Snapshot.PublicKeySHA256 = sum
+	r.Snapshot.PublicKeySHA256 = k.sum
 	if r.DistinguishingID != nil {
 		if material != SM2 {
 			return r, disagree("DistinguishingId is given, but only SM2 keys have one and this is a key of spec %s", material)
@@ -346,7 +345,7 @@ func cloneUnknown(members map[string]jsontext.Value) map[string]jsontext.Value {
 func (k *Key) PublicKeyDER() []byte { return bytes.Clone(k.public.DER) }
 
 // Fingerprint returns the SHA-256 of PublicKeyDER in lower-case hexadecimal.
-func (k *Key) Fingerprint() string { return hex.EncodeToString(k.sum[:]) }
+func (k *Key) Fingerprint() string { return k.sum }
 
 // DistinguishingID returns the record's SM2 user ID; not given where the default applies.
 func (k *Key) DistinguishingID() DistinguishingID { return k.did }
