@@ -128,7 +128,7 @@ func shortened(clause error) error {
 // invalid is the one form of a complaint about a file's content: line 0 is unknown.
 func invalid(path string, line int, format string, args ...any) *kmserr.Error {
 	e := kmserr.New(kmserr.PolicyInvalid, format, args...).
-		WithHint("Correct the file; `awskms-offline policy check FILE` lists all that is wrong with it.")
+		WithHint("Correct the file; `awskms-offline policy check FILE` says what else is wrong with it.")
 	e.Fact = "the policy " + place(path, line) + " " + e.Fact
 	return e
 }

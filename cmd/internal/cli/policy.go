@@ -30,8 +30,8 @@ func (a *app) policy() *cobra.Command {
 func (a *app) policyCheck() *cobra.Command {
 	return &cobra.Command{
 		Use:     "check FILE…",
-		Short:   "Say all that is wrong with policy files",
-		Long:    "Checks policy files, wherever they lie, and says all that is wrong with them, each with its line. Exit code 0: good; 3: one could not be enforced.",
+		Short:   "Say what is wrong with policy files",
+		Long:    "Checks policy files, wherever they lie, and says what is wrong with them, each with its line: of a file that cannot be read as a policy the first fault, else all of them. Exit code 0: good; 3: one could not be enforced.",
 		Example: "  awskms-offline policy check policy.json",
 		Args:    atLeastOne("at least one file"),
 		RunE: func(_ *cobra.Command, files []string) error {
