@@ -13,8 +13,6 @@ import (
 	"strings"
 )
 
-const module = "github.com/awskms-offline/awskms-offline"
-
 // binary is a program of ours. Its modules are those of all systems together.
 type binary struct {
 	name, network string
@@ -127,11 +125,11 @@ var licences = []struct{ name, says string }{
 func licence(m goModule) (string, error) {
 	names, err := filepath.Glob(filepath.Join(m.Dir, "*"))
 	if err != nil || m.Dir == "" {
-		return "", fmt.Errorf("%s is not there: run `go mod download` (%v)", m.Path, err)
+		return "", fmt.Errorf("%s is not there: run `go mod download`", m.Path)
 	}
 	for _, name := range names {
-		switch base := strings.ToUpper(filepath.Base(name)); {
-		case !strings.HasPrefix(base, "LICENSE") && !strings.HasPrefix(base, "LICENCE") && !strings.HasPrefix(base, "COPYING"):
+		base := strings.ToUpper(filepath.Base(name))
+		if !strings.HasPrefix(base, "LICENSE") && !strings.HasPrefix(base, "LICENCE") && !strings.HasPrefix(base, "COPYING") {
 			continue
 		}
 		data, err := os.ReadFile(name)

@@ -72,7 +72,7 @@ func (o options) run(names []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(binaries)
+	defer func() { _ = os.RemoveAll(binaries) }() // a temporary folder
 
 	var failed []string
 	for _, t := range all {
@@ -230,7 +230,7 @@ func (o options) table(names []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprint(out, "| target | CPU minutes | executions | runs that failed |\n|---|---|---|---|\n")
+	fmt.Fprintf(out, "| target | CPU minutes | executions | runs that failed |\n|---|---|---|---|\n")
 	for _, t := range all {
 		p := past[t.String()]
 		fmt.Fprintf(out, "| %s | %.1f | %d | %d |\n", t, p.cpu.Minutes(), p.execs, p.failures)

@@ -81,8 +81,9 @@ func (b *breaker) add(kind string, at token.Pos, n ast.Node) int {
 	return m.id
 }
 
-func (b *breaker) around(n ast.Node, open, close string) {
-	b.wraps = append(b.wraps, wrap{b.offset(n.Pos()), b.offset(n.End()), open, close, len(b.wraps)})
+// around puts a call around an expression: open is the call up to it.
+func (b *breaker) around(n ast.Node, open string) {
+	b.wraps = append(b.wraps, wrap{b.offset(n.Pos()), b.offset(n.End()), open, ")", len(b.wraps)})
 }
 
 // run walks the file's functions.
@@ -154,7 +155,7 @@ func (b *breaker) guard(e ast.Expr) {
 	if b.constant(e) {
 		return
 	}
-	b.around(e, fmt.Sprintf("zzTo(%d, false, ", b.add(never, e.Pos(), e)), ")")
+	b.around(e, fmt.Sprintf("zzTo(%d, false, ", b.add(never, e.Pos(), e)))
 	b.boolean(e, "", true)
 }
 
@@ -166,7 +167,7 @@ func (b *breaker) boolean(e ast.Expr, neutral string, broken bool) {
 	}
 	b.seen[e] = true
 	if neutral != "" {
-		b.around(e, fmt.Sprintf("zzTo(%d, %s, ", b.add(dropped, e.Pos(), e), neutral), ")")
+		b.around(e, fmt.Sprintf("zzTo(%d, %s, ", b.add(dropped, e.Pos(), e), neutral))
 		broken = true
 	}
 	switch x := e.(type) {
@@ -195,16 +196,16 @@ func (b *breaker) boolean(e ast.Expr, neutral string, broken bool) {
 			return
 		case token.LSS, token.LEQ, token.GTR, token.GEQ:
 			if !broken {
-				b.around(x, fmt.Sprintf("zzNot(%d, ", b.add(negated, x.Pos(), x)), ")")
+				b.around(x, fmt.Sprintf("zzNot(%d, ", b.add(negated, x.Pos(), x)))
 			}
 			call := map[token.Token]string{token.LSS: "zzLess", token.LEQ: "zzLessEqual", token.GTR: "zzGreater", token.GEQ: "zzGreaterEqual"}[x.Op]
-			b.around(x, fmt.Sprintf("%s(%d, ", call, b.add(boundary, x.OpPos, x)), ")")
+			b.around(x, fmt.Sprintf("%s(%d, ", call, b.add(boundary, x.OpPos, x)))
 			b.operator(x.OpPos, len(x.Op.String()), ",")
 			return
 		}
 	}
 	if !broken {
-		b.around(e, fmt.Sprintf("zzNot(%d, ", b.add(negated, e.Pos(), e)), ")")
+		b.around(e, fmt.Sprintf("zzNot(%d, ", b.add(negated, e.Pos(), e)))
 	}
 }
 
@@ -231,7 +232,7 @@ func (b *breaker) cases(s *ast.SwitchStmt) {
 			if !ok || !plain || basic.Info()&(types.IsString|types.IsInteger) == 0 {
 				continue
 			}
-			b.around(e, fmt.Sprintf("zzCase[%s](%d, ", name, b.add(noCase, e.Pos(), e)), ")")
+			b.around(e, fmt.Sprintf("zzCase[%s](%d, ", name, b.add(noCase, e.Pos(), e)))
 		}
 	}
 }
@@ -274,7 +275,7 @@ func (b *breaker) returned(r *ast.ReturnStmt) {
 	for i, e := range r.Results {
 		switch name, _ := declared[i].(*ast.Ident); {
 		case name != nil && name.Name == "error" && !b.info.Types[e].IsNil():
-			b.around(e, fmt.Sprintf("zzNil[error](%d, ", b.add(noError, e.Pos(), e)), ")")
+			b.around(e, fmt.Sprintf("zzNil[error](%d, ", b.add(noError, e.Pos(), e)))
 		case isBoolean(b.typeOf(e)):
 			b.boolean(e, "", false)
 		}

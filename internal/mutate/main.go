@@ -75,8 +75,9 @@ func main() {
 	}
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := r.run(ctx, flag.Args()); err != nil {
+	err := r.run(ctx, flag.Args())
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
@@ -121,7 +122,7 @@ func (r *runner) run(ctx context.Context, places []string) (err error) {
 	if r.dir, err = os.MkdirTemp("", "mutate-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(r.dir)
+	defer func() { _ = os.RemoveAll(r.dir) }() // a temporary folder
 	if err := r.prepare(ctx, chosen); err != nil {
 		return err
 	}

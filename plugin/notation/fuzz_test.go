@@ -27,7 +27,7 @@ func FuzzMain(f *testing.F) {
 	}
 	seed := func(name string, capabilities []string, extended object, identities ...string) {
 		q := question{leaf: cert(name), identities: identities, capabilities: capabilities, extended: extended}
-		f.Add([]byte(must(json.Marshal(q.object().with("pluginConfig", nil)))))
+		f.Add(must(json.Marshal(q.object().with("pluginConfig", nil))))
 	}
 	for _, name := range []string{"p256", "rsa2048", "p256-disabled", "rsa2048-encrypt"} {
 		key := known(f, name)

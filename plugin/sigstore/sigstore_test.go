@@ -364,13 +364,13 @@ type broken struct{ read func([]byte) (int, error) }
 func (b broken) Read(p []byte) (int, error) { return b.read(p) }
 
 // mainWith runs Main on a good call with another standard input and returns the errorMessage.
-func mainWith(t *testing.T, stdin io.Reader, stdout io.Writer, call object) (code int, refusal string) {
+func mainWith(t *testing.T, stdin io.Reader, stdout io.Writer, call object) (refusal string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	if stdout == nil {
 		stdout = &out
 	}
-	code = Main([]string{"v1", call.text()}, stdin, stdout, &errs)
+	code := Main([]string{"v1", call.text()}, stdin, stdout, &errs)
 	var answer common.PluginResp
 	if out.Len() > 0 {
 		if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
@@ -380,7 +380,7 @@ func mainWith(t *testing.T, stdin io.Reader, stdout io.Writer, call object) (cod
 	if code == 0 || errs.Len() == 0 {
 		t.Errorf("exit code %d, standard error %q", code, errs.String())
 	}
-	return code, answer.ErrorMessage
+	return answer.ErrorMessage
 }
 
 func TestWhatBreaksIsRefused(t *testing.T) {
@@ -400,7 +400,7 @@ func TestWhatBreaksIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
-			_, refusal := mainWith(t, c.stdin, nil, good)
+			refusal := mainWith(t, c.stdin, nil, good)
 			if !strings.Contains(refusal, c.says) {
 				t.Errorf("got %q", refusal)
 			}
@@ -411,20 +411,20 @@ func TestWhatBreaksIsRefused(t *testing.T) {
 	}
 	t.Run("first byte", func(t *testing.T) {
 		pulled := broken{func([]byte) (int, error) { return 0, errors.New("cable pulled") }}
-		if _, refusal := mainWith(t, pulled, nil, good); !strings.Contains(refusal, "the message cannot be read: cable pulled") {
+		if refusal := mainWith(t, pulled, nil, good); !strings.Contains(refusal, "the message cannot be read: cable pulled") {
 			t.Errorf("got %q", refusal)
 		}
 		// Whether there is a message beside a digest cannot be told.
 		sum := sha256.Sum256(message)
 		call := digestCall(known(t, "p256").ARN().String(), sign(t, "p256", kmskey.ECDSASHA256, message), sum[:])
-		if _, refusal := mainWith(t, pulled, nil, call); !strings.Contains(refusal, "expected one of them") {
+		if refusal := mainWith(t, pulled, nil, call); !strings.Contains(refusal, "expected one of them") {
 			t.Errorf("got %q", refusal)
 		}
 	})
 	t.Run("caller's deadline", func(t *testing.T) {
 		deadline = time.Hour
 		call := good.edit("initOptions", func(o object) object { return o.with("ctxDeadline", time.Now().Add(200*time.Millisecond)) })
-		if _, refusal := mainWith(t, broken{func([]byte) (int, error) { select {} }}, nil, call); !strings.Contains(refusal, "DeadlineExceededException") {
+		if refusal := mainWith(t, broken{func([]byte) (int, error) { select {} }}, nil, call); !strings.Contains(refusal, "DeadlineExceededException") {
 			t.Errorf("got %q", refusal)
 		}
 	})
@@ -533,7 +533,7 @@ func TestNothingIsDrainedFromATerminal(t *testing.T) {
 	}
 	for name, stdin := range map[string]*os.File{"a character device": zero, "a closed file": closed} {
 		start := time.Now()
-		if _, refusal := mainWith(t, stdin, nil, verifyCall("", []byte("x"))); !strings.Contains(refusal, "names no key") {
+		if refusal := mainWith(t, stdin, nil, verifyCall("", []byte("x"))); !strings.Contains(refusal, "names no key") {
 			t.Errorf("%s: got %q", name, refusal)
 		}
 		if took := time.Since(start); took > drainTime-time.Second {

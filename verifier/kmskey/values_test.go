@@ -202,7 +202,7 @@ func TestDistinguishingID(t *testing.T) {
 
 // What cannot be shown as text is shown in hexadecimal digits.
 func TestDistinguishingIDAsText(t *testing.T) {
-	for id, want := range map[string]string{"plain": "plain", "\xff": "hex:ff", "\x7f": "hex:7f", "\x1f": "hex:1f", "hex:": "hex:6865783a", " ~": " ~", "": ""} {
+	for id, want := range map[string]string{"plain": "plain", "\xff": "hex:ff", "\x7f": "hex:7f", "\x1f": "hex:1f", "hex:": "hex:6865783a", " ~": " ~", "": ""} { //nolint:gocritic // the space is meant
 		d, err := NewDistinguishingID([]byte(id))
 		if err != nil || d.String() != want {
 			t.Errorf("%q: %q, %v, expected %q", id, d, err, want)

@@ -406,9 +406,9 @@ func (r *batchRun) finish(stop error) error {
 	next := r.flags.skip + r.written
 	resume := fmt.Sprintf("`--skip %d` goes on behind them.", next)
 	switch {
-	case stop == errFailFast:
+	case errors.Is(stop, errFailFast):
 		fmt.Fprintf(a.stderr, "stopped at line %d, the first that does not verify; --skip %d goes on behind it\n", next, next)
-	case stop == errInterrupted:
+	case errors.Is(stop, errInterrupted):
 		said = kmserr.New(kmserr.DeadlineExceeded, "interrupted: %s answered", countLines(r.written)).WithHint("%s", resume)
 	case stop != nil:
 		own := *kmserr.As(stop)

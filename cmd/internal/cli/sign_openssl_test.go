@@ -4,6 +4,7 @@ import (
 	"crypto/sha512"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -88,9 +89,9 @@ func TestSignForOpenSSL(t *testing.T) {
 					message += ".sha512"
 					write(t, message, sum[:])
 				}
-				verify := append(c.verify, "-verify", "-pubin", "-inkey", public, "-sigfile", "sig", "-in", message)
+				verify := append(slices.Clone(c.verify), "-verify", "-pubin", "-inkey", public, "-sigfile", "sig", "-in", message)
 				if c.verify[0] == "dgst" {
-					verify = append(c.verify, "-verify", public, "-signature", "sig", message)
+					verify = append(slices.Clone(c.verify), "-verify", public, "-signature", "sig", message)
 				}
 				if out, err := exec.Command(program, verify...).CombinedOutput(); err != nil {
 					t.Errorf("%s: openssl %q: %v\n%s", message, verify, err, out)

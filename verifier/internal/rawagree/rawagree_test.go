@@ -126,7 +126,7 @@ func TestBothSides(t *testing.T) {
 			}
 			if c.spec == kmskey.SM2 {
 				params := sm2.P256().Params()
-				x, _ := params.ScalarMult(new(big.Int).SetBytes(kms.point[1:33]), new(big.Int).SetBytes(kms.point[33:]), mine.scalar) //nolint:staticcheck // independent arithmetic
+				x, _ := params.ScalarMult(new(big.Int).SetBytes(kms.point[1:33]), new(big.Int).SetBytes(kms.point[33:]), mine.scalar)
 				if !bytes.Equal(x.FillBytes(make([]byte, 32)), other) {
 					t.Errorf("arithmetic gives %x, not %x", x, other)
 				}
@@ -317,8 +317,8 @@ func disguised(scalar []byte) (params asn1.RawValue, point []byte) {
 	point2 := func(x, y *big.Int) []byte {
 		return append(append([]byte{4}, x.FillBytes(make([]byte, 32))...), y.FillBytes(make([]byte, 32))...)
 	}
-	gx, gy := c.ScalarBaseMult([]byte{2})                                 //nolint:staticcheck // independent arithmetic
-	px, py := c.ScalarMult(gx, gy, scalar)                                //nolint:staticcheck // the same
+	gx, gy := c.ScalarBaseMult([]byte{2})
+	px, py := c.ScalarMult(gx, gy, scalar)
 	a := new(big.Int).Sub(c.P, big.NewInt(3)).FillBytes(make([]byte, 32)) // a is p-3
 	type field struct {
 		OID asn1.ObjectIdentifier

@@ -200,7 +200,7 @@ func TestSM2Bytes(t *testing.T) {
 			sizes[len(n)]++
 		}
 		curve := sm2.P256()
-		if !curve.IsOnCurve(new(big.Int).SetBytes(x), new(big.Int).SetBytes(y)) { //nolint:staticcheck // the curve is not of the standard library
+		if !curve.IsOnCurve(new(big.Int).SetBytes(x), new(big.Int).SetBytes(y)) {
 			t.Fatalf("%x, %x is not on the curve", x, y)
 		}
 		if got, err := sm2.Decrypt(private, ct); err != nil || !bytes.Equal(got, plaintext) {

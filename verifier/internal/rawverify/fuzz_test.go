@@ -160,10 +160,10 @@ func recoverP256(r, s *big.Int, hash []byte) *ecdsa.PublicKey {
 	u.Mod(u, n)
 	v.Mod(v.Neg(v), n)
 	// Package ecdh keeps the second coordinate for itself, so the old calls on points it is.
-	ux, uy := curve.ScalarMult(x, y, u.FillBytes(make([]byte, 32))) //nolint:staticcheck // see above
-	vx, vy := curve.ScalarBaseMult(v.FillBytes(make([]byte, 32)))   //nolint:staticcheck // see above
-	qx, qy := curve.Add(ux, uy, vx, vy)                             //nolint:staticcheck // see above
-	return &ecdsa.PublicKey{Curve: curve, X: qx, Y: qy}             //nolint:staticcheck // see above
+	ux, uy := curve.ScalarMult(x, y, u.FillBytes(make([]byte, 32)))
+	vx, vy := curve.ScalarBaseMult(v.FillBytes(make([]byte, 32)))
+	qx, qy := curve.Add(ux, uy, vx, vy)
+	return &ecdsa.PublicKey{Curve: curve, X: qx, Y: qy}
 }
 
 // FuzzVerify: whatever comes in, the answer is nil or an error of ours with a sentence, never a panic, and nil only for
