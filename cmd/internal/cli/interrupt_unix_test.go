@@ -18,9 +18,11 @@ import (
 
 // Opening a named pipe lasts until somebody writes to it. Ctrl-C ends the wait, and one with a writer is read.
 func TestInterruptEndsTheWaitForANamedPipe(t *testing.T) {
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Skipf("no named pipe can be made, so waiting for one is not tested: %v", err)
+	pipe, another := filepath.Join(t.TempDir(), "pipe"), filepath.Join(t.TempDir(), "pipe")
+	for _, name := range []string{pipe, another} {
+		if err := syscall.Mkfifo(name, 0o600); err != nil {
+			t.Skipf("no named pipe can be made, so waiting for one is not tested: %v", err)
+		}
 	}
 	ctx, interrupt := context.WithCancel(t.Context())
 	a := &app{ctx: ctx}
@@ -44,14 +46,15 @@ func TestInterruptEndsTheWaitForANamedPipe(t *testing.T) {
 		t.Fatal("the wait goes on")
 	}
 
+	// Another pipe: the wait that was given up still opens the first one when somebody writes to it.
 	a.ctx = t.Context()
 	go func() {
-		if f, err := os.OpenFile(pipe, os.O_WRONLY, 0); err == nil {
+		if f, err := os.OpenFile(another, os.O_WRONLY, 0); err == nil {
 			_, _ = f.WriteString("written")
 			_ = f.Close()
 		}
 	}()
-	r, err := a.open("the message", pipe)
+	r, err := a.open("the message", another)
 	if err != nil {
 		t.Fatal(err)
 	}
