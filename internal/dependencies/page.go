@@ -54,7 +54,7 @@ var reasons = map[string]string{
 	"golang.org/x/term":                                     "whether output is a terminal, and its width",
 	"filippo.io/mldsa":                                      "tests: the second opinion on ML-DSA, and a signer",
 	"github.com/c2sp/wycheproof":                            "tests: vectors of attacks",
-	"github.com/santhosh-tekuri/jsonschema/v6":              "tests: the policy's JSON schema",
+	"github.com/santhosh-tekuri/jsonschema/v6":              "tests: the JSON schemas of the policy and of the answers",
 }
 
 // goModule is what `go list -m -json` says of a module.
