@@ -156,6 +156,7 @@ func TestBatchLoad(t *testing.T) {
 	}
 	run := func(t *testing.T, n int64) (peak int64) {
 		cmd := w.run("-")
+		told := peakMemory(t, cmd)
 		stdin, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -217,7 +218,7 @@ func TestBatchLoad(t *testing.T) {
 			t.Fatalf("said %q, expected %q", stderr.String(), want)
 		}
 		t.Logf("%s", strings.TrimSpace(stderr.String()))
-		return peakMemory(cmd.ProcessState)
+		return told()
 	}
 	few := run(t, 1000)
 	most := run(t, many)

@@ -8,14 +8,17 @@ import (
 	"syscall"
 )
 
-// peakMemory returns the most that a process had in memory, in bytes: getrusage counts in KiB, on macOS in bytes.
-func peakMemory(state *os.ProcessState) int64 {
-	usage, ok := state.SysUsage().(*syscall.Rusage)
-	if !ok {
+// ownPeak is the most memory this process has had, in bytes.
+func ownPeak() int64 {
+	if status, err := os.ReadFile("/proc/self/status"); err == nil {
+		return highWater(status)
+	}
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return 0
 	}
 	if runtime.GOOS == "darwin" {
-		return usage.Maxrss
+		return usage.Maxrss // in bytes there, in KiB elsewhere
 	}
 	return usage.Maxrss << 10
 }

@@ -35,7 +35,11 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		name: func() { os.Exit(checkedMain(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		name: func() {
+			code := checkedMain(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+			tellPeak()
+			os.Exit(code)
+		},
 	})
 }
 

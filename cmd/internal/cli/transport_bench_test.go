@@ -43,10 +43,11 @@ func BenchmarkTransport(b *testing.B) {
 		run := func(b *testing.B, args ...string) {
 			cmd := exec.Command(command, args...)
 			cmd.Stderr = os.Stderr
+			peak := peakMemory(b, cmd)
 			if err := cmd.Run(); err != nil {
 				b.Fatal(err)
 			}
-			b.ReportMetric(float64(peakMemory(cmd.ProcessState))/(1<<20), "peak-MiB")
+			b.ReportMetric(float64(peak())/(1<<20), "peak-MiB")
 		}
 		home := ""
 		b.Run(fmt.Sprintf("import/%d", size), func(b *testing.B) {
