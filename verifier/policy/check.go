@@ -84,6 +84,9 @@ type only struct {
 	id         kmskey.DistinguishingID
 }
 
+// knownState reports whether a key state must be known: one that is not is none of a list either.
+func (o only) knownState() bool { return o.known || o.states != nil }
+
 // pattern is a key ARN of which account, Region and key ID may each be "*", as a whole.
 type pattern kmskey.ARN
 

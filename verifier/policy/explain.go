@@ -68,7 +68,7 @@ func (p *set) Explain(s Subject) ([]Effect, error) {
 		e.verify(r),
 		e.keyStates(r),
 		e.flag("requireKnownState", r.RequireKnownState, "a known key state is demanded", "an unknown key state verifies",
-			func(o only) bool { return o.known }),
+			only.knownState),
 		e.limit("maxSnapshotAge", duration(r.MaxSnapshotAge), func(o only) string { return duration(o.age) }),
 		e.limit("notBefore", stamp(r.NotBefore), func(o only) string { return stamp(o.notBefore) }),
 		e.limit("notAfter", stamp(r.NotAfter), func(o only) string { return stamp(o.notAfter) }),

@@ -315,7 +315,7 @@ func (r *Rules) narrow(o only) {
 	r.KeyStates = intersect(r.KeyStates, o.states)
 	r.OnlyKeyStates = intersect(r.OnlyKeyStates, o.states)
 	r.Sources = intersect(r.Sources, o.sources)
-	r.RequireKnownState = r.RequireKnownState || o.known
+	r.RequireKnownState = r.RequireKnownState || o.knownState()
 	if o.age != 0 && (r.MaxSnapshotAge == 0 || o.age < r.MaxSnapshotAge) {
 		r.MaxSnapshotAge = o.age
 	}

@@ -183,6 +183,7 @@ func TestEveryProtectionInEveryFrontEnd(t *testing.T) {
 		{name: "ValidTo to come", state: `"KeyState":"Enabled","Enabled":true,"ValidTo":"2100-01-01T00:00:00Z"`},
 		{name: "state unknown", state: "none"},
 		{name: "state unknown, a known one demanded", state: "none", prepare: restriction(`"requireKnownState":true`), code: kmserr.KMSInvalidState},
+		{name: "state unknown, Enabled demanded", state: "none", prepare: restriction(`"keyStates":["Enabled"]`), code: kmserr.KMSInvalidState},
 		{name: "age, fresh enough", prepare: restriction(`"maxSnapshotAge":"36500d"`)},
 		{name: "age, too old", prepare: restriction(`"maxSnapshotAge":"1s"`), code: kmserr.SnapshotExpired},
 		{name: "not before", prepare: restriction(`"notBefore":"2100-01-01T00:00:00Z"`), code: kmserr.OutsideValidity},
