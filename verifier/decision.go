@@ -30,6 +30,8 @@ type decision struct {
 	former bool
 	// rules holds what is in force for every ARN that takes part: the one asked for and those used.
 	rules []policy.Rules
+	// unheeded: see inForce.
+	unheeded []string
 	// lastLine returns the time of the log's last line, read once if at all; zero if there is none.
 	lastLine func() time.Time
 	// explain is Config's.
@@ -176,22 +178,27 @@ func (v *Verifier) permit(d *decision) error {
 		return kmserr.New(kmserr.KeyBlocked, "the key is blocked here%s%s", clause(" by ", b.By), clause(": ", b.Reason)).
 			WithHint("%s", kmserr.Lookup(kmserr.KeyBlocked).Cure)
 	}
-	d.rules = nil
+	d.rules, d.unheeded = nil, nil
 	for _, arn := range arns {
-		aliases, err := v.aliasesNow(arn)
+		in, err := v.rulesFor(policy.Subject{Asked: d.asked, ARN: arn, Former: d.former, Fingerprint: d.key().Fingerprint()}, d.now)
 		if err != nil {
 			return err
 		}
-		r, err := v.cfg.Policy.Rules(policy.Subject{Asked: d.asked, ARN: arn, Aliases: aliases, Former: d.former, Fingerprint: d.key().Fingerprint()})
-		if err != nil {
-			return kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", arn, err).WithCause(err)
+		d.rules = append(d.rules, in.rules)
+		d.line.PolicyRules = append(d.line.PolicyRules, in.rules.Applied...)
+		for _, alias := range in.aliases {
+			if file := (audit.File{Path: alias.Path, SHA256: alias.SHA256}); !slices.Contains(d.line.Files, file) {
+				d.line.Files = append(d.line.Files, file)
+			}
 		}
-		d.rules = append(d.rules, r)
-		d.line.PolicyRules = append(d.line.PolicyRules, r.Applied...)
+		for _, text := range in.unheeded {
+			d.warn("%s", text)
+		}
+		d.unheeded = append(d.unheeded, in.unheeded...)
 	}
 	for _, r := range d.rules {
 		if r.Excluded != "" {
-			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithHint("%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure)
+			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithHint("%s%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure, d.besides())
 		}
 		for _, e := range d.found.Entries {
 			if source := e.Key.Snapshot().Source; r.Sources != nil && !slices.Contains(r.Sources, source) {
@@ -212,20 +219,78 @@ func (v *Verifier) permit(d *decision) error {
 	return nil
 }
 
-// aliasesNow returns those of the aliases named by the policy's grants that mean the key now. A grant by alias holds
-// however the key was asked for.
-func (v *Verifier) aliasesNow(arn kmskey.ARN) ([]kmskey.AliasARN, error) {
-	var now []kmskey.AliasARN
+// inForce is what the policy says of one ARN, and the aliases that it says so by.
+type inForce struct {
+	rules   policy.Rules
+	aliases []keystore.AliasEntry
+	// unheeded tells of aliases that a grant names and that lead to the key, but not by knowledge as young as the policy
+	// demands: a sentence each, without its final period.
+	unheeded []string
+}
+
+// rulesFor asks the policy about one ARN. A grant by alias holds however the key was asked for, as long as what is known of
+// the alias is no older than the policy lets anything be that an answer rests on.
+func (v *Verifier) rulesFor(s policy.Subject, now time.Time) (in inForce, err error) {
+	if in.aliases, err = v.aliasesNow(s.ARN); err != nil {
+		return in, err
+	}
+	ask := func() error {
+		s.Aliases = nil
+		for _, alias := range in.aliases {
+			s.Aliases = append(s.Aliases, alias.ARN)
+		}
+		if in.rules, err = v.cfg.Policy.Rules(s); err != nil {
+			return kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", s.ARN, err).WithCause(err)
+		}
+		return nil
+	}
+	if err := ask(); err != nil || in.rules.MaxSnapshotAge == 0 {
+		return in, err
+	}
+	limit := in.rules.MaxSnapshotAge // of a restriction, which no alias has a part in
+	in.aliases = slices.DeleteFunc(in.aliases, func(alias keystore.AliasEntry) bool {
+		var why string
+		switch age := now.Sub(alias.Time.Time); {
+		case alias.Time.IsZero():
+			why = "has no date"
+		case -age > clockTolerance:
+			why = "is of " + stamp(alias.Time.Time) + ", and the clock says " + stamp(now)
+		case age > limit:
+			why = fmt.Sprintf("is of %s, %s old", stamp(alias.Time.Time), age.Round(time.Minute))
+		default:
+			return false
+		}
+		in.unheeded = append(in.unheeded, fmt.Sprintf("no grant holds by %s, as its snapshot %s, and the policy allows an age of %s at most", alias.ARN, why, limit))
+		return true
+	})
+	if len(in.unheeded) == 0 {
+		return in, nil
+	}
+	return in, ask()
+}
+
+// aliasesNow returns those of the aliases named by the policy's grants that mean the key now.
+func (v *Verifier) aliasesNow(arn kmskey.ARN) ([]keystore.AliasEntry, error) {
+	var now []keystore.AliasEntry
 	for _, alias := range v.cfg.Policy.Aliases(arn) {
 		found, err := v.store().Resolve(kmskey.Ref{Scope: alias.Scope, Alias: alias.Alias}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
 		switch {
-		case err == nil && found.Target == arn:
-			now = append(now, alias)
+		case err == nil && found.Target == arn && found.Alias != nil && found.Alias.ARN == alias:
+			now = append(now, *found.Alias)
 		case err != nil && !kmserr.Is(err, kmserr.NotFound):
 			return nil, err
 		}
 	}
 	return now, nil
+}
+
+// besides is what a hint says of grants that would have let the key pass.
+func (d *decision) besides() string {
+	text := ""
+	for _, sentence := range d.unheeded {
+		text += " Besides, " + sentence + "."
+	}
+	return text
 }
 
 // checkState is step 4, for every record used: the state of the snapshot, and its dates.
@@ -287,14 +352,14 @@ func (d *decision) stateServes(key *kmskey.Key, r policy.Rules) error {
 	}
 	if state == kmskey.StateDisabled {
 		return kmserr.New(kmserr.Disabled, "%s is disabled: KMS said so%s%s", arn, since, d.consequence(state)).
-			WithHint("%s%s", kmserr.Lookup(kmserr.Disabled).Cure, d.wayOn(state, r))
+			WithHint("%s%s%s", kmserr.Lookup(kmserr.Disabled).Cure, d.wayOn(state, r), d.besides())
 	}
 	deletion := ""
 	if at := key.Metadata().DeletionDate; !at.IsZero() {
 		deletion = ", to be deleted on " + stamp(at.Time)
 	}
 	return kmserr.New(kmserr.KMSInvalidState, "%s is %s%s: KMS said so%s%s", arn, state, deletion, since, d.consequence(state)).
-		WithHint("%s%s", kmserr.Lookup(kmserr.KMSInvalidState).Cure, d.wayOn(state, r))
+		WithHint("%s%s%s", kmserr.Lookup(kmserr.KMSInvalidState).Cure, d.wayOn(state, r), d.besides())
 }
 
 // mayAllowState reports whether a caller can go on with a key in this state: one that it can leave towards Enabled, and

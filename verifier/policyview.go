@@ -44,11 +44,14 @@ func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 			return nil, err
 		}
 		out.ARN = found.Target
-		aliases, err := v.aliasesNow(found.Target)
+		subject = policy.Subject{Asked: ref, ARN: found.Target, Fingerprint: found.Entries[0].Key.Fingerprint()}
+		in, err := v.rulesFor(subject, v.cfg.Now())
 		if err != nil {
 			return nil, err
 		}
-		subject = policy.Subject{Asked: ref, ARN: found.Target, Aliases: aliases, Fingerprint: found.Entries[0].Key.Fingerprint()}
+		for _, alias := range in.aliases {
+			subject.Aliases = append(subject.Aliases, alias.ARN)
+		}
 	}
 	effects, err := v.cfg.Policy.Explain(subject)
 	if err != nil {

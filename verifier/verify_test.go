@@ -982,6 +982,56 @@ func TestGrantByAlias(t *testing.T) {
 	}
 }
 
+// An answer that rests on a grant by alias rests on what is known of the alias, which is therefore bounded by the policy's age,
+// and is in the line, when the key was asked for by its ARN as well.
+func TestGrantByStaleAlias(t *testing.T) {
+	fresh := seen("2026-11-24T11:00:00Z")
+	release := must1(must(kmskey.ParseRef(aliasA)).AliasARN())
+	for name, c := range map[string]struct {
+		alias  kmskey.Time
+		limit  time.Duration
+		refuse string
+	}{
+		"as young as the key":       {at("2026-11-24T11:00:00Z"), 24 * time.Hour, ""},
+		"old, and nobody minds":     {at("2025-01-01T00:00:00Z"), 0, ""},
+		"undated, and nobody minds": {kmskey.Time{}, 0, ""},
+		"old":                       {at("2025-01-01T00:00:00Z"), 24 * time.Hour, "2025-01-01T00:00:00Z"},
+		"undated":                   {kmskey.Time{}, 24 * time.Hour, "no date"},
+		"of tomorrow":               {at("2026-11-25T12:00:00Z"), 24 * time.Hour, "the clock says"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := record(t, arnA, signerOf(kmskey.ECCNISTP256), fresh, state(kmskey.StateDisabled), func(r *kmskey.Record) { r.Snapshot.StateTime = r.Snapshot.Time })
+			w := newWorld(t, key)
+			w.alias(t, key, c.alias)
+			w.policy.aliases = []kmskey.AliasARN{release}
+			granted := policy.Rules{MaxSnapshotAge: c.limit, KeyStates: []kmskey.KeyState{kmskey.StateDisabled}}
+			for what, not := range map[kmserr.Name]policy.Rules{
+				kmserr.KeyNotAllowed: {MaxSnapshotAge: c.limit, Excluded: "is not on the list"},
+				kmserr.Disabled:      {MaxSnapshotAge: c.limit},
+			} {
+				w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+					if slices.Contains(s.Aliases, release) {
+						return granted, nil
+					}
+					return not, nil
+				}
+				line, err := w.verify(t, good(arnA))
+				inLine := slices.ContainsFunc(line.Files, func(f audit.File) bool { return strings.Contains(f.Path, "aliases") })
+				if c.refuse == "" {
+					if err != nil || !inLine {
+						t.Errorf("%v, files %v", err, line.Files)
+					}
+					continue
+				}
+				refused(t, err, what, "no grant holds by "+aliasA, c.refuse)
+				if inLine || len(line.Warnings) == 0 {
+					t.Errorf("files %v, warnings %v", line.Files, line.Warnings)
+				}
+			}
+		})
+	}
+}
+
 // Of several limits of age the shortest holds, and a rule without one takes none away.
 func TestAgeOfSeveralRules(t *testing.T) {
 	p256 := signerOf(kmskey.ECCNISTP256)
