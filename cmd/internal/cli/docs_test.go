@@ -103,6 +103,30 @@ func TestLinksOfPages(t *testing.T) {
 	}
 }
 
+// TestSectionsHaveText: no section of a page is a heading and nothing more.
+func TestSectionsHaveText(t *testing.T) {
+	for page, text := range pages(t) {
+		above, level, fenced := "", 0, false // the heading that has no text yet
+		for line := range strings.Lines(text + "\n# end\n") {
+			line = strings.TrimSpace(line)
+			if strings.HasPrefix(line, "```") {
+				fenced = !fenced
+			}
+			heading := strings.TrimLeft(line, "#")
+			switch deep := len(line) - len(heading); {
+			case line == "":
+			case fenced || deep == 0 || !strings.HasPrefix(heading, " "):
+				above = ""
+			case above != "" && deep <= level:
+				t.Errorf("%s: the section%s has no text", page, above)
+				fallthrough
+			default:
+				above, level = heading, deep
+			}
+		}
+	}
+}
+
 // anchors returns what GitHub makes of a page's headings.
 func anchors(text string) []string {
 	var all []string
