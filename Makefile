@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 FUZZ_BRIEF ?= 3s
 SYSTEMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test test-clients test-batch unit e2e lint vet cross workflows snapshot release-tools clients bench fuzz mutate fuzz-brief faults load reproducible vulncheck generate man docs clean
+.PHONY: build demo test test-clients test-batch test-arm64 unit e2e lint vet cross workflows snapshot release-tools clients bench fuzz mutate fuzz-brief faults load reproducible vulncheck generate man docs clean
 
 build:
 	$(GO) build -trimpath -o bin/ $(dir $(wildcard ./cmd/*/main.go))
@@ -103,6 +103,12 @@ faults:
 # 200 processes for five minutes, then ten million verifications in one process.
 load:
 	$(GO) test -count=1 -timeout 6h -v -run 'Load|Growth' ./internal/faults -args -full
+
+# What stands on cryptography and on the processor, on arm64 by the emulator of Debian's package qemu-user.
+test-arm64:
+	@command -v qemu-aarch64 >/dev/null || { echo "test-arm64: qemu-aarch64 is missing: install the package qemu-user"; exit 1; }
+	GOARCH=arm64 $(GO) test -exec qemu-aarch64 -timeout 1h ./verifier/internal/rawverify/... ./verifier/internal/rawagree/... \
+	  ./verifier/internal/rawencrypt/... ./verifier/internal/spki ./verifier/kmskey
 
 # Every program twice, from nothing, in two folders.
 reproducible:
