@@ -134,8 +134,11 @@ func (b *bundle) ofLog(a *app) {
 	}
 }
 
-// accountNumber is an AWS account's, as it stands in ARNs and paths.
-var accountNumber = regexp.MustCompile(`\b[0-9]{12}\b`)
+// digits is any number. An AWS account's has accountDigits of them, whatever stands beside it: an alias or a folder may have
+// a name such as prod_111122223333.
+var digits = regexp.MustCompile(`[0-9]+`)
+
+const accountDigits = 12
 
 // scrub replaces account numbers, each by a name of its own, and the folders that hold a person's name.
 func scrub(text string, folders []string) string {
@@ -147,7 +150,10 @@ func scrub(text string, folders []string) string {
 		text = strings.ReplaceAll(text, strings.Trim(string(quoted), `"`), "~")
 	}
 	names := map[string]string{}
-	return accountNumber.ReplaceAllStringFunc(text, func(number string) string {
+	return digits.ReplaceAllStringFunc(text, func(number string) string {
+		if len(number) != accountDigits {
+			return number
+		}
 		if names[number] == "" {
 			names[number] = fmt.Sprintf("account-%d", len(names)+1)
 		}
