@@ -33,9 +33,13 @@ func (r *batchRun) openReports() error {
 			return invalid("--report is %q, expected junit=FILE or sarif=FILE", value)
 		}
 	}
-	for _, value := range r.flags.reports {
+	for i, value := range r.flags.reports {
 		kind, file, _ := strings.Cut(value, "=")
-		f, err := newReportFile(filePath(file))
+		err := r.mayBeReport(filePath(file), r.flags.reports[:i])
+		var f *reportFile
+		if err == nil {
+			f, err = newReportFile(filePath(file))
+		}
 		if err != nil {
 			for _, report := range r.reports {
 				report.(interface{ discard() }).discard()
@@ -47,6 +51,27 @@ func (r *batchRun) openReports() error {
 		} else {
 			r.reports = append(r.reports, newSARIF(f, r.flags.file))
 		}
+	}
+	return nil
+}
+
+// mayBeReport refuses what a report would take the place of although it is no report: /dev/stdout, which for root would be
+// an ordinary file from then on, a link, the batch itself, or another report of this run.
+func (r *batchRun) mayBeReport(path string, others []string) error {
+	for _, other := range others {
+		if _, file, _ := strings.Cut(other, "="); filepath.Clean(filePath(file)) == filepath.Clean(path) {
+			return invalid("--report names %s twice", path).WithHint("Give each report a file of its own.")
+		}
+	}
+	there, err := os.Lstat(path)
+	if err != nil {
+		return nil // absent; or writing it will say what is wrong
+	}
+	if !there.Mode().IsRegular() {
+		return invalid("--report names %s, which is no ordinary file", path).WithHint("Name a new file, or a report that is to be replaced.")
+	}
+	if input, err := os.Stat(filePath(r.flags.file)); err == nil && os.SameFile(there, input) {
+		return invalid("--report names %s, which is the batch", path).WithHint("Name another file.")
 	}
 	return nil
 }
