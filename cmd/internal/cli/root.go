@@ -74,6 +74,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	root := a.command()
 	root.SetArgs(args)
 	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = helpInstead(command)
+	}
 	if err != nil && !a.printed {
 		err = a.refuse(command, err)
 	}
@@ -118,6 +121,9 @@ func (a *app) command() *cobra.Command {
 	flags.StringVar(&a.output, "output", "text", "text for people, json for machines")
 	flags.BoolVar(&a.unsafe, "unsafe-store-permissions", false, "take a store that others can write")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if err := noneEmpty(c); err != nil {
+			return err
+		}
 		switch a.output {
 		case "text", "json":
 			return nil
@@ -135,6 +141,45 @@ func (a *app) command() *cobra.Command {
 	strictDefaults(root)
 	a.root = root
 	return root
+}
+
+// helpInstead refuses help where something was to be done as well: a file that somebody named --help must not pass for
+// verified because a page was printed.
+func helpInstead(c *cobra.Command) error {
+	if f := c.Flags().Lookup("help"); f == nil || !f.Changed {
+		return nil
+	}
+	more := c.Flags().NArg() > 0
+	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { more = more || f.Changed && f.Name != "help" })
+	if !more {
+		return nil
+	}
+	return invalid("--help is given beside other arguments: help was printed, and nothing else was done").
+		WithHint("To name a file that begins with a dash, write ./ before its name, or -- before it.")
+}
+
+// noneEmpty refuses a flag that is given and empty, as a shell's variable that is not set makes it: what the flag was to
+// demand, a head of the log or a tar's SHA-256, would be demanded by nobody.
+func noneEmpty(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		switch f.Name {
+		case "home", "message-type": // have words of their own
+			return
+		case "distinguishing-id": // may be empty
+			return
+		}
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			if values = list.GetSlice(); len(values) == 0 {
+				values = []string{""}
+			}
+		}
+		// Whoever blocks a key is in a hurry, and what is said of it can be said later.
+		if err == nil && slices.Contains(values, "") && c.CommandPath() != name+" keys block" {
+			err = invalid("--%s is empty, expected a value", f.Name).WithHint("Give one, or leave the flag out; a variable that is not set is empty.")
+		}
+	})
+	return err
 }
 
 // asksForJSON reports whether args have --output json, for a call whose flags could not be read.
