@@ -12,6 +12,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
 
+	"github.com/awskms-offline/awskms-offline/internal/progress"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -158,12 +159,15 @@ func unknownHash(field string, h crypto.Hash) error {
 	return kmserr.New(kmserr.Validation, "%s: the hash %v is none of KMS's, expected SHA-256, SHA-384 or SHA-512", field, h)
 }
 
-func readSignature(r io.Reader) ([]byte, error) {
+func (c callOptions) readSignature(r io.Reader) ([]byte, error) {
 	if r == nil {
 		return nil, kmserr.New(kmserr.Validation, "there is no signature")
 	}
-	sig, err := io.ReadAll(io.LimitReader(r, maxSignature+1))
-	if err != nil {
+	sig, err := io.ReadAll(io.LimitReader(progress.Reader(c.ctx, r), maxSignature+1))
+	switch {
+	case c.ctx.Err() != nil:
+		return sig, nil // its verifier says so, before all else, and logs it
+	case err != nil:
 		return nil, kmserr.New(kmserr.Validation, "the signature cannot be read: %v", err).WithCause(err)
 	}
 	if len(sig) > maxSignature {
@@ -176,7 +180,7 @@ func readSignature(r io.Reader) ([]byte, error) {
 // two would be answered.
 func (c callOptions) digestAlone(message io.Reader) (io.Reader, error) {
 	if message != nil {
-		if n, err := io.ReadFull(message, make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
+		if n, err := io.ReadFull(progress.Reader(c.ctx, message), make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
 			return nil, kmserr.New(kmserr.Validation, "a digest is given, and a message too, expected one of them")
 		}
 	}

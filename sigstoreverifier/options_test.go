@@ -21,6 +21,38 @@ func digestOption() []signature.VerifyOption {
 	return []signature.VerifyOption{options.WithDigest(digestOf(kmskey.ECDSASHA256, message))}
 }
 
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestSilentReaders: a signature or message that never comes is not waited for.
+func TestSilentReaders(t *testing.T) {
+	a := newVerifier(t, open(t, "p256"), "p256", Options{})
+	silent := readerFunc(func([]byte) (int, error) { return 0, nil })
+	for what, ask := range map[string]func() error{
+		"signature": func() error { return a.VerifySignature(silent, bytes.NewReader(message)) },
+		"message": func() error {
+			return a.VerifySignature(bytes.NewReader(sign("p256", kmskey.ECDSASHA256, message)), silent)
+		},
+		"message beside a digest": func() error {
+			return a.VerifySignature(bytes.NewReader(sign("p256", kmskey.ECDSASHA256, message)), silent, digestOption()...)
+		},
+	} {
+		err := ask()
+		a.check(err)
+		if !kmserr.Is(err, kmserr.Validation) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	endless := readerFunc(func(p []byte) (int, error) { cancel(); return 1, nil })
+	err := a.VerifySignature(endless, bytes.NewReader(message), options.WithContext(ctx))
+	a.check(err)
+	if !kmserr.Is(err, kmserr.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
 // TestRPCOptions: every call honours the context and refuses what it cannot honour.
 func TestRPCOptions(t *testing.T) {
 	v := open(t, "p256")

@@ -129,7 +129,7 @@ func (a *Verifier) verify(sig, message io.Reader, opts []signature.VerifyOption)
 	if req.SigningAlgorithm, req.DefaultAlgorithms, err = given.algorithms(a.opts); err != nil {
 		return nil, err
 	}
-	if req.Signature, err = readSignature(sig); err != nil {
+	if req.Signature, err = given.readSignature(sig); err != nil {
 		return nil, err
 	}
 	if given.hasDigest {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/awskms-offline/awskms-offline/internal/progress"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/rawencrypt"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
@@ -82,7 +83,7 @@ func (v *Verifier) Encrypt(ctx context.Context, req EncryptRequest) (*Encrypted,
 			return err
 		}
 		d.line.Options["encryption-algorithm"] = string(algorithm)
-		plaintext, err := readPlaintext(req.Plaintext, algorithm.MaxPlaintext(d.key().Spec()))
+		plaintext, err := readPlaintext(ctx, req.Plaintext, algorithm.MaxPlaintext(d.key().Spec()))
 		if err == nil {
 			out.ciphertext, err = rawencrypt.Encrypt(d.key().Material(), algorithm, plaintext)
 		}
@@ -142,12 +143,12 @@ func lacksEncryption(a kmskey.EncryptionAlgorithm) func(keystore.Entry) bool {
 }
 
 // readPlaintext reads at most one byte more than limit, so that what is too long can be told.
-func readPlaintext(r io.Reader, limit int) ([]byte, error) {
+func readPlaintext(ctx context.Context, r io.Reader, limit int) ([]byte, error) {
 	if r == nil {
 		return nil, kmserr.New(kmserr.Validation, "there is no plaintext")
 	}
-	plaintext, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
-	if e := new(kmserr.Error); err != nil && !errors.As(err, &e) {
+	plaintext, err := io.ReadAll(io.LimitReader(progress.Reader(ctx, r), int64(limit)+1))
+	if e := new(kmserr.Error); err != nil && ctx.Err() == nil && !errors.As(err, &e) {
 		err = kmserr.New(kmserr.Validation, "the plaintext cannot be read: %v", err).WithCause(err)
 	}
 	return plaintext, err

@@ -306,6 +306,7 @@ func TestPlaintextReaders(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	endless := &counting{}
+	ending, end := context.WithCancel(t.Context())
 	for name, c := range map[string]struct {
 		ctx  context.Context
 		r    io.Reader
@@ -317,6 +318,8 @@ func TestPlaintextReaders(t *testing.T) {
 		"of ours":   {t.Context(), unreadable{kmserr.New(kmserr.DeadlineExceeded, "interrupted")}, kmserr.DeadlineExceeded, "interrupted"},
 		"panics":    {t.Context(), unreadable{}, kmserr.Internal, "panics"},
 		"endless":   {t.Context(), endless, kmserr.Validation, "longer than the 214 bytes"},
+		"ends late": {ending, readerFunc(func(p []byte) (int, error) { end(); return 1, nil }), kmserr.DeadlineExceeded, "canceled"},
+		"silent":    {t.Context(), readerFunc(func([]byte) (int, error) { return 0, nil }), kmserr.Validation, "no data or error"},
 		"cancelled": {ended, strings.NewReader("x"), kmserr.DeadlineExceeded, ""},
 	} {
 		out, err := w.v.Encrypt(c.ctx, EncryptRequest{KeyID: arnA, EncryptionAlgorithm: kmskey.RSAESOAEPSHA1, Plaintext: c.r})

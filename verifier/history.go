@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/awskms-offline/awskms-offline/internal/progress"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/rawverify"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -86,7 +87,7 @@ func (v *Verifier) formerWith(d *decision, der []byte) (*decision, error) {
 // checkInTurn checks the key that the alias means, then those that it meant. The first that verifies decides; if none
 // does, the refusal is the first one's. What is no refusal but a failure ends it at once.
 func (v *Verifier) checkInTurn(ctx context.Context, d *decision, req Request, formers []*decision) error {
-	rewind, err := v.replay(&req)
+	rewind, err := v.replay(ctx, &req)
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (v *Verifier) checkInTurn(ctx context.Context, d *decision, req Request, fo
 
 // replay makes the message one that can be read more than once: a file by going back, anything else by holding it, up to
 // the limit of messages that are held.
-func (v *Verifier) replay(req *Request) (rewind func() error, err error) {
+func (v *Verifier) replay(ctx context.Context, req *Request) (rewind func() error, err error) {
 	if req.Message == nil {
 		return func() error { return nil }, nil
 	}
@@ -134,9 +135,9 @@ func (v *Verifier) replay(req *Request) (rewind func() error, err error) {
 	if limit <= 0 {
 		limit = rawverify.DefaultMaxMessage
 	}
-	data, err := io.ReadAll(io.LimitReader(req.Message, limit+1))
+	data, err := io.ReadAll(io.LimitReader(progress.Reader(ctx, req.Message), limit+1))
 	if err != nil {
-		if e := new(kmserr.Error); errors.As(err, &e) {
+		if e := new(kmserr.Error); ctx.Err() != nil || errors.As(err, &e) {
 			return nil, err
 		}
 		return nil, unreadable(err)

@@ -234,6 +234,9 @@ func TestFailureEndsTheSearch(t *testing.T) {
 		"its reader says why": {func(_ *world, req *Request) {
 			req.Message = oneByOne{readerFunc(func([]byte) (int, error) { return 0, kmserr.New(kmserr.DeadlineExceeded, "late") })}
 		}, kmserr.DeadlineExceeded},
+		"it never comes": {func(_ *world, req *Request) {
+			req.Message = readerFunc(func([]byte) (int, error) { return 0, nil })
+		}, kmserr.Validation},
 		"it cannot be read anew": {func(_ *world, req *Request) { req.Message = &onceSeeker{Reader: bytes.NewReader(message)} }, kmserr.Validation},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -250,8 +253,16 @@ func TestFailureEndsTheSearch(t *testing.T) {
 			refused(t, err, c.want)
 		})
 	}
-	// What can be read anew is not held, however long; what is held may be as long as the limit.
+	// Whoever gave up is not kept until a message has come that has no end.
 	w, then, _ := rotated(t)
+	w.aliasHistory(false, arnThen)
+	ctx, cancel := context.WithCancel(t.Context())
+	req := request("alias/release", then, kmskey.RSASSAPKCS1SHA256, message)
+	req.Message = readerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
+	_, err := w.verifyWith(t, ctx, req)
+	refused(t, err, kmserr.DeadlineExceeded)
+	// What can be read anew is not held, however long; what is held may be as long as the limit.
+	w, then, _ = rotated(t)
 	w.aliasHistory(false, arnThen)
 	for limit, reader := range map[int64]io.Reader{1: bytes.NewReader(message), int64(len(message)): oneByOne{bytes.NewReader(message)}} {
 		w.v.cfg.MaxMessage = limit
