@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
@@ -24,6 +25,8 @@ type live struct {
 	read time.Time
 	// replaced are stores that are read no more but for decisions under way.
 	replaced []*keystore.Store
+	// closed says that nothing is to be opened again.
+	closed bool
 }
 
 // current returns the verifier for one decision, with what is in force now; its policy, log and store change no more. The
@@ -40,6 +43,9 @@ func (v *Verifier) current() (*Verifier, error) {
 func (l *live) current() (Config, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return l.cfg, kmserr.New(kmserr.StoreAccess, "the verifier was closed").WithHint("Make a new one with Open.")
+	}
 	if time.Since(l.read) < readAnew {
 		return l.cfg, nil
 	}
@@ -66,6 +72,7 @@ func (l *live) current() (Config, error) {
 func (l *live) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.closed = true
 	err := l.cfg.Store.Close()
 	for _, store := range l.replaced {
 		err = errors.Join(err, store.Close())

@@ -244,3 +244,25 @@ func TestOtherUsagesGoByWhatIsInForce(t *testing.T) {
 		})
 	}
 }
+
+// A verifier that was closed answers nothing any more, however long ago: it opens no store anew.
+func TestClosedForGood(t *testing.T) {
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
+	v := opened(t, w.home.Path)
+	demand(t, v, "", "")
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		demand(t, v, kmserr.StoreAccess, "was closed")
+		if _, err := v.Digest(t.Context(), DigestRequest{KeyID: arnA, Message: strings.NewReader("m")}); !kmserr.Is(err, kmserr.StoreAccess) {
+			t.Errorf("a digest: %v", err)
+		}
+		for a := range v.VerifyBatch(t.Context(), func(yield func(Question) bool) { yield(Ask(good(arnA))) }, BatchOptions{}) {
+			if !kmserr.Is(a.Err, kmserr.StoreAccess) {
+				t.Errorf("a batch: %v", a.Err)
+			}
+		}
+		time.Sleep(2 * readAnew)
+	}
+}

@@ -124,7 +124,7 @@ func (v *Verifier) ready() error {
 	return nil
 }
 
-// Close releases the store.
+// Close releases the store. Every question afterwards is a StoreAccessException.
 func (v *Verifier) Close() error {
 	if v.live != nil {
 		return v.live.close()
