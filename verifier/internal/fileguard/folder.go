@@ -28,24 +28,11 @@ func (g *Guard) ResolveFolder(abs string) (string, error) {
 	}
 	todo := strings.Split(filepath.Clean(abs), "/")
 	real, viaLink := "/", ""
-	info, err := os.Lstat(real)
-	if err != nil {
-		return "", access(err, "%s cannot be read: %v", real, err)
-	}
-	if err := g.ancestor(real, info); err != nil {
-		return "", err
-	}
 	for links := 0; len(todo) > 0; {
-		part := todo[0]
+		// The first part is empty, as is that of an absolute link's target, and leads to the root folder. real is free of
+		// links, so ".." in a link's target leads to the folder above.
+		next := filepath.Join(real, todo[0])
 		todo = todo[1:]
-		switch part {
-		case "", ".":
-			continue
-		case "..": // of a link's target; real is free of links, so its parent is the folder above
-			real = filepath.Dir(real)
-			continue
-		}
-		next := filepath.Join(real, part)
 		info, err := os.Lstat(next)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && viaLink != "":
@@ -53,7 +40,7 @@ func (g *Guard) ResolveFolder(abs string) (string, error) {
 		case errors.Is(err, fs.ErrNotExist):
 			return "", ErrAbsent
 		case err != nil:
-			return "", access(err, "%s cannot be read: %v", next, err)
+			return "", unreadable(next, err)
 		}
 		if err := g.ancestor(next, info); err != nil {
 			return "", err
@@ -65,7 +52,7 @@ func (g *Guard) ResolveFolder(abs string) (string, error) {
 			}
 			target, err := os.Readlink(next)
 			if err != nil {
-				return "", access(err, "%s cannot be read: %v", next, err)
+				return "", unreadable(next, err)
 			}
 			if filepath.IsAbs(target) {
 				real = "/"
@@ -92,12 +79,12 @@ func (g *Guard) resolveFolderByName(abs string) (string, error) {
 		}
 		return "", ErrAbsent
 	case err != nil:
-		return "", access(err, "%s cannot be read: %v", abs, err)
+		return "", unreadable(abs, err)
 	}
 	for path := real; ; path = filepath.Dir(path) {
 		info, err := os.Lstat(path)
 		if err != nil {
-			return "", access(err, "%s cannot be read: %v", path, err)
+			return "", unreadable(path, err)
 		}
 		if !info.IsDir() {
 			return "", access(nil, "%s is no folder", path)
@@ -128,13 +115,13 @@ func (g *Guard) Open(abs string) (*Tree, error) {
 	}
 	root, err := os.OpenRoot(real)
 	if err != nil {
-		return nil, access(err, "the folder %s cannot be opened: %v", real, err)
+		return nil, unreadable(real, err)
 	}
 	t := &Tree{root: root, guard: g}
 	if err := t.checkFolder(root, "."); err != nil {
 		root.Close()
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, access(err, "the folder %s cannot be read: %v", real, err)
+			return nil, unreadable(real, err)
 		}
 		return nil, err
 	}

@@ -128,9 +128,7 @@ func (g *Guard) Warnings() []string {
 	return texts
 }
 
+// upperFirst begins a hint, which every finding has, as a sentence.
 func upperFirst(s string) string {
-	if s == "" {
-		return s
-	}
 	return strings.ToUpper(s[:1]) + s[1:]
 }

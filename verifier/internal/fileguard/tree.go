@@ -47,7 +47,7 @@ func (t *Tree) find(rel string) (*place, error) {
 	before := ""
 	for range attempts {
 		found, trail, err := t.walk(rel)
-		if err == nil || trail == "" || trail == before || !errors.Is(err, fs.ErrNotExist) {
+		if trail == before || !errors.Is(err, fs.ErrNotExist) {
 			return found, settle(err)
 		}
 		before = trail
@@ -60,7 +60,7 @@ func (t *Tree) find(rel string) (*place, error) {
 // settle turns the error of a last walk into what callers tell apart.
 func settle(err error) error {
 	var known *kmserr.Error
-	if err == nil || errors.As(err, &known) || !errors.Is(err, fs.ErrNotExist) {
+	if errors.As(err, &known) || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return ErrAbsent
@@ -112,7 +112,7 @@ func (t *Tree) walk(rel string) (found *place, trail string, err error) {
 				return nil, trail, t.unreadable(at, err)
 			}
 			target = filepath.ToSlash(target)
-			if filepath.IsAbs(target) || strings.HasPrefix(target, "/") || filepath.VolumeName(target) != "" {
+			if strings.HasPrefix(target, "/") || filepath.VolumeName(target) != "" {
 				return nil, trail, t.leaves(at)
 			}
 			trail += at + " " + target + "\n"
@@ -166,7 +166,11 @@ func (t *Tree) unreadable(rel string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", t.Abs(rel), fs.ErrNotExist)
 	}
-	e := access(err, "%s cannot be read: %v", t.Abs(rel), Cause(err))
+	return unreadable(t.Abs(rel), err)
+}
+
+func unreadable(path string, err error) *kmserr.Error {
+	e := access(err, "%s cannot be read: %v", path, Cause(err))
 	if errors.Is(err, fs.ErrPermission) {
 		e.Hint = "Let the current user read it, or run as the user it belongs to."
 	}
