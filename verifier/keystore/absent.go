@@ -50,22 +50,19 @@ func (s *Store) keyNotFound(arn kmskey.ARN, terse bool) error {
 	if terse {
 		return e
 	}
-	var known []string
-	for a := range s.knownKeys(arn.Scope) {
-		known = append(known, a.String())
-	}
-	s.describe(e, arn.String(), known, s.elsewhere(arn))
+	s.describe(e, arn.String(), texts(s.knownKeys(arn.Scope)), s.elsewhere(arn))
 	return e
 }
 
 func (s *Store) bareKeyNotFound(keyID string) error {
 	e := kmserr.New(kmserr.NotFound, "no record of the key ID %s is in the store %s", keyID, s.root.Name())
 	e.Hint = importHint
-	var known, ids []string
-	for a := range s.knownKeys(kmskey.Scope{}) {
-		known, ids = append(known, a.String()), append(ids, a.KeyID)
+	known := s.knownKeys(kmskey.Scope{})
+	var ids []string
+	for _, a := range known {
+		ids = append(ids, a.KeyID)
 	}
-	s.describe(e, keyID, known, nil)
+	s.describe(e, keyID, texts(known), nil)
 	if near := nearest.Name(keyID, ids); near != "" {
 		e.Hint = fmt.Sprintf("Is %s meant? %s", near, importHint)
 	}
@@ -78,27 +75,25 @@ func (s *Store) aliasNotFound(alias kmskey.AliasARN, terse bool) error {
 	if terse {
 		return e
 	}
-	known, other := []string{}, []string{}
-	for a := range s.knownAliases(alias.Scope) {
-		known = append(known, a.String())
-	}
-	for a := range s.knownAliases(kmskey.Scope{}) {
+	var other []string
+	for _, a := range s.knownAliases(kmskey.Scope{}) {
 		if a.Alias == alias.Alias {
 			other = append(other, a.String())
 		}
 	}
-	s.describe(e, alias.String(), known, other)
+	s.describe(e, alias.String(), texts(s.knownAliases(alias.Scope)), other)
 	return e
 }
 
 func (s *Store) bareAliasNotFound(name string) error {
 	e := kmserr.New(kmserr.NotFound, "no alias %s is in the store %s", name, s.root.Name())
 	e.Hint = "Import the key with `awskms-offline keys import FILE --alias " + name + "`."
-	var known, names []string
-	for a := range s.knownAliases(kmskey.Scope{}) {
-		known, names = append(known, a.String()), append(names, a.Alias)
+	known := s.knownAliases(kmskey.Scope{})
+	var names []string
+	for _, a := range known {
+		names = append(names, a.Alias)
 	}
-	s.describe(e, name, known, nil)
+	s.describe(e, name, texts(known), nil)
 	if near := nearest.Name(name, names); near != "" {
 		e.Hint = fmt.Sprintf("Is %s meant? %s", near, e.Hint)
 	}
@@ -142,27 +137,30 @@ func (s *Store) elsewhere(arn kmskey.ARN) []string {
 	return found
 }
 
-// knownKeys yields the keys of a scope, of all if it is zero, by their file names alone and at most maxLooked of them.
-// It serves messages: what cannot be read is left out.
-func (s *Store) knownKeys(scope kmskey.Scope) func(func(kmskey.ARN) bool) {
-	return func(yield func(kmskey.ARN) bool) {
-		s.knownNames(keysFolder, scope, func(in kmskey.Scope, name string) bool {
-			return !isKeyID(name) || yield(kmskey.ARN{Scope: in, KeyID: name})
-		})
-	}
+// knownKeys returns the keys of a scope, of all if it is zero, by their file names alone: of the first maxLooked files. It
+// serves messages: what cannot be read is left out.
+func (s *Store) knownKeys(scope kmskey.Scope) []kmskey.ARN {
+	var known []kmskey.ARN
+	s.knownNames(keysFolder, scope, func(in kmskey.Scope, name string) {
+		if isKeyID(name) {
+			known = append(known, kmskey.ARN{Scope: in, KeyID: name})
+		}
+	})
+	return known
 }
 
-// knownAliases yields aliases likewise; those whose names are hashed are left out.
-func (s *Store) knownAliases(scope kmskey.Scope) func(func(kmskey.AliasARN) bool) {
-	return func(yield func(kmskey.AliasARN) bool) {
-		s.knownNames(aliasesFolder, scope, func(in kmskey.Scope, name string) bool {
-			alias, ok := unescapeAlias(name)
-			return !ok || yield(kmskey.AliasARN{Scope: in, Alias: alias})
-		})
-	}
+// knownAliases returns aliases likewise; those whose names are hashed are left out.
+func (s *Store) knownAliases(scope kmskey.Scope) []kmskey.AliasARN {
+	var known []kmskey.AliasARN
+	s.knownNames(aliasesFolder, scope, func(in kmskey.Scope, name string) {
+		if alias, ok := unescapeAlias(name); ok {
+			known = append(known, kmskey.AliasARN{Scope: in, Alias: alias})
+		}
+	})
+	return known
 }
 
-func (s *Store) knownNames(base string, scope kmskey.Scope, visit func(in kmskey.Scope, name string) bool) {
+func (s *Store) knownNames(base string, scope kmskey.Scope, visit func(in kmskey.Scope, name string)) {
 	scopes := []kmskey.Scope{scope}
 	if scope.IsZero() {
 		scopes, _ = s.scopes(base)
@@ -171,8 +169,8 @@ func (s *Store) knownNames(base string, scope kmskey.Scope, visit func(in kmskey
 	for _, in := range scopes {
 		names, _, _ := s.names(scopePath(base, in), maxLooked-looked)
 		for _, file := range names {
-			if name, ok := strings.CutSuffix(file, suffix); ok && !visit(in, name) {
-				return
+			if name, ok := strings.CutSuffix(file, suffix); ok {
+				visit(in, name)
 			}
 		}
 		if looked += len(names); looked >= maxLooked {

@@ -131,7 +131,7 @@ func (s *Store) blockFiles(arns []kmskey.ARN, fingerprint string) ([]Block, erro
 				return nil, err
 			}
 			for _, region := range regions {
-				if other := arn; parts[1](region) && region != arn.Region {
+				if other := arn; parts[1](region) {
 					other.Region = region
 					names = append(names, other)
 				}

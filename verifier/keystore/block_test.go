@@ -109,6 +109,16 @@ func TestBlockCoversOtherNames(t *testing.T) {
 		if b := blocksOf(t, w.Store(), "", mrkEast); len(b) != 1 || b[0].KeyID != mrkWest.String() {
 			t.Errorf("got %+v", b)
 		}
+		// A copy that somebody made of a Region's folder is none.
+		data, err := os.ReadFile(filepath.Join(w.Store().Home().Path, filepath.FromSlash(blockPathOfARN(mrkWest))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := strings.Replace(blockPathOfARN(mrkWest), "us-west-2", "us-west-2.bak", 1)
+		writeFile(t, w.Store().Home(), copied, string(data))
+		if b := blocksOf(t, w.Store(), "", mrkEast); len(b) != 1 {
+			t.Errorf("got %+v", b)
+		}
 		for _, scope := range []kmskey.Scope{other, china} {
 			if b := blocksOf(t, w.Store(), "", kmskey.ARN{Scope: scope, KeyID: mrkA}); len(b) != 0 {
 				t.Errorf("got %+v", b)

@@ -40,6 +40,9 @@ func TestNoFolderIsNotAbsent(t *testing.T) {
 		"the index, for a hint":   {indexPath(key.Fingerprint()), func(s *Store) error { _, err := s.ARNsByFingerprint(key.Fingerprint()); return err }},
 		"blocks of other Regions": {blockedARNs + "/aws", func(s *Store) error { _, err := s.Blocks([]kmskey.ARN{mrkEast}, ""); return err }},
 		"aliases of an account":   {scopePath(aliasesFolder, other), func(s *Store) error { _, err := s.Resolve(bare, ResolveOptions{}); return err }},
+		"aliases of a Region":     {aliasesFolder + "/aws/" + west.Region, func(s *Store) error { _, err := s.Resolve(bare, ResolveOptions{}); return err }},
+		"aliases of a partition":  {aliasesFolder + "/" + china.Partition, func(s *Store) error { _, err := s.Resolve(bare, ResolveOptions{}); return err }},
+		"keys of a Region":        {keysFolder + "/aws/" + west.Region, func(s *Store) error { _, err := s.Resolve(kmskey.Ref{KeyID: uuidA}, ResolveOptions{}); return err }},
 		"aliases":                 {aliasesFolder, func(s *Store) error { _, err := s.Resolve(bare, ResolveOptions{}); return err }},
 		"keys of an account":      {scopePath(keysFolder, other), func(s *Store) error { _, err := s.Resolve(kmskey.Ref{KeyID: uuidA}, ResolveOptions{}); return err }},
 		"records of other Regions": {keysFolder + "/aws", func(s *Store) error {

@@ -38,9 +38,9 @@ func TestLocate(t *testing.T) {
 		{name: "environment, relative", env: map[string]string{EnvHome: "./x"}, there: []string{user}, refused: map[string]kmserr.Name{read: kmserr.Validation, write: kmserr.Validation}, holds: "absolute"},
 		{name: "the user's", there: []string{user, machine}, want: Home{user, ChosenByUser}},
 		{name: "the machine's", there: []string{machine}, want: Home{machine, ChosenByMachine}},
-		{name: "none", refused: map[string]kmserr.Name{read: kmserr.StoreAccess}, holds: EnvHome, want: Home{user, ChosenByUser}},
+		{name: "none", refused: map[string]kmserr.Name{read: kmserr.StoreAccess}, holds: "neither " + user + " nor " + machine + " is there", want: Home{user, ChosenByUser}},
 		{name: "no HOME, the machine's", configErr: noHome, there: []string{machine}, want: Home{machine, ChosenByMachine}},
-		{name: "no HOME, none", configErr: noHome, refused: map[string]kmserr.Name{read: kmserr.StoreAccess, write: kmserr.StoreAccess}, holds: EnvHome},
+		{name: "no HOME, none", configErr: noHome, refused: map[string]kmserr.Name{read: kmserr.StoreAccess, write: kmserr.StoreAccess}, holds: "the environment names no home directory"},
 		{name: "a relative XDG_CONFIG_HOME hides nothing", configErr: noHome, env: map[string]string{"XDG_CONFIG_HOME": "x"}, there: []string{machine},
 			refused: map[string]kmserr.Name{read: kmserr.Validation, write: kmserr.Validation}, holds: "XDG_CONFIG_HOME"},
 		{name: "a relative configuration folder is none", config: "x", there: []string{machine, "x/" + folderName}, want: Home{machine, ChosenByMachine}},
@@ -57,6 +57,9 @@ func TestLocate(t *testing.T) {
 				},
 				machine: machine,
 				lstat: func(path string) (fs.FileInfo, error) {
+					if path == "" {
+						t.Error("the empty path was looked at")
+					}
 					if c.statErr != nil {
 						return nil, c.statErr
 					}

@@ -169,6 +169,18 @@ func TestMultiRegionFallback(t *testing.T) {
 			refused(t, err, kmserr.NotFound, mrkWest.String(), "Import that key")
 		}
 	})
+	t.Run("a copy that somebody made of a Region's folder is none", func(t *testing.T) {
+		home := storeOf(t, record(t, mrkEast, der, nil))
+		data, err := os.ReadFile(filepath.Join(home.Path, filepath.FromSlash(recordPath(mrkEast))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, home, strings.Replace(recordPath(mrkEast), "us-east-1", "us-east-1.bak", 1), string(data))
+		r, err := openT(t, home).Resolve(ref(t, mrkWest.String()), ResolveOptions{})
+		if err != nil || len(r.Entries) != 1 {
+			t.Errorf("got %+v, %v", r, err)
+		}
+	})
 	t.Run("a damaged record of its own never falls back", func(t *testing.T) {
 		home := storeOf(t, record(t, mrkEast, der, nil))
 		writeFile(t, home, recordPath(mrkWest), "{")
@@ -270,6 +282,7 @@ func TestDamagedAliases(t *testing.T) {
 		{"another letter case", strings.Replace(good, "release", "Release", 1), "expected " + alias.String()},
 		{"another Region", strings.Replace(good, "us-east-1", "us-west-2", 1), "expected " + alias.String()},
 		{"a bare alias", strings.Replace(good, alias.String(), "alias/release", 1), "expected a full alias ARN"},
+		{"no identifier", strings.Replace(good, alias.String(), "alias/a b", 1), "has a bad Alias: the alias"},
 		{"a key ARN as alias", strings.Replace(good, alias.String(), arnA.String(), 1), "expected a full alias ARN"},
 		{"an ARN as target", strings.Replace(good, uuidA, arnA.String(), 1), "expected a bare key ID"},
 		{"a path as target", strings.Replace(good, uuidA, "../../"+uuidA, 1), "expected a bare key ID"},
@@ -379,5 +392,8 @@ func TestOpenRefusals(t *testing.T) {
 	}
 	s.Close()
 	_, err = s.Resolve(ref(t, arnA.String()), ResolveOptions{})
-	refused(t, err, kmserr.StoreAccess, "closed")
+	refused(t, err, kmserr.StoreAccess, "the key store was closed")
+	if !s.Replaced() {
+		t.Error("a store that was closed is said to be in its place")
+	}
 }

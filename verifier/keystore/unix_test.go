@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/awskms-offline/awskms-offline/internal/testenv"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -549,22 +550,55 @@ func TestReadOnlyMount(t *testing.T) {
 	})
 }
 
+// TestUnreadableIsNotAbsent: what the user may not read is neither absent nor empty, and a block in it is not gone.
 func TestUnreadableIsNotAbsent(t *testing.T) {
 	home := storeOf(t, record(t, mrkEast, material(t), nil), record(t, mrkWest, material(t), nil))
-	for _, rel := range []string{recordPath(mrkWest), "keys/aws/us-west-2/111122223333", "keys/aws/us-west-2"} {
-		path := filepath.Join(home.Path, rel)
+	w := openWriterT(t, home)
+	if _, err := w.Block(Block{KeyID: mrkWest.String()}); err != nil {
+		t.Fatal(explain(err))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Publish(t, home.Path)
+	s := openT(t, home)
+	resolve := func() error { _, err := s.Resolve(ref(t, mrkWest.String()), ResolveOptions{}); return err }
+	blocks := func() error {
+		b, err := s.Blocks([]kmskey.ARN{mrkEast}, "")
+		if err == nil && len(b) != 1 {
+			t.Errorf("%d blocks and no error", len(b))
+		}
+		return err
+	}
+	all := func() error {
+		for _, err := range s.Files(nil) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, c := range []struct {
+		rel  string
+		mode os.FileMode // what is left
+		ask  func() error
+	}{
+		{recordPath(mrkWest), 0, resolve}, {"keys/aws/us-west-2/111122223333", 0, resolve}, {"keys/aws/us-west-2", 0, resolve}, {"keys/aws", 0o311, resolve},
+		{blockPathOfARN(mrkWest), 0, blocks}, {scopePath(blockedARNs, west), 0, blocks}, {blockedARNs + "/aws", 0o311, blocks}, {blockedARNs, 0, blocks},
+		{blockPathOfARN(mrkWest), 0, all}, {scopePath(blockedARNs, west), 0o311, all}, {blockedARNs, 0o311, all}, {blocksFolder, 0o311, all},
+	} {
+		path := filepath.Join(home.Path, filepath.FromSlash(c.rel))
 		info, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		chmod(t, path, 0)
-		if f, err := os.Open(path); err == nil {
-			f.Close()
-			chmod(t, path, info.Mode().Perm())
-			t.Skip("this user reads everything")
+		if err := c.ask(); err != nil {
+			t.Fatal(explain(err))
 		}
-		_, err = openT(t, home).Resolve(ref(t, mrkWest.String()), ResolveOptions{})
-		refused(t, err, kmserr.StoreAccess, path, "Let the current user read it")
+		chmod(t, path, c.mode)
+		testenv.AsNobody(t, func() {
+			refused(t, c.ask(), kmserr.StoreAccess, path, "permission denied", "Let the current user read it")
+		})
 		chmod(t, path, info.Mode().Perm())
 	}
 }
