@@ -101,7 +101,7 @@ func (p pattern) matches(arn kmskey.ARN) bool {
 // something well-formed standing in for the wildcards.
 func parsePattern(text string) (pattern, error) {
 	parts := strings.Split(text, ":")
-	if len(text) > kmskey.MaxIdentifier || len(parts) != 6 {
+	if len(parts) != 6 {
 		_, err := kmskey.ParseARN(text)
 		if err == nil {
 			err = kmserr.New(kmserr.Validation, "%q is no key ARN", text)
@@ -348,7 +348,7 @@ func parseSize(text string) (int64, bool) {
 			continue
 		}
 		n, err := strconv.ParseUint(digits, 10, 14)
-		return int64(n) << shift, err == nil && n >= 1 && n <= 9999 && digits[0] != '0'
+		return int64(n) << shift, err == nil && n <= 9999 && digits[0] != '0'
 	}
 	return 0, false
 }
@@ -401,7 +401,7 @@ func (c *checker) grant(pointer string, g grantSection, switched bool, names map
 }
 
 func (c *checker) exactKeys(pointer string, keys []string) (map[kmskey.ARN]bool, map[kmskey.AliasARN]bool) {
-	if keys == nil || !c.list(pointer, keys, maxKeys) {
+	if !c.list(pointer, keys, maxKeys) {
 		return nil, nil
 	}
 	arns, aliases := make(map[kmskey.ARN]bool), make(map[kmskey.AliasARN]bool)
@@ -468,7 +468,7 @@ func (c *checker) restriction(pointer string, r restrictSection, names map[strin
 	if r.DistinguishingID != nil {
 		out.id = c.id(pointer+"/distinguishingId", *r.DistinguishingID)
 	}
-	if !out.notBefore.IsZero() && !out.notAfter.IsZero() && out.notAfter.Before(out.notBefore) {
+	if !out.notAfter.IsZero() && out.notAfter.Before(out.notBefore) {
 		c.complain(pointer+"/notAfter", *r.NotAfter, "which is before notBefore, %s", *r.NotBefore)
 	}
 	if r.SigningAlgorithms == nil && r.MessageTypes == nil && r.KeyStates == nil && r.RequireKnownState == nil && r.MaxSnapshotAge == nil &&
@@ -502,7 +502,7 @@ func (c *checker) age(pointer string, text *string) time.Duration {
 	if n := len(*text); n >= 2 && n <= 6 {
 		digits, unit := (*text)[:n-1], units[(*text)[n-1]]
 		count, err := strconv.ParseUint(digits, 10, 32)
-		if err == nil && unit != 0 && digits[0] != '0' && digits[0] != '+' {
+		if err == nil && unit != 0 && digits[0] != '0' {
 			return time.Duration(count) * unit
 		}
 	}
@@ -516,7 +516,7 @@ func (c *checker) time(pointer string, text *string) time.Time {
 		return time.Time{}
 	}
 	utc := len("2026-01-02T03:04:05Z")
-	if n := len(*text); n == utc && (*text)[n-1] == 'Z' || n == utc+5 && strings.ContainsRune("+-", rune((*text)[utc-1])) {
+	if n := len(*text); n == utc || n == utc+5 && strings.ContainsRune("+-", rune((*text)[utc-1])) {
 		if t, err := time.Parse(time.RFC3339, *text); err == nil && t.UTC().Year() >= 1970 && t.UTC().Year() <= 9999 {
 			return t.UTC()
 		}

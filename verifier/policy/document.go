@@ -144,21 +144,13 @@ func (m lineMap) of(clause string) int {
 	for pointer, at := range m {
 		named := strings.Contains(clause, pointer)
 		if !named { // "the member "Verify", which differs from": the member's name alone
-			_, name, _ := cutLast(pointer, "/")
-			named = strings.Contains(clause, "member \""+name+"\"")
+			named = strings.Contains(clause, "member \""+pointer[strings.LastIndexByte(pointer, '/')+1:]+"\"")
 		}
 		if named && (len(pointer) > len(longest) || len(pointer) == len(longest) && at < line) {
 			longest, line = pointer, at
 		}
 	}
 	return line
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
 
 // The levels down to which locate looks: rules and the members of sections, which a good policy is asked for, or all.

@@ -189,12 +189,8 @@ func Check(file string) error {
 	if err != nil {
 		return kmserr.New(kmserr.Validation, "the path %q cannot be made absolute: %v", file, err)
 	}
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return kmserr.New(kmserr.Validation, "%s is no ordinary file", path)
-	}
-	if err != nil {
-		return kmserr.New(kmserr.Validation, "%s cannot be read: %v", path, fileguard.Cause(err)).WithCause(err)
 	}
 	f, err := os.Open(path)
 	if err != nil {

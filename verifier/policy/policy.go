@@ -166,9 +166,6 @@ func PickDistinguishingID(asked kmskey.DistinguishingID, rules ...Rules) (kmskey
 			}
 		}
 	}
-	if !picked.Given() {
-		return picked, nil
-	}
 	for _, r := range rules {
 		if r.allowsDistinguishingID(picked) {
 			continue

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -166,18 +167,8 @@ func (p *set) Aliases(arn kmskey.ARN) []kmskey.AliasARN {
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b kmskey.AliasARN) int { return compare(a.Alias, b.Alias) })
+	slices.SortFunc(found, func(a, b kmskey.AliasARN) int { return strings.Compare(a.Alias, b.Alias) })
 	return found
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Rules combines what every policy says about the subject.

@@ -5,8 +5,13 @@ package policy
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/awskms-offline/awskms-offline/internal/testenv"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
@@ -105,4 +110,73 @@ func TestPermissions(t *testing.T) {
 		p, err := Load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, "belongs to the user with ID 4242")
 	})
+}
+
+// TestCheckUnreadable: a policy that the user cannot read is not said to be good, nor one that breaks while it is read, and
+// for a named pipe nobody waits.
+func TestCheckUnreadable(t *testing.T) {
+	_, h := folders(t, "", with(`"allowList":false`))
+	path := filepath.Join(h, FileName)
+	testenv.Publish(t, h)
+	testenv.AsNobody(t, func() {
+		if err := Check(path); err != nil {
+			t.Errorf("a file that everyone can read: %v", err)
+		}
+	})
+	chmod(t, path, 0)
+	testenv.AsNobody(t, func() {
+		err := Check(path)
+		if !kmserr.Is(err, kmserr.Validation) || kmserr.As(err).Fact != path+" cannot be read: permission denied" {
+			t.Errorf("a file that nobody can read: %v", err)
+		}
+		p, err := Load(h, "")
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "Let the current user read it")
+		p, err = Load("", h)
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "Let the current user read it")
+	})
+	chmod(t, h, 0o311)
+	testenv.AsNobody(t, func() {
+		p, err := Load("", h)
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "whether it is there cannot be told", "permission denied")
+		p, err = Load(h, "")
+		refuses(t, p, err, kmserr.StoreAccess, h, "permission denied")
+	})
+	chmod(t, h, 0o755)
+	pipe := filepath.Join(h, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- Check(pipe) }()
+	select {
+	case err := <-answered:
+		if !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), pipe+" is no ordinary file") {
+			t.Errorf("a named pipe: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a named pipe is waited for")
+	}
+	if runtime.GOOS == "linux" { // where a process's memory is an ordinary file, of which the first bytes cannot be read
+		if err := Check("/proc/self/mem"); !kmserr.Is(err, kmserr.Validation) || kmserr.As(err).Fact != "/proc/self/mem cannot be read: input/output error" {
+			t.Errorf("a file that breaks: %v", err)
+		}
+	}
+}
+
+// TestCheckWithoutAFolder: a relative path says nothing where the working directory is gone.
+func TestCheckWithoutAFolder(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	if err := os.Mkdir(gone, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(gone)
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Getwd(); err == nil {
+		t.Skip("this system tells the path of a folder that is gone")
+	}
+	if err := Check(FileName); !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), "cannot be made absolute") {
+		t.Errorf("got %v", err)
+	}
 }
