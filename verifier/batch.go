@@ -270,7 +270,7 @@ func (b *batch) take(group []slot) (taken []slot, more bool) {
 }
 
 // ready reports whether the next answer is there.
-func (b *batch) ready() bool { return b.answered < b.asked && b.slot(b.answered).done }
+func (b *batch) ready() bool { return b.slot(b.answered).done }
 
 // log writes the lines, together where the log can do so, and returns what kept each from being written.
 func (b *batch) log(lines []audit.Decision) []error {

@@ -412,6 +412,48 @@ func TestBatchEndsBehindWhatWasDecided(t *testing.T) {
 	}
 }
 
+// TestBatchEndsBetweenQuestions: a batch whose time is over while the only worker is between two questions, so that none is
+// broken off and none of those behind is ever decided, ends all the same.
+func TestBatchEndsBetweenQuestions(t *testing.T) {
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
+	w.v.cfg.Policy = policy.None{}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stopped, ended := make(chan struct{}), make(chan struct{})
+	decided := closer(func() error { // the question is decided when its message is closed
+		cancel()
+		select {
+		case <-stopped:
+		case <-time.After(10 * time.Second):
+			t.Error("the questions go on")
+		}
+		return nil
+	})
+	go func() {
+		defer close(ended)
+		for a := range w.v.VerifyBatch(ctx, func(yield func(Question) bool) {
+			defer close(stopped)
+			req := good(arnA)
+			req.Message = struct {
+				io.Reader
+				io.Closer
+			}{req.Message, decided}
+			for yield(Ask(req)) {
+				req = good(arnA)
+			}
+		}, BatchOptions{Workers: 1}) {
+			if a.Err != nil {
+				t.Error(a.Err)
+			}
+		}
+	}()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the batch does not end")
+	}
+}
+
 // slowly asks one question after the other was answered and the view is old.
 func slowly(v *Verifier, req func() Request, between ...func()) []Answer {
 	var answers []Answer

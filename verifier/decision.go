@@ -211,7 +211,7 @@ func (v *Verifier) permit(d *decision) error {
 				return err
 			}
 		}
-		if !r.NotBefore.IsZero() && d.now.Before(r.NotBefore) || !r.NotAfter.IsZero() && d.now.After(r.NotAfter) {
+		if d.now.Before(r.NotBefore) || !r.NotAfter.IsZero() && d.now.After(r.NotAfter) {
 			return kmserr.New(kmserr.OutsideValidity, "now is %s, and the policy lets this key verify from %s to %s",
 				stamp(d.now), stamp(r.NotBefore), stamp(r.NotAfter)).WithHint("%s", kmserr.Lookup(kmserr.OutsideValidity).Cure)
 		}

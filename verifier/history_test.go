@@ -185,17 +185,17 @@ func TestDamagedFormer(t *testing.T) {
 	w.aliasHistory(true, arnThen)
 	path := filepath.Join(w.home.Path, "keys", "aws", "us-east-1", "111122223333")
 	other := must(os.ReadFile(filepath.Join(path, strings.TrimPrefix(arnNow, "arn:aws:kms:us-east-1:111122223333:key/")+".json")))
-	for name, content := range map[string][]byte{"cut off": other[:100], "of another key": other} {
+	for name, content := range map[string][]byte{"is damaged": other[:100], "is that of " + arnNow: other} {
 		file := filepath.Join(path, strings.TrimPrefix(arnThen, "arn:aws:kms:us-east-1:111122223333:key/")+".json")
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		_, err := w.authorize(t, KeyRequest{KeyID: "alias/release", PublicKey: then.der})
-		if !kmserr.Is(err, kmserr.StoreIntegrity) {
+		if !kmserr.Is(err, kmserr.StoreIntegrity) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: AuthorizeKey: %v", name, err)
 		}
 		_, err = w.verify(t, request("alias/release", then, kmskey.RSASSAPKCS1SHA256, []byte("m")))
-		if !kmserr.Is(err, kmserr.StoreIntegrity) {
+		if !kmserr.Is(err, kmserr.StoreIntegrity) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: Verify: %v", name, err)
 		}
 	}
@@ -237,6 +237,10 @@ func TestFailureEndsTheSearch(t *testing.T) {
 		"it never comes": {func(_ *world, req *Request) {
 			req.Message = readerFunc(func([]byte) (int, error) { return 0, nil })
 		}, kmserr.Validation},
+		"the message fails once, and is there then": {func(_ *world, req *Request) { req.Message = oneByOne{failingOnce(message, io.ErrNoProgress)} }, kmserr.Validation},
+		"its reader says why once": {func(_ *world, req *Request) {
+			req.Message = oneByOne{failingOnce(message, kmserr.New(kmserr.DeadlineExceeded, "late"))}
+		}, kmserr.DeadlineExceeded},
 		"it cannot be read anew": {func(_ *world, req *Request) { req.Message = &onceSeeker{Reader: bytes.NewReader(message)} }, kmserr.Validation},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -272,6 +276,18 @@ func TestFailureEndsTheSearch(t *testing.T) {
 			t.Errorf("a limit of %d: %v", limit, err)
 		}
 	}
+}
+
+// failingOnce reads a message, but for the first time.
+func failingOnce(message []byte, err error) io.Reader {
+	rest, failed := bytes.NewReader(message), false
+	return readerFunc(func(p []byte) (int, error) {
+		if !failed {
+			failed = true
+			return 0, err
+		}
+		return rest.Read(p)
+	})
 }
 
 // onceSeeker tells where it is, and cannot go back.

@@ -181,8 +181,15 @@ func TestHomeIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	demand(t, v, kmserr.KeyBlocked, "the next home")
-	if v.Store().Replaced() {
+	store := v.Store()
+	if store.Replaced() {
 		t.Error("Store returns the old one")
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := store.Resolve(must(kmskey.ParseRef(arnText)), keystore.ResolveOptions{}); !kmserr.Is(err, kmserr.StoreAccess) {
+		t.Errorf("the store is open behind Close: %v", err)
 	}
 }
 

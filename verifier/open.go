@@ -12,13 +12,16 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
+// machineFolder is where the machine's policy would be. Tests name another.
+var machineFolder = keystore.MachineFolder
+
 // loadPolicy loads what is in force for a home: its own policy and the machine's. That a policy of the machine cannot be
 // looked for is not that there is none.
 func loadPolicy(home string, unsafe bool) (policy.Policy, error) {
-	machine := keystore.MachineFolder()
+	machine := machineFolder()
 	if machine == "" {
-		return nil, kmserr.New(kmserr.PolicyInvalid, "the environment does not say where this machine's policy would be").
-			WithHint("Set ProgramData, as Windows does.")
+		return nil, kmserr.New(kmserr.PolicyInvalid, "the system does not say where this machine's policy would be").
+			WithHint("Windows is asked for its ProgramData folder and knows none: whoever runs this machine can mend that.")
 	}
 	return policy.LoadWith(policy.Options{Home: home, MachineFolder: machine, UnsafePermissions: unsafe})
 }
@@ -60,10 +63,7 @@ func (l noLog) Required() bool                               { return l.required
 // line; the error is why there is none, and Unlogged tells it. Where the home's policy is what cannot be read, the
 // machine's says where the line goes.
 func LogRefusal(ctx context.Context, o Options, event, asked string, refusal error) error {
-	home, err := keystore.Locate(o.Home, o.HomeOption)
-	if err != nil {
-		home = keystore.Home{} // the machine's policy may say where the log is all the same
-	}
+	home, _ := keystore.Locate(o.Home, o.HomeOption) // without one, the machine's policy may say where the log is all the same
 	rules, err := loadPolicy(home.Path, o.UnsafeStorePermissions)
 	if err != nil {
 		rules, err = loadPolicy("", o.UnsafeStorePermissions)

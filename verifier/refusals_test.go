@@ -1,0 +1,135 @@
+package verifier
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
+	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
+)
+
+// machinePolicy puts a policy into another machine's folder for the test, which is the machine's then.
+func machinePolicy(t *testing.T, text string) {
+	t.Helper()
+	folder, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, policy.FileName), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	machineIs(t, folder)
+}
+
+func machineIs(t *testing.T, folder string) {
+	usual := machineFolder
+	t.Cleanup(func() { machineFolder = usual })
+	machineFolder = func() string { return folder }
+}
+
+// A machine's policy that nobody can look for is not none: it could forbid everything.
+func TestMachineWithoutAFolder(t *testing.T) {
+	home := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256))).home.Path
+	if v, err := Open(Options{Home: &home, HomeOption: "test"}); err != nil {
+		t.Fatal(err)
+	} else if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+	machineIs(t, "")
+	v, err := Open(Options{Home: &home, HomeOption: "test"})
+	refused(t, err, kmserr.PolicyInvalid, "does not say where this machine's policy would be")
+	if v != nil {
+		t.Error("a verifier beside the error")
+	}
+}
+
+// A refusal gets its line where the policy says, and in the default place where no policy can be read: that it is the policy
+// which refuses everything must be in a log, too.
+func TestLineOfARefusal(t *testing.T) {
+	state, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, variable := range []string{"HOME", "XDG_STATE_HOME", "LocalAppData"} {
+		t.Setenv(variable, state)
+	}
+	place, err := audit.DefaultPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home, relative := newWorld(t).home.Path, "no/absolute/path"
+	lines := 0
+	for _, c := range []struct{ home, machine string }{{home, `{"version":"1"}`}, {home, "{"}, {relative, `{"version":"1"}`}, {relative, "{"}} {
+		machinePolicy(t, c.machine)
+		refusal := kmserr.New(kmserr.Validation, "the reason")
+		if err := LogRefusal(t.Context(), Options{Home: &c.home, HomeOption: "test"}, audit.EventVerify, "alias/a", refusal); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+		lines++
+		if data, err := os.ReadFile(place); err != nil || strings.Count(string(data), "the reason") != lines {
+			t.Errorf("%+v: the log holds %q, %v", c, data, err)
+		}
+	}
+	// Where the home's policy cannot be read, the machine's still says where the line goes.
+	if err := os.WriteFile(filepath.Join(home, policy.FileName), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(state, "elsewhere.jsonl")
+	machinePolicy(t, `{"version":"1","log":{"path":`+string(must(json.Marshal(elsewhere)))+`}}`)
+	if err := LogRefusal(t.Context(), Options{Home: &home, HomeOption: "test"}, audit.EventVerify, "alias/a", kmserr.New(kmserr.Validation, "the reason")); err != nil {
+		t.Error(err)
+	}
+	if data, err := os.ReadFile(elsewhere); err != nil || strings.Count(string(data), "the reason") != 1 {
+		t.Errorf("the machine's log holds %q, %v", data, err)
+	}
+	for _, variable := range []string{"HOME", "XDG_STATE_HOME", "LocalAppData"} {
+		t.Setenv(variable, "")
+	}
+	if err := openLog(policy.LogRules{}, false).Append(t.Context(), audit.Decision{}); err == nil || !strings.Contains(err.Error(), "there is no place for the log: the environment variable") {
+		t.Errorf("a log without a place: %v", err)
+	}
+}
+
+// Without a log nobody is told of a line that was written.
+func TestExplainWithoutALog(t *testing.T) {
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
+	var last Step
+	w.v.cfg.Log, w.v.cfg.Explain = nil, func(s Step) { last = s }
+	if _, err := w.v.Verify(t.Context(), good(arnA)); err != nil {
+		t.Fatal(err)
+	}
+	if last != (Step{Name: "log", Found: "off"}) {
+		t.Errorf("the last step: %+v", last)
+	}
+}
+
+// Nothing waits for a refusal by state where no rule was asked.
+func TestNothingWaitsWithoutRules(t *testing.T) {
+	d := &decision{}
+	if d.mayWait(KeyRequest{SeparateState: true}) || d.mayWait(KeyRequest{RevocationSkipped: true}) {
+		t.Error("a refusal without rules may wait")
+	}
+	d.rules = []policy.Rules{{}}
+	if !d.mayWait(KeyRequest{SeparateState: true}) || d.mayWait(KeyRequest{RevocationSkipped: true}) {
+		t.Error("a refusal by state is not told apart")
+	}
+}
+
+// What makes no sense is refused as that, before any rule of the policy is asked about it.
+func TestSenselessOptions(t *testing.T) {
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
+	w.rules(policy.Rules{MessageTypes: []kmskey.MessageType{kmskey.Raw}})
+	req := good(arnA)
+	req.MessageType = "DIGESTED"
+	_, err := w.verify(t, req)
+	refused(t, err, kmserr.Validation, `the message type "DIGESTED" is none of KMS's`)
+	req = good(arnA)
+	req.ENTL = kmskey.ENTLAWSJavaHelper
+	_, err = w.verify(t, req)
+	refused(t, err, kmserr.Validation, "name an SM2 key")
+}
