@@ -59,9 +59,16 @@ func TestKMS(t *testing.T) {
 		if len(file.Vectors) < least || strings.HasPrefix(file.Source, "NOT ") {
 			t.Errorf("%s has %d vectors of %q, expected %d or more of AWS KMS", name, len(file.Vectors), file.Source, least)
 		}
+		accepted, refused := 0, 0
 		for _, v := range file.Vectors {
 			made[v.KeySpec+"/"+v.SigningAlgorithm]++
-			t.Run(v.KeySpec+"/"+v.SigningAlgorithm, func(t *testing.T) { testKMSVector(t, v) })
+			t.Run(v.KeySpec+"/"+v.SigningAlgorithm, func(t *testing.T) {
+				yes, no := testKMSVector(t, v)
+				accepted, refused = accepted+yes, refused+no
+			})
+		}
+		if !strings.HasPrefix(name, "captured") {
+			testenv.InPage(t, "reliability.md", fmt.Sprintf("| `%s`, AWS KMS | see below | %d | %d | %d over another message |", name, len(file.Vectors), accepted, refused))
 		}
 	}
 	// What is said of each algorithm's oracle follows from the files.
@@ -74,7 +81,8 @@ func TestKMS(t *testing.T) {
 	}
 }
 
-func testKMSVector(t *testing.T, v kmsVector) {
+// testKMSVector counts the vector if it was accepted, and if it was refused over another message.
+func testKMSVector(t *testing.T, v kmsVector) (accepted, refused int) {
 	pub := must(spki.Parse(v.PublicKey))
 	if pub.Spec != v.KeySpec {
 		t.Fatalf("the key is of spec %s", pub.Spec)
@@ -90,6 +98,8 @@ func testKMSVector(t *testing.T, v kmsVector) {
 	}
 	if err := ask(v.MessageUTF8); err != nil {
 		t.Error(err)
+	} else {
+		accepted++
 	}
 	if s.alg.Takes(kmskey.Digest) {
 		d := must3(Digest(t.Context(), pub, s.alg, strings.NewReader(v.MessageUTF8), opts))
@@ -98,6 +108,7 @@ func testKMSVector(t *testing.T, v kmsVector) {
 		}
 	}
 	wantError(t, ask(v.MessageUTF8+" "), kmserr.InvalidSignature)
+	refused++
 	if v.Note == "high-S" {
 		var sig integers
 		must(asn1.Unmarshal(v.Signature, &sig))
@@ -105,6 +116,7 @@ func testKMSVector(t *testing.T, v kmsVector) {
 			t.Error("S is low: the vector does not show what it is for")
 		}
 	}
+	return accepted, refused
 }
 
 // TestStandardSM2 is the standard's own example, with its intermediate values.
@@ -119,6 +131,7 @@ func TestStandardSM2(t *testing.T) {
 	if e := sm3.Sum(append(unhex(v.ZA), v.MessageUTF8...)); !bytes.Equal(e[:], unhex(v.E)) {
 		t.Errorf("the file's e does not follow from its ZA: %x", e)
 	}
+	accepted := 1 // of the one vector, by every way to ask
 	for _, opts := range []Options{{}, {DistinguishingID: id([]byte(v.DistinguishingID))}} {
 		e := must3(Digest(t.Context(), pub, s.alg, strings.NewReader(v.MessageUTF8), opts))
 		if !bytes.Equal(e, unhex(v.E)) {
@@ -126,11 +139,16 @@ func TestStandardSM2(t *testing.T) {
 		}
 		if _, err := Verify(t.Context(), pub, s.alg, "", strings.NewReader(v.MessageUTF8), sig, opts); err != nil {
 			t.Error(err)
+			accepted = 0
 		}
+		_, err := Verify(t.Context(), pub, s.alg, "", strings.NewReader(v.MessageUTF8+" "), sig, opts)
+		wantError(t, err, kmserr.InvalidSignature)
 	}
 	if _, err := verify(s, kmskey.Digest, unhex(v.E), sig); err != nil {
 		t.Error(err)
+		accepted = 0
 	}
+	testenv.InPage(t, "reliability.md", fmt.Sprintf("| `gbt-32918-5-sm2.json`, the standard's example | SM2DSA | 1 | %d | 1 over another message |", accepted))
 }
 
 var updateOpenSSL = flag.Bool("update-openssl", false, "make testdata/vectors/sm2-openssl.json anew with the openssl of this machine")
