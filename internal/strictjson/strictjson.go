@@ -99,7 +99,7 @@ func (w walker) value(dst reflect.Value, path *pointer) error {
 		// It would be taken for a zero value.
 		return fmt.Errorf("has null for the member %s, expected a value", path)
 	}
-	for dst.IsValid() && dst.Kind() == reflect.Pointer {
+	for dst.Kind() == reflect.Pointer {
 		dst.Set(reflect.New(dst.Type().Elem()))
 		dst = dst.Elem()
 	}
@@ -207,7 +207,7 @@ func (w walker) open() error {
 }
 
 func (w walker) array(dst reflect.Value, path *pointer) error {
-	slice := dst.IsValid() && dst.Kind() == reflect.Slice && !isBytes(dst.Type())
+	slice := dst.Kind() == reflect.Slice && !isBytes(dst.Type())
 	if dst.IsValid() && !slice {
 		return mismatch(path, '[', dst.Type())
 	}
@@ -346,16 +346,11 @@ func kindName(k jsontext.Kind) string {
 		return "number"
 	case 't', 'f':
 		return "boolean"
-	case 'n':
-		return "null"
 	}
 	return "value"
 }
 
 func goKind(t reflect.Type) string {
-	if t == nil {
-		return "another type"
-	}
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	stdjson "encoding/json"
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -332,6 +333,58 @@ func TestWrongBelow(t *testing.T) {
 		if err := Decode([]byte(data), 1<<20, Keep, v); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%.60s: %v, expected %q", data, err, says)
 		}
+	}
+}
+
+// What is no object, and has no name, is not mistaken for one; what has no members has none.
+func TestBareTargets(t *testing.T) {
+	for want, dst := range map[string]any{"a string": new(string), "a number": new(int), "an array": new([]string)} {
+		if err := Decode([]byte(`{}`), limit, Keep, dst); err == nil || err.Error() != "has a bad value at the object: a JSON object where "+want+" is expected" {
+			t.Errorf("%T: %v", dst, err)
+		}
+	}
+	var v struct {
+		Empty struct{} `json:"empty"`
+	}
+	if err := Decode([]byte(`{"empty":{}}`), limit, Refuse, &v); err != nil {
+		t.Error(err)
+	}
+	if err := Decode([]byte(`{"empty":{"a":1}}`), limit, Refuse, &v); err == nil || err.Error() != "has the unknown member /empty/a" {
+		t.Error(err)
+	}
+}
+
+// What only begins as null, or as a name, an array or an object, is told as what it is, and where.
+func TestBrokenOff(t *testing.T) {
+	for data, want := range map[string]string{
+		`{"mode":"m","names":nul}`:                                  "is not valid JSON at byte 23: ",
+		`{"mode":"m","names":nulls}`:                                "is not valid JSON at byte 24: ",
+		`{"mode":"m",names:[]}`:                                     "is not valid JSON at byte 13: ",
+		`{"mode":"m","na` + "\xff" + `":[]}`:                        "is not valid JSON at byte 15: ",
+		`{"mode":"m" "names":[]}`:                                   "is not valid JSON at byte 12: ",
+		`{"mode":"m","names" []}`:                                   "is not valid JSON at byte 20: ",
+		`{"mode":"m","names":["a" "b"]}`:                            "is not valid JSON at byte 25: ",
+		`{"mode":"m","x":{"y" {}}}`:                                 "is not valid JSON at byte 21: ",
+		`{"mode":"m","x":{"y":1 "z":2}}`:                            "is not valid JSON at byte 23: ",
+		`{"mode":"m","x":[1 2]}`:                                    "is not valid JSON at byte 19: ",
+		`{"mode":"m","x":[1,]}`:                                     "is not valid JSON at byte 18: ",
+		`{"mode":"m","x":{"y":1,}}`:                                 "is not valid JSON at byte 22: ",
+		`{"mode":"m",}`:                                             "is not valid JSON at byte 11: ",
+		`{"mode":"m","mode":"n"}`:                                   `has the member "mode" twice`,
+		`{"mode":"m","x":{"y":1,"y":2}}`:                            `has the member "y" twice`,
+		`{"mode":"m","byName":{"a":{"kind":"k"},"a":{"kind":"k"}}}`: `has the member "a" twice`,
+	} {
+		for _, unknown := range []Unknown{Keep, Refuse} {
+			if unknown == Refuse && strings.Contains(data, `"x"`) {
+				continue // it is unknown
+			}
+			if err := Decode([]byte(data), limit, unknown, new(target)); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%s: %v, expected %q", data, err, want)
+			}
+		}
+	}
+	if err := explain(io.ErrNoProgress); err == nil || !strings.HasPrefix(err.Error(), "is not valid JSON: ") {
+		t.Errorf("an error of another kind: %v", err)
 	}
 }
 

@@ -193,18 +193,18 @@ func (c *call) request(stdin io.Reader) (verifier.Request, error) {
 	if digest := args.VerifyOptions.MessageOptions.Digest; digest != nil {
 		req.MessageType, req.BareHash = kmskey.Digest, true
 		req.Message = bytes.NewReader(*digest)
-		if n, err := io.ReadFull(stdin, make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
+		if _, err := io.ReadFull(stdin, make([]byte, 1)); !errors.Is(err, io.EOF) {
 			return req, invalid("messageOptions.digest is given, and a message is on standard input too, expected one of them")
 		}
 		return req, nil
 	}
 	// A client that lost its message, or means a digest and gives null, looks just like this; KMS signs no empty message.
 	first := make([]byte, 1)
-	switch n, err := io.ReadFull(stdin, first); {
-	case n == 0 && errors.Is(err, io.EOF):
+	switch _, err := io.ReadFull(stdin, first); {
+	case errors.Is(err, io.EOF):
 		return req, invalid("the message on standard input is empty, and no digest is given").
 			WithHint("To verify a signature over an empty file, use awskms-offline verify.")
-	case n == 0:
+	case err != nil:
 		return req, invalid("the message cannot be read: %v", err)
 	}
 	req.Message = io.MultiReader(bytes.NewReader(first), stdin)

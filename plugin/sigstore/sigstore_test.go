@@ -552,6 +552,22 @@ func TestUnloggedRefusal(t *testing.T) {
 	refused(t, "{}", message, "lacks the member", "Besides, the decision was not logged")
 }
 
+// A caller whose time is over may be about to end the plugin, and the reason with it: such a refusal waits for little more.
+func TestLateRefusalIsToldSoon(t *testing.T) {
+	defer func(d, n time.Duration) { deadline, drainTime = d, n }(deadline, drainTime)
+	deadline, drainTime = 200*time.Millisecond, 10*time.Second
+	newHome(t, known(t, "p256"))
+	call := verifyCall(known(t, "p256").ARN().String(), sign(t, "p256", kmskey.ECDSASHA256, message))
+	start := time.Now()
+	var out, errs bytes.Buffer
+	if code := Main([]string{"v1", call.text()}, broken{func([]byte) (int, error) { select {} }}, &out, &errs); code != 1 || !strings.Contains(out.String(), string(kmserr.DeadlineExceeded)) {
+		t.Errorf("%d: %s", code, out.String())
+	}
+	if took := time.Since(start); took > drainTime/2 {
+		t.Errorf("took %s", took)
+	}
+}
+
 // A yes without a result of the verifier's cannot be written.
 func TestNoResultIsNoYes(t *testing.T) {
 	if answer, err := publicKey(nil); err == nil || answer != nil {

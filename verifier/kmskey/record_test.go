@@ -631,3 +631,33 @@ func FuzzParseKey(f *testing.F) {
 		stable(t, key)
 	})
 }
+
+// TestRecordThatIsNoJSON: a record that a program put together can hold what JSON cannot, and is not written as nothing.
+func TestRecordThatIsNoJSON(t *testing.T) {
+	record, err := DecodeRecord(signing(t, "p256", ECCNISTP256).json(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	record.Snapshot.Source = "\xff"
+	key, err := NewKey(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := key.Encode(); err == nil || data != nil || !strings.Contains(err.Error(), "encode the record of "+keyARN) {
+		t.Errorf("got %q, %v", data, err)
+	}
+}
+
+// TestAlgorithmsOfOtherUsages: of the recorded names those count that KMS has for the spec.
+func TestAlgorithmsOfOtherUsages(t *testing.T) {
+	rsa := parse(t, signing(t, "rsa2048", RSA2048).with(object{"KeyUsage": "ENCRYPT_DECRYPT", "SigningAlgorithms": nil,
+		"EncryptionAlgorithms": []string{"SM2PKE", "RSAES_OAEP_SHA_512", "RSAES_OAEP_SHA_256"}}).json(t))
+	if got := rsa.EncryptionAlgorithms(); !slices.Equal(got, []EncryptionAlgorithm{RSAESOAEPSHA256}) {
+		t.Errorf("got %v", got)
+	}
+	p256 := parse(t, signing(t, "p256", ECCNISTP256).with(object{"KeyUsage": "KEY_AGREEMENT", "SigningAlgorithms": nil,
+		"KeyAgreementAlgorithms": []string{"X3DH", "ECDH"}}).json(t))
+	if got := p256.KeyAgreementAlgorithms(); !slices.Equal(got, []KeyAgreementAlgorithm{ECDH}) {
+		t.Errorf("got %v", got)
+	}
+}

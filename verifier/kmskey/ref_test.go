@@ -334,3 +334,25 @@ func FuzzParseRef(f *testing.F) {
 		}
 	})
 }
+
+// TestHintsOfRefusedRefs: a hint is given where it leads on, and nowhere else.
+func TestHintsOfRefusedRefs(t *testing.T) {
+	const forms = "Give a key ARN"
+	for text, hint := range map[string]string{
+		"release":                        "Is alias/release meant? " + forms,
+		"Release_2/x":                    "Is alias/Release_2/x meant? " + forms,
+		"key/release":                    forms,
+		"key/" + strings.Repeat("0", 36): forms,
+		"mrk-1234":                       forms,
+		"1234abcd-12ab":                  forms,
+		"release 2":                      forms,
+		"/release":                       forms,
+		"ALIAS/x":                        "Identifiers are case-sensitive",
+		"awskms:///alias":                "Give the key alone, without awskms://",
+	} {
+		_, err := ParseRef(text)
+		if got := kmserr.As(err).Hint; !strings.HasPrefix(got, hint) {
+			t.Errorf("%s: got %q, expected %q", text, got, hint)
+		}
+	}
+}

@@ -241,7 +241,8 @@ func TestENTL(t *testing.T) {
 func TestNearestName(t *testing.T) {
 	for text, want := range map[string]SigningAlgorithm{
 		"ecdsa-sha-256": ECDSASHA256, "ECDSA_SHA256": ECDSASHA256, "RSASSA_PSS_SHA_265": RSASSAPSSSHA256, "RSASSA_PKCS1_V1_5_SHA512": RSASSAPKCS1SHA512,
-		"ED25519_SHA512": ED25519SHA512, "SM2_DSA": SM2DSA, "ml_dsa_shake256": MLDSASHAKE256, "HS256": "", "ECDSA_SHA_1": "", "": "", "ECDSA": "", "RSASSA_PSS": "",
+		"ED25519_SHA512": ED25519SHA512, "SM2_DSA": SM2DSA, "ml_dsa_shake256": MLDSASHAKE256, "HS256": "", "ECDSA_SHA_1": "",
+		"rsassa-pss-sha-256": RSASSAPSSSHA256, "RSASSA_PSS_SHA256": RSASSAPSSSHA256, "ECDSA_SHA_26": ECDSASHA256, "ECDSA_SHA_2": "", "": "", "ECDSA": "", "RSASSA_PSS": "",
 	} {
 		if got := NearestName(text, SigningAlgorithms); got != want {
 			t.Errorf("%q: got %q, expected %q", text, got, want)
@@ -252,5 +253,41 @@ func TestNearestName(t *testing.T) {
 	}
 	if got := HintNearest("RSAES-OAEP-SHA256", EncryptionAlgorithms); got != "Did you mean RSAES_OAEP_SHA_256?" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestEncryptionAlgorithms: the specs that encrypt are RSA's and SM2, and what goes with none of them takes no plaintext.
+func TestEncryptionAlgorithms(t *testing.T) {
+	rsa := map[EncryptionAlgorithm][3]int{RSAESOAEPSHA1: {214, 342, 470}, RSAESOAEPSHA256: {190, 318, 446}}
+	for _, spec := range KeySpecs {
+		want := map[EncryptionAlgorithm]int{}
+		switch i := slices.Index([]KeySpec{RSA2048, RSA3072, RSA4096}, spec); {
+		case i >= 0:
+			for a, most := range rsa {
+				want[a] = most[i]
+			}
+		case spec == SM2:
+			want[SM2PKE] = 1024
+		}
+		if got := spec.EncryptionAlgorithms(); len(got) != len(want) {
+			t.Errorf("%s: got %v", spec, got)
+		}
+		for _, a := range append(slices.Clone(EncryptionAlgorithms), "", "RSAES_OAEP_SHA_512") {
+			if got := a.MaxPlaintext(spec); got != want[a] {
+				t.Errorf("%s with %s: at most %d bytes, expected %d", a, spec, got, want[a])
+			}
+			if slices.Contains(spec.EncryptionAlgorithms(), a) != (want[a] > 0) {
+				t.Errorf("%s with %s: %v", a, spec, spec.EncryptionAlgorithms())
+			}
+		}
+	}
+}
+
+// TestTimeThatIsNoNumber: what ParseFloat takes and JSON has not is no time.
+func TestTimeThatIsNoNumber(t *testing.T) {
+	for _, text := range []string{"NaN", "Inf", "-Inf", "-1", "253402300800", "1e300"} {
+		if err := new(Time).UnmarshalJSON([]byte(text)); err == nil || !strings.Contains(err.Error(), text+" is no time: expected") {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

@@ -111,7 +111,7 @@ func Parse(der []byte) (*PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if key.SM2 != nil && oid.Equal(oidSM2) {
+	if oid.Equal(oidSM2) {
 		key.DER = marshalEC(oidSM2, bits)
 	} else {
 		key.DER = bytes.Clone(der)
