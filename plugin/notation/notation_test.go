@@ -705,6 +705,18 @@ func TestUnloggedRefusal(t *testing.T) {
 	askError(t, []byte(`{"contractVersion":"1.0"}`), plugin.ErrorCodeValidation, "lacks the member", "Besides, the decision was not logged")
 }
 
+// A yes without a line in the log says so, as every other warning: nobody sees a plugin's standard error.
+func TestUnloggedYes(t *testing.T) {
+	home := newHome(t, known(t, "p256"))
+	overwrite(t, home, "policy.json", string(must(json.Marshal(object{"version": "1", "log": object{"mode": "best-effort", "path": t.TempDir()}}))))
+	r := ask(t, question{home: home, leaf: cert("p256"), identities: []string{arnOf(t, "p256")}})
+	for _, capability := range []string{identity, revoked} {
+		if v := r.VerificationResults[capability]; !v.Success || !strings.Contains(v.Reason, "warning: the decision was not logged") {
+			t.Errorf("%s: %+v", capability, v)
+		}
+	}
+}
+
 // An alias whose key has no record is told from an alias that is not there.
 func TestAliasOfNoRecord(t *testing.T) {
 	key := known(t, "p256", func(r *kmskey.Record) { r.Aliases = []string{"alias/release"} })

@@ -252,9 +252,12 @@ func (f *verdict) success() string {
 		if d.Fallback {
 			reason += ", by the records of its multi-Region replicas " + strings.Join(d.FallbackARNs, ", ")
 		}
+		for _, warning := range d.Warnings { // that there is no line in the log, for one
+			reason += ", warning: " + warning
+		}
 		reasons[i] = reason
 	}
-	return strings.Join(reasons, "; ") + f.notes()
+	return wire.Line(strings.Join(reasons, "; ") + f.notes())
 }
 
 func (f *verdict) notes() string {
