@@ -58,7 +58,7 @@ func (w *Writer) repair() (did []string, err error) {
 		}
 	}
 	for alias, err := range s.Aliases(kmskey.Scope{}) {
-		if err != nil || len(alias.History) > 0 {
+		if err != nil || len(alias.History) > 0 || alias.TargetKeyID == "" { // that KMS has no such alias is knowledge too
 			continue
 		}
 		if there, err := s.exists(recordPath(alias.Target())); there || err != nil {

@@ -380,6 +380,11 @@ func TestRepair(t *testing.T) {
 	put(t, w, a, PutOptions{})
 	put(t, w, b, PutOptions{Aliases: []string{"alias/b", "alias/kept"}})
 	put(t, w, a, PutOptions{Aliases: []string{"alias/kept"}, MoveAlias: true})
+	// An alias that KMS said it has not, which came in a tar.
+	gone := AliasEntry{ARN: kmskey.AliasARN{Scope: arnA.Scope, Alias: "alias/gone"}, Time: kmskey.Time{Time: time.Unix(1790000000, 0).UTC()}}
+	if _, err := w.PutFile(File{Path: aliasPath(gone.ARN), Alias: &gone}, PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	if did, err := w.Repair(); err != nil || len(did) != 0 {
 		t.Errorf("nothing to do, but %q, %v", did, err)
 	}
