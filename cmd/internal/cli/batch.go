@@ -17,7 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -347,7 +346,7 @@ func batchAssuranceOf(d audit.Decision) *batchAssurance {
 // answer writes one answer everywhere. Its error is why nothing more can be written.
 func (r *batchRun) answer(line *batchLineState, answer verifier.Answer) error {
 	row := answerLine(line, answer)
-	data, err := json.Marshal(row, json.Deterministic(true))
+	data, err := encoded(row)
 	if err != nil {
 		return kmserr.New(kmserr.Internal, "the answer to line %d cannot be written: %v", line.number, err)
 	}

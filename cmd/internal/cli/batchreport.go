@@ -275,7 +275,7 @@ func (s *sarif) add(row batchAnswer, err error) error {
 }
 
 func (s *sarif) result(result sarifResult) error {
-	data, err := json.Marshal(result, json.Deterministic(true))
+	data, err := encoded(result)
 	if err == nil && s.begun {
 		_, err = s.WriteString(",")
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/awskms-offline/awskms-offline/verifier"
@@ -77,7 +76,7 @@ func (a *app) writeBundle(file string, findings []finding, store *keystore.Store
 		b.ofStore(store)
 	}
 	b.ofLog(a)
-	data, err := json.Marshal(b, json.Deterministic(true), jsontext.WithIndent("  "))
+	data, err := encoded(b, jsontext.WithIndent("  "))
 	if err != nil {
 		return err
 	}

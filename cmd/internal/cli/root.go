@@ -500,9 +500,15 @@ func (a *app) warn(warnings []string) {
 // note prints what a person should know beside a result.
 func (a *app) note(text string) { fmt.Fprintf(a.stderr, "%s %s\n", a.err.aside("note:"), plain(text)) }
 
+// encoded is v as JSON. A name of a file may be no UTF-8; what is none becomes U+FFFD, for an answer without a letter is
+// better than none.
+func encoded(v any, options ...json.Options) ([]byte, error) {
+	return json.Marshal(v, append(options, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))...)
+}
+
 // json prints v as one indented object.
 func (a *app) json(v any) error {
-	b, err := json.Marshal(v, json.Deterministic(true), jsontext.WithIndent("  "))
+	b, err := encoded(v, jsontext.WithIndent("  "))
 	if err != nil {
 		return err
 	}
