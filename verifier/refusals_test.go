@@ -2,10 +2,12 @@ package verifier
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -132,4 +134,33 @@ func TestSenselessOptions(t *testing.T) {
 	req.ENTL = kmskey.ENTLAWSJavaHelper
 	_, err = w.verify(t, req)
 	refused(t, err, kmserr.Validation, "name an SM2 key")
+}
+
+// A policy that cannot tell refuses, whatever it returns beside its error, and when it is asked again without an alias that is
+// known by something old.
+func TestPolicyThatCannotTell(t *testing.T) {
+	key := record(t, arnA, signerOf(kmskey.ECCNISTP256), seen("2026-11-24T11:00:00Z"), state(kmskey.StateEnabled), func(r *kmskey.Record) { r.Snapshot.StateTime = r.Snapshot.Time })
+	w := newWorld(t, key)
+	w.alias(t, key, at("2025-01-01T00:00:00Z"))
+	w.policy.aliases = []kmskey.AliasARN{must1(must(kmskey.ParseRef(aliasA)).AliasARN())}
+	rules := policy.Rules{MaxSnapshotAge: 24 * time.Hour}
+	for name, fails := range map[string]func(policy.Subject) bool{
+		"never":                 func(policy.Subject) bool { return false },
+		"at once":               func(policy.Subject) bool { return true },
+		"asked without aliases": func(s policy.Subject) bool { return len(s.Aliases) == 0 },
+	} {
+		w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+			if fails(s) {
+				return rules, io.ErrUnexpectedEOF
+			}
+			return rules, nil
+		}
+		if _, err := w.verify(t, good(arnA)); name == "never" && err != nil || name != "never" && !kmserr.Is(err, kmserr.PolicyInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.policy.aliases = nil
+	w.policy.rules = func(policy.Subject) (policy.Rules, error) { return rules, io.ErrUnexpectedEOF }
+	_, err := w.verify(t, good(arnA))
+	refused(t, err, kmserr.PolicyInvalid, "the policy cannot tell about "+arnA)
 }

@@ -997,6 +997,10 @@ func TestGrantByStaleAlias(t *testing.T) {
 		"undated, and nobody minds": {kmskey.Time{}, 0, ""},
 		"old":                       {at("2025-01-01T00:00:00Z"), 24 * time.Hour, "2025-01-01T00:00:00Z"},
 		"undated":                   {kmskey.Time{}, 24 * time.Hour, "no date"},
+		"as old as it may be":       {at("2026-11-23T12:00:00Z"), 24 * time.Hour, ""},
+		"a second older":            {at("2026-11-23T11:59:59Z"), 24 * time.Hour, "2026-11-23T11:59:59Z"},
+		"as far ahead as it may be": {at("2026-11-24T12:05:00Z"), 24 * time.Hour, ""},
+		"a second further":          {at("2026-11-24T12:05:01Z"), 24 * time.Hour, "the clock says"},
 		"of tomorrow":               {at("2026-11-25T12:00:00Z"), 24 * time.Hour, "the clock says"},
 	} {
 		t.Run(name, func(t *testing.T) {
