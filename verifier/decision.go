@@ -15,6 +15,9 @@ import (
 // clockTolerance is how far the clock may stand before what the store knows without being called wrong.
 const clockTolerance = 5 * time.Minute
 
+// optionUnsafeStore is how the log and the answer name a store whose permissions are not checked.
+const optionUnsafeStore = "unsafe-store-permissions"
+
 // decision is one question on its way: what was read for it, once, and the line that will be logged.
 type decision struct {
 	now   time.Time
@@ -46,6 +49,10 @@ func (v *Verifier) newDecision(event, keyID string) *decision {
 		EventTime: kmskey.Time{Time: d.now.UTC()}, EventName: event, FrontEnd: v.cfg.FrontEnd,
 		Home: home.Path, HomeChosenBy: home.ChosenBy,
 		Asked: keyID, Options: map[string]string{},
+	}
+	if v.store().Unchecked() {
+		d.line.Options[optionUnsafeStore] = "true"
+		d.warn("who else could write the key store %s was not asked", home.Path)
 	}
 	return d
 }

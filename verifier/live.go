@@ -55,10 +55,12 @@ func (l *live) current() (Config, error) {
 	}
 	now := l.cfg
 	now.Policy = rules
-	if rules.Log() != l.cfg.Policy.Log() {
-		now.Log = openLog(rules.Log(), l.unsafe)
+	strict := rules.Store().StrictPermissions
+	turned := strict != l.cfg.Policy.Store().StrictPermissions
+	if rules.Log() != l.cfg.Policy.Log() || turned {
+		now.Log = openLog(rules.Log(), unsafeUnder(rules, l.unsafe))
 	}
-	if strict := rules.Store().StrictPermissions; strict != l.cfg.Policy.Store().StrictPermissions || l.cfg.Store.Replaced() {
+	if turned || l.cfg.Store.Replaced() {
 		now.Store, err = keystore.Open(l.home, keystore.Options{UnsafePermissions: l.unsafe, StrictPermissions: strict})
 		if err != nil {
 			return l.cfg, err

@@ -26,6 +26,11 @@ func loadPolicy(home string, unsafe bool) (policy.Policy, error) {
 	return policy.LoadWith(policy.Options{Home: home, MachineFolder: machine, UnsafePermissions: unsafe})
 }
 
+// unsafeUnder is what becomes of a caller's wish to have no permissions checked.
+func unsafeUnder(rules policy.Policy, unsafe bool) bool {
+	return unsafe && !rules.Store().StrictPermissions
+}
+
 // openLog returns the log that the policy asks for, nil if it asks for none.
 func openLog(rules policy.LogRules, unsafe bool) audit.Log {
 	if rules.Off {
@@ -71,7 +76,7 @@ func LogRefusal(ctx context.Context, o Options, event, asked string, refusal err
 	if err != nil {
 		rules = policy.None{}
 	}
-	log := openLog(rules.Log(), o.UnsafeStorePermissions)
+	log := openLog(rules.Log(), unsafeUnder(rules, o.UnsafeStorePermissions))
 	if log == nil {
 		return nil
 	}

@@ -78,7 +78,7 @@ type Options struct {
 	// rules of keystore.Locate.
 	Home       *string
 	HomeOption string
-	// UnsafeStorePermissions takes a store that others could write.
+	// UnsafeStorePermissions takes a store that others could write, unless a policy says that permissions are strict.
 	UnsafeStorePermissions bool
 	FrontEnd               audit.FrontEnd
 	MaxMessage             int64
@@ -106,7 +106,7 @@ func Open(o Options) (*Verifier, error) {
 		return nil, err
 	}
 	v, err := New(Config{
-		Store: store, Policy: rules, Log: openLog(rules.Log(), o.UnsafeStorePermissions),
+		Store: store, Policy: rules, Log: openLog(rules.Log(), unsafeUnder(rules, o.UnsafeStorePermissions)),
 		FrontEnd: o.FrontEnd, MaxMessage: o.MaxMessage, Explain: o.Explain,
 	})
 	if err == nil {

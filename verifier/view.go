@@ -13,6 +13,7 @@ import (
 // reader is what a decision reads of the store: *keystore.Store, which reads the disk for each question, or a view.
 type reader interface {
 	Home() keystore.Home
+	Unchecked() bool
 	Warnings() []string
 	Resolve(kmskey.Ref, keystore.ResolveOptions) (*keystore.Resolution, error)
 	Blocks([]kmskey.ARN, string) ([]keystore.Block, error)

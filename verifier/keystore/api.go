@@ -46,7 +46,7 @@ const (
 type Options struct {
 	// UnsafePermissions skips every check of owners and permissions. Links still cannot leave the home.
 	UnsafePermissions bool
-	// StrictPermissions refuses what the group can write, which otherwise is a warning.
+	// StrictPermissions refuses what the group can write, which otherwise is a warning. UnsafePermissions then skips nothing.
 	StrictPermissions bool
 }
 

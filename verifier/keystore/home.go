@@ -12,7 +12,11 @@ import (
 var errAbsent = fileguard.ErrAbsent
 
 func newGuard(opts Options) *fileguard.Guard {
-	return fileguard.New(fileguard.Options{Unsafe: opts.UnsafePermissions, Strict: opts.StrictPermissions})
+	return fileguard.New(guardOptions(opts))
+}
+
+func guardOptions(opts Options) fileguard.Options {
+	return fileguard.Options{Unsafe: opts.UnsafePermissions, Strict: opts.StrictPermissions}
 }
 
 // openHome opens and checks the home; errAbsent if it is not there.

@@ -16,6 +16,7 @@ type Store struct {
 	tree  *fileguard.Tree
 	root  *os.Root // the tree's
 	guard *fileguard.Guard
+	opts  Options
 	// parsed is the memory that Remembering gives.
 	parsed *parsedKeys
 }
@@ -33,11 +34,14 @@ func Open(home Home, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{home: home, tree: tree, root: tree.Root(), guard: g}, nil
+	return &Store{home: home, tree: tree, root: tree.Root(), guard: g, opts: opts}, nil
 }
 
 // Home returns the home as it was given to Open.
 func (s *Store) Home() Home { return s.home }
+
+// Unchecked reports whether nobody checks who could have written what is read.
+func (s *Store) Unchecked() bool { return guardOptions(s.opts).Skips() }
 
 // Replaced reports whether the home's path leads elsewhere than when the store was opened, or nowhere: the store still
 // reads the folder that was there then.

@@ -103,6 +103,9 @@ func TestPermissions(t *testing.T) {
 			}
 			_, err = resolve(home, Options{StrictPermissions: true})
 			refused(t, err, kmserr.StoreIntegrity, path+" can be written by its group", "chmod g-w "+path)
+			// What a policy demands no caller's switch lifts.
+			_, err = resolve(home, Options{StrictPermissions: true, UnsafePermissions: true})
+			refused(t, err, kmserr.StoreIntegrity, path+" can be written by its group", "--unsafe-store-permissions does not help")
 		})
 		t.Run("others can read "+rel, func(t *testing.T) {
 			home, _ := build(t, rel, 0o055)

@@ -21,7 +21,7 @@ type Options struct {
 	// Home and MachineFolder are absolute paths; either may be empty, for none, and either may not be there.
 	Home, MachineFolder string
 	// UnsafePermissions skips the checks of owners and permissions for the home's policy, as for the store beside it. The
-	// machine's is checked all the same.
+	// machine's is checked all the same, and the home's as well if either says that permissions are strict.
 	UnsafePermissions bool
 }
 
@@ -73,6 +73,10 @@ func LoadWith(o Options) (Policy, error) {
 	}
 	if len(p.sources) == 0 {
 		return None{}, nil
+	}
+	if o.UnsafePermissions && p.Store().StrictPermissions {
+		o.UnsafePermissions = false
+		return LoadWith(o)
 	}
 	if err := p.checkHome(o.Home); err != nil {
 		return nil, err

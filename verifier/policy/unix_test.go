@@ -72,6 +72,8 @@ func TestPermissions(t *testing.T) {
 		chmod(t, path, 0o660)
 		p, err = Load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, path+" can be written by its group", "chmod g-w")
+		p, err = LoadWith(Options{Home: h, MachineFolder: m, UnsafePermissions: true})
+		refuses(t, p, err, kmserr.PolicyInvalid, path+" can be written by its group")
 		write(t, path, age)
 		chmod(t, path, 0o660)
 		write(t, filepath.Join(m, FileName), strict)

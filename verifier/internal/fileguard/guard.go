@@ -20,9 +20,13 @@ import (
 type Options struct {
 	// Unsafe skips every check of owners and permissions. Links still cannot leave the folder.
 	Unsafe bool
-	// Strict refuses what the group can write, which otherwise is a warning.
+	// Strict refuses what the group can write, which otherwise is a warning. Beside it Unsafe skips nothing: strictness is
+	// demanded by a policy, and Unsafe asked for by whoever calls.
 	Strict bool
 }
+
+// Skips reports whether nothing is checked.
+func (o Options) Skips() bool { return o.Unsafe && !o.Strict }
 
 // Guard checks who could have written what is read, and remembers what it warned of. Each system's half is check and
 // checkAncestor; what a system cannot tell is refused.
@@ -67,7 +71,7 @@ func fileHandle(path string, f *os.File, info fs.FileInfo) handle {
 
 // open checks a file or folder that is read.
 func (g *Guard) open(h handle) error {
-	if g.opts.Unsafe {
+	if g.opts.Skips() {
 		return nil
 	}
 	return g.judge(g.system.check(h))
@@ -75,7 +79,7 @@ func (g *Guard) open(h handle) error {
 
 // ancestor checks a folder above those that are read, or a link on the way to it.
 func (g *Guard) ancestor(path string, info fs.FileInfo) error {
-	if g.opts.Unsafe {
+	if g.opts.Skips() {
 		return nil
 	}
 	return g.judge(g.system.checkAncestor(path, info))
@@ -96,7 +100,11 @@ func (g *Guard) judge(found *finding) error {
 		g.warn(found.fact + "; " + found.hint)
 		return nil
 	}
-	return kmserr.New(kmserr.StoreIntegrity, "%s", found.fact).WithHint("%s", upperFirst(found.hint))
+	e := kmserr.New(kmserr.StoreIntegrity, "%s", found.fact).WithHint("%s", upperFirst(found.hint))
+	if g.opts.Unsafe {
+		e.Hint += "; --unsafe-store-permissions does not help where the policy says \"permissions\":\"strict\""
+	}
+	return e
 }
 
 func (g *Guard) warn(text string) {
