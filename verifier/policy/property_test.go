@@ -165,6 +165,12 @@ func wider(a, b Rules) string {
 			return "the state " + string(s)
 		}
 	}
+	for _, s := range keyStates { // whoever encrypts with a key in a state that grants cannot allow
+		allowed := func(r Rules) bool { return r.OnlyKeyStates == nil || slices.Contains(r.OnlyKeyStates, s) }
+		if allowed(b) && !allowed(a) {
+			return "encrypting in the state " + string(s)
+		}
+	}
 	for _, x := range kmskey.SigningAlgorithms {
 		allowed := func(r Rules) bool { return r.SigningAlgorithms == nil || slices.Contains(r.SigningAlgorithms, x) }
 		if allowed(b) && !allowed(a) {
