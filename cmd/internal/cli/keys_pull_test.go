@@ -121,6 +121,45 @@ func TestPullAll(t *testing.T) {
 	}
 }
 
+// TestOneKeyAsksForOne: what a pull or refresh of one key asks for does not grow with the account, in which others have a
+// thousand aliases.
+func TestOneKeyAsksForOne(t *testing.T) {
+	server, arns := fakeKMS(t)
+	server.AddKeys(1000, kmstest.Key{Account: "111122223333", Region: "us-east-1", Aliases: []string{"alias/many/%d"}})
+	const alias = "alias/of-this-one"
+	key := arns["p256"]
+	server.PutAlias(alias, key)
+	for _, call1 := range [][]string{
+		{"pull", key}, {"pull", key[strings.LastIndex(key, "/")+1:]}, {"pull", alias}, {"pull", "arn:aws:kms:us-east-1:111122223333:" + alias},
+		{"refresh", key}, {"refresh", alias}, {"refresh"},
+	} {
+		server.ResetLog()
+		if code, _, stderr := call(append([]string{"keys"}, call1...)...); code != 0 {
+			t.Fatalf("%v: %s", call1, stderr)
+		}
+		if server.Count("") != 3 || server.Count("GetPublicKey") != 1 || server.Count("DescribeKey") != 1 || server.Count("ListAliases") != 1 {
+			t.Errorf("%v asked %+v", call1, server.Requests())
+		}
+		for _, r := range server.Requests() {
+			if r.Operation == "ListAliases" && r.KeyID != key {
+				t.Errorf("%v asked for the aliases of %q", call1, r.KeyID)
+			}
+		}
+		if got := storedRecord(t, key).Aliases; !slices.Contains(got, alias) || slices.Contains(got, "alias/many/7") {
+			t.Errorf("%v: the record has the aliases %v", call1, got)
+		}
+	}
+	// An alias that KMS does not name for the key any more is asked for alone.
+	server.RemoveAlias("arn:aws:kms:us-east-1:111122223333:" + alias)
+	server.ResetLog()
+	if code, stdout, stderr := call("keys", "refresh", key); code != 0 || !strings.Contains(stdout, alias) {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if server.Count("") != 4 || server.Count("ListAliases") != 1 || server.Count("DescribeKey") != 2 {
+		t.Errorf("asked %+v", server.Requests())
+	}
+}
+
 // One key that fails keeps no other back, and says what to do.
 func TestPullFailures(t *testing.T) {
 	for name, c := range map[string]struct {
