@@ -87,6 +87,17 @@ func TestTableRows(t *testing.T) {
 	}
 }
 
+// TestStateCures: a key that was enabled again in KMS goes on being refused here, and whoever enabled it must be told why.
+func TestStateCures(t *testing.T) {
+	for _, name := range []Name{Disabled, KMSInvalidState} {
+		for _, way := range []string{"in KMS", "`awskms-offline keys refresh`", "describe-key"} {
+			if cure := Lookup(name).Cure; !strings.Contains(cure, way) {
+				t.Errorf("%s: %q does not name %s", name, cure, way)
+			}
+		}
+	}
+}
+
 // TestExitCodes says again what the rules say, so that an edit of the table alone is noticed.
 func TestExitCodes(t *testing.T) {
 	want := map[int][]Name{
