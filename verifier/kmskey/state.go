@@ -82,3 +82,19 @@ func ParseTime(text string) (Time, error) {
 	err := t.UnmarshalJSON([]byte(strconv.Quote(text)))
 	return t, err
 }
+
+// ParseAge reads a whole number of at most five digits, not 0, and one unit: "30d", "720h", "15m", "90s". Go's own form would
+// read "1h30", and has no days.
+func ParseAge(text string) (age time.Duration, ok bool) {
+	units := map[byte]time.Duration{'d': 24 * time.Hour, 'h': time.Hour, 'm': time.Minute, 's': time.Second}
+	n := len(text)
+	if n < 2 || n > 6 {
+		return 0, false
+	}
+	digits, unit := text[:n-1], units[text[n-1]]
+	count, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || unit == 0 || digits[0] == '0' {
+		return 0, false
+	}
+	return time.Duration(count) * unit, true
+}

@@ -153,6 +153,19 @@ func TestTime(t *testing.T) {
 	}
 }
 
+func TestParseAge(t *testing.T) {
+	for text, want := range map[string]time.Duration{"30d": 720 * time.Hour, "720h": 720 * time.Hour, "15m": 15 * time.Minute, "1s": time.Second, "99999d": 99999 * 24 * time.Hour} {
+		if got, ok := ParseAge(text); !ok || got != want {
+			t.Errorf("%s was read as %s, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "d", "7", "0d", "07d", "+7d", "-7d", "7 d", "7D", "7w", "1h30m", "1.5h", "100000s", "７d", "d7"} {
+		if got, ok := ParseAge(text); ok || got != 0 {
+			t.Errorf("%q was read as %s", text, got)
+		}
+	}
+}
+
 func TestDistinguishingID(t *testing.T) {
 	for _, c := range []struct {
 		text, bytes, again string

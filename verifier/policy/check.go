@@ -493,18 +493,12 @@ func (c *checker) pattern(pointer, text string) pattern {
 	return p
 }
 
-// age reads a whole number and one unit. Go's own form would read "1h30", and has no days.
 func (c *checker) age(pointer string, text *string) time.Duration {
 	if text == nil {
 		return 0
 	}
-	units := map[byte]time.Duration{'d': 24 * time.Hour, 'h': time.Hour, 'm': time.Minute, 's': time.Second}
-	if n := len(*text); n >= 2 && n <= 6 {
-		digits, unit := (*text)[:n-1], units[(*text)[n-1]]
-		count, err := strconv.ParseUint(digits, 10, 32)
-		if err == nil && unit != 0 && digits[0] != '0' {
-			return time.Duration(count) * unit
-		}
+	if age, ok := kmskey.ParseAge(*text); ok {
+		return age
 	}
 	c.complain(pointer, *text, "expected a whole number of at most five digits and one of d, h, m and s, such as 30d or 720h")
 	return 0

@@ -56,9 +56,10 @@ func (a *app) auditShow(file *string) *cobra.Command {
 		Use:     "show",
 		Short:   "Show decisions, oldest first",
 		Long:    "Shows the lines of the log that the flags choose, one a line; with --output json the lines as they are. The chain is not checked: audit verify does.",
-		Example: "  awskms-offline audit show --key alias/release --since 2026-11-01T00:00:00Z\n  awskms-offline audit show --result refused --follow",
+		Example: "  awskms-offline audit show --key alias/release --since 2026-11-01T00:00:00Z\n  awskms-offline audit show --result refused --since 24h --follow",
 		Args:    exactly(0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
+			now := time.Now()
 			for _, bound := range []struct {
 				flag, text string
 				at         *time.Time
@@ -66,11 +67,11 @@ func (a *app) auditShow(file *string) *cobra.Command {
 				if bound.text == "" {
 					continue
 				}
-				at, err := kmskey.ParseTime(bound.text)
+				at, err := timeOrAgo(bound.flag, bound.text, now)
 				if err != nil {
-					return invalid("%s: %v", bound.flag, err)
+					return err
 				}
-				*bound.at = at.Time
+				*bound.at = at
 			}
 			if err := checkResult(filter.Result); err != nil {
 				return err
@@ -106,12 +107,24 @@ func (a *app) auditShow(file *string) *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.StringVar(&filter.Key, "key", "", "decisions about this key: its ARN or key ID, or what it was asked for by")
-	fl.StringVar(&since, "since", "", "not before this time, RFC 3339")
-	fl.StringVar(&until, "until", "", "before this time, RFC 3339")
+	fl.StringVar(&since, "since", "", "not before this time: RFC 3339, or so long ago as 24h or 7d")
+	fl.StringVar(&until, "until", "", "before this time, likewise")
 	fl.StringVar(&filter.Result, "result", "", "verified, refused, or an error's name such as DisabledException")
 	fl.StringVar(&filter.FrontEnd, "front-end", "", "asked by this program: awskms-offline, notation-awskms-offline, sigstore-kms-awskms-offline")
 	fl.BoolVar(&follow, "follow", false, "go on with what is written from now on, until Ctrl-C")
 	return c
+}
+
+// timeOrAgo reads a time that a flag names, or how long before now it is.
+func timeOrAgo(flag, text string, now time.Time) (time.Time, error) {
+	if ago, ok := kmskey.ParseAge(text); ok {
+		return now.Add(-ago), nil
+	}
+	at, err := kmskey.ParseTime(text)
+	if err != nil {
+		return time.Time{}, invalid("%s is %q, expected a time such as 2026-11-23T11:00:00Z, or how long ago it is: a whole number and one of d, h, m and s, such as 7d or 24h", flag, text)
+	}
+	return at.Time, nil
 }
 
 // checkResult refuses a --result that no line can have: a misspelt one would show nothing, as if nothing had been refused.
