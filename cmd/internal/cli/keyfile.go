@@ -328,6 +328,14 @@ func parseJSON(file string, data []byte, all *batch) error {
 			return invalid("KeyId: %s", kmserr.As(err).Fact)
 		}
 	}
+	if told, there := record.Unknown[blocksMember]; there {
+		// keys show tells it beside the record. Only keys block and the tar of keys export bring a block.
+		delete(record.Unknown, blocksMember)
+		var blocks []jsontext.Value
+		if json.Unmarshal(told, &blocks) != nil || len(blocks) > 0 {
+			all.blocked = append(all.blocked, record.KeyID)
+		}
+	}
 	all.records = append(all.records, namedRecord{file, record})
 	return nil
 }

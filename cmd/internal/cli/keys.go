@@ -29,9 +29,10 @@ func (a *app) keys() *cobra.Command {
 
 func (a *app) keysList() *cobra.Command {
 	return &cobra.Command{
-		Use:     "list",
-		Short:   "List the keys in the store",
-		Long:    "Lists every key with its spec, usage, state, snapshot date and aliases. A record that cannot be read is told, and the exit code is 3.",
+		Use:   "list",
+		Short: "List the keys in the store",
+		Long: `Lists every key with its spec, usage, state, snapshot date and aliases. A record that cannot be read is told, and the exit code is 3.
+The state is what KMS said: whether a key verifies here, blocks and policy included, keys status tells.`,
 		Example: "  awskms-offline keys list --output json",
 		Args:    exactly(0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {

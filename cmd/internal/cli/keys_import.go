@@ -60,6 +60,7 @@ type batch struct {
 	records []namedRecord
 	bare    []string // the files that are public keys and nothing else
 	states  []namedState
+	blocked []string // KeyIds of records that keys show told to be blocked where they are from
 
 	archives []*archive // what keys export made, checked
 	size     int        // of the key files, in bytes
@@ -136,6 +137,9 @@ func (a *app) runImport(f importFlags, args []string) error {
 	if (f.usage != "" || len(f.algorithms) > 0) && len(all.bare) == 0 {
 		return invalid("--key-usage and --signing-algorithms are for a public key in PEM or DER, and none is given").
 			WithHint("What KMS answered says both itself; leave them out.")
+	}
+	for _, key := range all.blocked {
+		a.warn([]string{fmt.Sprintf("%s is blocked where its record is from, and a record brings no block: run `%s keys block %s` to block it here too", key, name, key)})
 	}
 	keys, err := a.complete(all, f, at)
 	if err != nil {

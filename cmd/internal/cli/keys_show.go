@@ -17,8 +17,8 @@ func (a *app) keysShow() *cobra.Command {
 		Use:   "show KEY",
 		Short: "Show one key: text, json, pem or der",
 		Long: `Shows what the store knows of a key: the record, its aliases, blocks in force. --output json prints the record as it is
-stored, pem and der the public key as a SubjectPublicKeyInfo. An alias is shown with the keys that it meant before, and a key
-with the aliases that meant it.`,
+stored with the blocks in force beside it, pem and der the public key as a SubjectPublicKeyInfo. An alias is shown with the keys
+that it meant before, and a key with the aliases that meant it.`,
 		Example: "  awskms-offline keys show alias/release\n  awskms-offline keys show alias/release --output pem > release.pem",
 		Args:    exactly(1, "one key: an ARN, a key ID or alias/NAME"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -36,24 +36,49 @@ with the aliases that meant it.`,
 				return err
 			}
 			key := found.Entries[0].Key
-			switch a.output {
-			case "der":
-				return a.write(key.PublicKeyDER())
-			case "pem":
-				return a.write(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: key.PublicKeyDER()}))
-			case "json":
-				record, err := key.Encode()
-				if err != nil {
-					return err
-				}
-				return a.write(record)
+			// A block of one Region's ARN covers all, so these are the blocks of every entry.
+			blocks, err := store.Blocks([]kmskey.ARN{found.Target, key.ARN()}, key.Fingerprint())
+			if err != nil {
+				return err
 			}
-			return a.showText(store, found)
+			switch a.output {
+			case "json":
+				return a.json(shownRecordOf(key, blocks))
+			case "text":
+				return a.showText(store, found, blocks)
+			}
+			if len(blocks) > 0 { // a bare public key cannot say so itself
+				a.warn([]string{fmt.Sprintf("%s is %s", key.ARN(), blockText(blocks[0]))})
+			}
+			if a.output == "der" {
+				return a.write(key.PublicKeyDER())
+			}
+			return a.write(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: key.PublicKeyDER()}))
 		},
 	}
 }
 
-func (a *app) showText(store *keystore.Store, found *keystore.Resolution) error {
+// blocksMember names what keys show tells beside the record's own members.
+const blocksMember = "Blocks"
+
+// shownRecord is JSON output of keys show: the record's members, and the blocks in force for it. Blocks is there when there
+// is none, so that a reader can tell that from a version which did not say.
+type shownRecord struct {
+	kmskey.Record
+	Blocks []keystore.Block `json:"Blocks"`
+}
+
+func shownRecordOf(key *kmskey.Key, blocks []keystore.Block) shownRecord {
+	record := key.Record()
+	delete(record.Unknown, blocksMember) // what an import by an older version may have kept
+	return shownRecord{record, append([]keystore.Block{}, blocks...)}
+}
+
+func blockText(b keystore.Block) string {
+	return fmt.Sprintf("BLOCKED by %s on %s: %s", orDash(b.By), orDash(timeText(b.Time)), orDash(b.Reason))
+}
+
+func (a *app) showText(store *keystore.Store, found *keystore.Resolution, blocks []keystore.Block) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-20s %s\n", name, plain(fmt.Sprintf(format, args...)))
@@ -92,12 +117,9 @@ func (a *app) showText(store *keystore.Store, found *keystore.Resolution) error 
 		}
 		line("Public key SHA-256", "%s", k.Fingerprint())
 		line("Record", "%s", entry.Path)
-		blocks, err := store.Blocks([]kmskey.ARN{k.ARN()}, k.Fingerprint())
-		if err != nil {
-			return err
-		}
 		for _, block := range blocks {
-			line("BLOCKED", "by %s on %s: %s", orDash(block.By), orDash(timeText(block.Time)), orDash(block.Reason))
+			name, text, _ := strings.Cut(blockText(block), " ")
+			line(name, "%s", text)
 		}
 	}
 	if found.Fallback {
