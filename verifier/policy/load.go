@@ -187,33 +187,40 @@ func samePath(a, b string) bool {
 
 // Check says what is wrong with a policy file, wherever it lies: nil, or an error of several, joined, each of them a
 // PolicyInvalidException. The file is judged as a machine's policy would be, which may say more than a home's. Who can
-// write it does not matter here.
-func Check(file string) error {
+// write it does not matter here. Of a file that is good, warnings are what it brings about that its writer may not expect, a
+// sentence each.
+func Check(file string) (warnings []string, err error) {
 	path, err := filepath.Abs(file)
 	if err != nil {
-		return kmserr.New(kmserr.Validation, "the path %q cannot be made absolute: %v", file, err)
+		return nil, kmserr.New(kmserr.Validation, "the path %q cannot be made absolute: %v", file, err)
 	}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return kmserr.New(kmserr.Validation, "%s is no ordinary file", path)
+		return nil, kmserr.New(kmserr.Validation, "%s is no ordinary file", path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return kmserr.New(kmserr.Validation, "%s cannot be read: %v", path, fileguard.Cause(err)).WithCause(err)
+		return nil, kmserr.New(kmserr.Validation, "%s cannot be read: %v", path, fileguard.Cause(err)).WithCause(err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
-		return kmserr.New(kmserr.Validation, "%s cannot be read: %v", path, fileguard.Cause(err)).WithCause(err)
+		return nil, kmserr.New(kmserr.Validation, "%s cannot be read: %v", path, fileguard.Cause(err)).WithCause(err)
 	}
 	return CheckBytes(path, data)
 }
 
 // CheckBytes does what Check does for a policy that was read already; path names it in errors.
-func CheckBytes(path string, data []byte) error {
-	_, problems := parse(path, data, true)
+func CheckBytes(path string, data []byte) (warnings []string, err error) {
+	s, problems := parse(path, data, true)
+	if s != nil {
+		if lost := (&set{sources: []*source{s}}).Log().LostUnderNotation(); lost != "" {
+			from := s.at("/log/path")
+			warnings = append(warnings, "the policy "+place(from.File, from.Line)+" "+lost)
+		}
+	}
 	var all []error
 	for _, e := range problems {
 		all = append(all, e)
 	}
-	return errors.Join(all...)
+	return warnings, errors.Join(all...)
 }

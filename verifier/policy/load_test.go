@@ -246,25 +246,25 @@ func TestLinks(t *testing.T) {
 func TestCheckFile(t *testing.T) {
 	_, h := folders(t, "", with(`"homes":["/x"]`))
 	path := filepath.Join(h, FileName)
-	if err := Check(path); err != nil {
+	if _, err := Check(path); err != nil {
 		t.Error(err)
 	}
 	write(t, path, with(`"homes":["x"],"log":{"mode":"x"}`))
-	if err := Check(path); kmserr.ExitCode(err) != kmserr.ExitOurSide || strings.Count(err.Error(), path) != 2 {
+	if _, err := Check(path); kmserr.ExitCode(err) != kmserr.ExitOurSide || strings.Count(err.Error(), path) != 2 {
 		t.Error(err)
 	}
 	for _, none := range []string{h, path + "x"} {
-		if err := Check(none); !kmserr.Is(err, kmserr.Validation) {
+		if _, err := Check(none); !kmserr.Is(err, kmserr.Validation) {
 			t.Errorf("%s: %v", none, err)
 		}
 	}
 	write(t, path, strings.Repeat(" ", MaxFile+1))
-	if err := Check(path); err == nil || !strings.Contains(err.Error(), "more than the 1048576 allowed") {
+	if _, err := Check(path); err == nil || !strings.Contains(err.Error(), "more than the 1048576 allowed") {
 		t.Error(err)
 	}
 	t.Chdir(h)
 	write(t, path, "{}")
-	if err := Check(FileName); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := Check(FileName); err == nil || !strings.Contains(err.Error(), path) {
 		t.Error(err)
 	}
 }

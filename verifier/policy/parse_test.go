@@ -68,7 +68,7 @@ func TestUnknownMembersListTheKnown(t *testing.T) {
 }
 
 func TestCheckListsAll(t *testing.T) {
-	err := CheckBytes("/p.json", []byte(`{
+	_, err := CheckBytes("/p.json", []byte(`{
 "version":"2",
 "store":{"permissions":"lax"},
 "grants":[
@@ -92,7 +92,7 @@ func TestCheckListsAll(t *testing.T) {
 			t.Errorf("%v, expected line %d", one, lines[i])
 		}
 	}
-	if err := CheckBytes("/p.json", Strict()); err != nil {
+	if _, err := CheckBytes("/p.json", Strict()); err != nil {
 		t.Error(err)
 	}
 }

@@ -85,6 +85,20 @@ type LogRules struct {
 	Set bool
 }
 
+// LostUnderNotation says what becomes of the lines where Notation asks, a clause about the policy; "" if they are kept. Notation
+// reads a plugin's standard error only where the plugin fails, as its error response and nothing else (notation-go,
+// plugin/plugin.go).
+func (r LogRules) LostUnderNotation() string {
+	if r.Path != toStandardError || r.Off {
+		return ""
+	}
+	required := ""
+	if r.Required {
+		required = ", although it requires them"
+	}
+	return "sends the log to standard error, which Notation keeps to itself: the lines of its verifications are lost" + required
+}
+
 // Rules are what is in force for one key.
 type Rules struct {
 	// Excluded is why this key may not verify at all, a clause such as "is not on the policy's list of allowed keys";

@@ -57,7 +57,7 @@ func TestCheckWhatCannotBeRead(t *testing.T) {
 	_, h := folders(t, "", with(`"allowList":false`))
 	path := filepath.Join(h, FileName)
 	for file, says := range map[string]string{h: h + " is no ordinary file", path + "x": path + "x cannot be read: "} {
-		err := Check(file)
+		_, err := Check(file)
 		if !kmserr.Is(err, kmserr.Validation) || !strings.Contains(kmserr.As(err).Fact, says) || strings.Count(kmserr.As(err).Fact, file) != 1 {
 			t.Errorf("%s: %v", file, err)
 		}

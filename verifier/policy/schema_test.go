@@ -188,7 +188,7 @@ func TestDocumentation(t *testing.T) {
 		if err := v.judge.Validate(value); err != nil {
 			t.Errorf("the schema: %v\n%s", err, text)
 		}
-		if err := CheckBytes("policy.md", []byte(strings.ReplaceAll(text, `"/`, `"`+local("/")))); err != nil {
+		if _, err := CheckBytes("policy.md", []byte(strings.ReplaceAll(text, `"/`, `"`+local("/")))); err != nil {
 			t.Errorf("%v\n%s", err, text)
 		}
 	}

@@ -52,7 +52,7 @@ func StrictFor(keys ...string) ([]byte, error) {
 		b.WriteString("\n      ],\n      \"verify\": true\n    }\n  ")
 	}
 	b.WriteString(strictTail)
-	if err := CheckBytes(FileName, b.Bytes()); err != nil {
+	if _, err := CheckBytes(FileName, b.Bytes()); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil

@@ -121,13 +121,13 @@ func TestCheckUnreadable(t *testing.T) {
 	path := filepath.Join(h, FileName)
 	testenv.Publish(t, h)
 	testenv.AsNobody(t, func() {
-		if err := Check(path); err != nil {
+		if _, err := Check(path); err != nil {
 			t.Errorf("a file that everyone can read: %v", err)
 		}
 	})
 	chmod(t, path, 0)
 	testenv.AsNobody(t, func() {
-		err := Check(path)
+		_, err := Check(path)
 		if !kmserr.Is(err, kmserr.Validation) || kmserr.As(err).Fact != path+" cannot be read: permission denied" {
 			t.Errorf("a file that nobody can read: %v", err)
 		}
@@ -149,7 +149,10 @@ func TestCheckUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	answered := make(chan error, 1)
-	go func() { answered <- Check(pipe) }()
+	go func() {
+		_, err := Check(pipe)
+		answered <- err
+	}()
 	select {
 	case err := <-answered:
 		if !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), pipe+" is no ordinary file") {
@@ -159,7 +162,7 @@ func TestCheckUnreadable(t *testing.T) {
 		t.Fatal("a named pipe is waited for")
 	}
 	if runtime.GOOS == "linux" { // where a process's memory is an ordinary file, of which the first bytes cannot be read
-		if err := Check("/proc/self/mem"); !kmserr.Is(err, kmserr.Validation) || kmserr.As(err).Fact != "/proc/self/mem cannot be read: input/output error" {
+		if _, err := Check("/proc/self/mem"); !kmserr.Is(err, kmserr.Validation) || kmserr.As(err).Fact != "/proc/self/mem cannot be read: input/output error" {
 			t.Errorf("a file that breaks: %v", err)
 		}
 	}
@@ -178,7 +181,7 @@ func TestCheckWithoutAFolder(t *testing.T) {
 	if _, err := os.Getwd(); err == nil {
 		t.Skip("this system tells the path of a folder that is gone")
 	}
-	if err := Check(FileName); !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), "cannot be made absolute") {
+	if _, err := Check(FileName); !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), "cannot be made absolute") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
 // Levels of a finding.
@@ -30,7 +31,11 @@ type finding struct {
 }
 
 // report collects findings.
-type report struct{ findings []finding }
+type report struct {
+	findings []finding
+	// log is what the policy in force demands of the log, once the store was examined.
+	log policy.LogRules
+}
 
 func (r *report) add(level, part, cure, format string, args ...any) {
 	r.findings = append(r.findings, finding{level, part, fmt.Sprintf(format, args...), cure})
@@ -44,7 +49,8 @@ func (a *app) doctor() *cobra.Command {
 		Short: "Check the store, and whether Notation is set up safely",
 		Long: `Checks the store: which one is used and why, its permissions, every record, alias and block. Checks Notation, where it is
 configured: the plugin is installed and of this version, no other plugin can be chosen by a signature, the trust policy
-names only key ARNs at level strict, and its ca: stores hold only certificates of keys that are in the store.
+names only key ARNs at level strict, its ca: stores hold only certificates of keys that are in the store, and the log of
+decisions is not sent where Notation loses it.
 
 --bundle also writes what the report of a fault needs into one file of JSON, to be read before it is sent: versions, findings, the names,
 modes and sizes of the store's files, counts. It holds no file's content, no credentials, and no account numbers.
@@ -128,6 +134,7 @@ func (a *app) examineStore(r *report, repair bool) error {
 	}
 	defer v.Close()
 	store := v.Store()
+	r.log = v.Policy().Log()
 	r.add(levelOK, part, "", "the store is %s, chosen by %s", store.Home().Path, store.Home().ChosenBy)
 
 	var damage error

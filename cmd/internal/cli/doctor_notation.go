@@ -30,8 +30,8 @@ const (
 	maxCertFile   = 1 << 20
 )
 
-// examineNotation reports on Notation's configuration: the four things that a safe set-up is made of. Nothing of it is
-// run. store may be nil.
+// examineNotation reports on Notation's configuration: the four things that a safe set-up is made of, and whether the log is
+// kept. Nothing of it is run. store may be nil.
 func examineNotation(r *report, dir string, store *keystore.Store) error {
 	dir, plugins, err := locateNotation(r, dir)
 	if err != nil || dir == "" {
@@ -42,6 +42,9 @@ func examineNotation(r *report, dir string, store *keystore.Store) error {
 		return nil
 	}
 	examinePlugins(r, plugins)
+	if lost := r.log.LostUnderNotation(); lost != "" {
+		r.add(levelWarning, "notation", "Name a file with log.path in the policy: see docs/audit.md.", "the policy %s", lost)
+	}
 	found := false
 	for _, file := range []string{"trustpolicy.oci.json", "trustpolicy.json", "trustpolicy.blob.json"} {
 		path := filepath.Join(dir, file)

@@ -29,15 +29,20 @@ func (a *app) policy() *cobra.Command {
 
 func (a *app) policyCheck() *cobra.Command {
 	return &cobra.Command{
-		Use:     "check FILE…",
-		Short:   "Say what is wrong with policy files",
-		Long:    "Checks policy files, wherever they lie, and says what is wrong with them, each with its line: of a file that cannot be read as a policy the first fault, else all of them. Exit code 0: good; 3: one could not be enforced.",
+		Use:   "check FILE…",
+		Short: "Say what is wrong with policy files",
+		Long: `Checks policy files, wherever they lie, and says all that is wrong with them, each with its line; where one is no JSON, what stands behind
+that place is not told. What a good file brings about that its writer may not expect is a warning. Exit code 0: good; 3: one could
+not be enforced.`,
 		Example: "  awskms-offline policy check policy.json",
 		Args:    atLeastOne("at least one file"),
 		RunE: func(_ *cobra.Command, files []string) error {
 			var problems []error
+			var warnings []string
 			for _, file := range files {
-				problems = append(problems, parts(policy.Check(file))...)
+				unexpected, err := policy.Check(file)
+				warnings = append(warnings, unexpected...)
+				problems = append(problems, parts(err)...)
 			}
 			problems = deleteNil(problems)
 			if a.output == "json" {
@@ -45,8 +50,13 @@ func (a *app) policyCheck() *cobra.Command {
 				for _, err := range problems {
 					list = append(list, errorJSON(err))
 				}
-				return a.result(map[string]any{"Problems": list}, problems)
+				answer := map[string]any{"Problems": list}
+				if warnings != nil {
+					answer["Warnings"] = warnings
+				}
+				return a.result(answer, problems)
 			}
+			a.warn(warnings)
 			if len(problems) == 0 {
 				return a.printf("%s good\n", areFiles(len(files)))
 			}
