@@ -37,6 +37,83 @@ const (
 // Decode decodes data, at most limit bytes, into the struct that dst points to. Errors are one clause for a sentence of
 // the caller's: "is 70000 bytes long, more than 65536".
 func Decode(data []byte, limit int, unknown Unknown, dst any) error {
+	return decode(data, limit, unknown, dst, nil)
+}
+
+// Fault is one of several things that are wrong with a document.
+type Fault struct {
+	// Pointer is the JSON Pointer (RFC 6901, without its escapes) of the member that is wrong, or is not there. It is empty
+	// where the document as a whole is wrong, or breaks off.
+	Pointer string
+	// Offset is where in the document it is: behind the name of a member, before an item of an array, or where the syntax is
+	// broken.
+	Offset int
+	// Err is a clause, as from Decode.
+	Err error
+	// Again marks a member that stands twice: the first was read, this one was not.
+	Again bool
+}
+
+// Faults returns what is wrong with data as Decode would read it, in the order in which a reader meets it: the first most things,
+// where Decode names one. complete says that they are all, and that dst holds what remains; nothing may be decided by it. Where
+// the syntax is broken nothing behind that place is told. There are none if and only if Decode takes data.
+func Faults(data []byte, limit int, unknown Unknown, dst any, most int) (faults []Fault, complete bool) {
+	c := collector{most: most}
+	if err := decode(data, limit, unknown, dst, &c); err != nil {
+		if errors.Is(err, errMost) {
+			return c.faults, false
+		}
+		return append(c.faults, Fault{Offset: min(c.at, len(data)), Err: err}), false
+	}
+	return c.faults, true
+}
+
+// collector has the walker go on behind a fault, until there are most.
+type collector struct {
+	faults []Fault
+	most   int
+	at     int // the offset that the next fault is noticed at
+}
+
+// errMost ends the walk; nobody outside sees it.
+var errMost = errors.New("has more faults")
+
+// fault returns err, which ends the walk, or keeps it and goes on.
+func (w walker) fault(path *pointer, err error) error {
+	if w.all == nil || err == nil {
+		return err
+	}
+	if len(w.all.faults) == w.all.most {
+		return errMost
+	}
+	w.all.faults = append(w.all.faults, Fault{Pointer: path.String(), Offset: w.all.at, Err: err})
+	return nil
+}
+
+// again is fault for a member that stands twice, whose value is then read over.
+func (w walker) again(path *pointer) error {
+	if err := w.fault(path, twice(path.name)); err != nil {
+		return err
+	}
+	w.all.faults[len(w.all.faults)-1].Again = true
+	return w.value(reflect.Value{}, path)
+}
+
+// here notes the offset of the faults that follow.
+func (w walker) here(offset int64) {
+	if w.all != nil {
+		w.all.at = int(offset)
+	}
+}
+
+func (w walker) noted() int64 {
+	if w.all == nil {
+		return 0
+	}
+	return int64(w.all.at)
+}
+
+func decode(data []byte, limit int, unknown Unknown, dst any, all *collector) error {
 	if len(data) > limit {
 		return fmt.Errorf("is %d bytes long, more than the %d allowed", len(data), limit)
 	}
@@ -54,11 +131,15 @@ func Decode(data []byte, limit int, unknown Unknown, dst any) error {
 		return errors.New("cannot be decoded into what is no pointer")
 	}
 	// A bytes.Buffer is read where it is, anything else copied first.
-	w := walker{dec: jsontext.NewDecoder(bytes.NewBuffer(data)), data: data, unknown: unknown}
+	w := walker{dec: jsontext.NewDecoder(bytes.NewBuffer(data)), data: data, unknown: unknown, all: all}
+	if all != nil {
+		w.dec.Reset(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
+	}
 	if err := w.value(v.Elem(), nil); err != nil {
 		return err
 	}
 	if rest := bytes.TrimLeft(data[w.dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
+		w.here(int64(len(data) - len(rest)))
 		return fmt.Errorf("has more data after the JSON object, at byte %d", len(data)-len(rest))
 	}
 	return nil
@@ -71,6 +152,9 @@ type walker struct {
 	dec     *jsontext.Decoder
 	data    []byte
 	unknown Unknown
+	// all collects what is wrong; nil ends the walk at the first fault. With it the decoder lets names stand twice, which the
+	// walker then finds itself: it goes on behind them, as no decoder does.
+	all *collector
 }
 
 // pointer is the JSON Pointer (RFC 6901, without its escapes) of a value; nil is that of the whole document. It is spelt out
@@ -97,7 +181,10 @@ func (w walker) value(dst reflect.Value, path *pointer) error {
 	kind := w.dec.PeekKind()
 	if kind == 'n' && dst.IsValid() && dst.Type() != rawValue {
 		// It would be taken for a zero value.
-		return fmt.Errorf("has null for the member %s, expected a value", path)
+		if err := w.fault(path, fmt.Errorf("has null for the member %s, expected a value", path)); err != nil {
+			return err
+		}
+		dst = reflect.Value{}
 	}
 	for dst.Kind() == reflect.Pointer {
 		dst.Set(reflect.New(dst.Type().Elem()))
@@ -111,12 +198,14 @@ func (w walker) value(dst reflect.Value, path *pointer) error {
 		}
 		// Few types are looked at: each first look takes longer than reading a value.
 		if self, ok := selfDecoding(dst); ok {
+			begins := w.noted()
 			raw, err := w.raw(path)
 			if err != nil {
 				return err
 			}
+			w.here(begins)
 			if err := self.UnmarshalJSON(raw); err != nil {
-				return bad(path, err)
+				return w.fault(path, bad(path, err))
 			}
 			return nil
 		}
@@ -129,12 +218,12 @@ func (w walker) value(dst reflect.Value, path *pointer) error {
 	}
 	token, err := w.dec.ReadToken()
 	if err != nil {
-		return explain(err)
+		return w.explain(err)
 	}
 	if !dst.IsValid() {
 		return nil
 	}
-	return set(dst, token, path)
+	return w.fault(path, set(dst, token, path))
 }
 
 // raw reads one value and returns its bytes as they stand.
@@ -198,7 +287,7 @@ func mismatch(path *pointer, kind jsontext.Kind, t reflect.Type) error {
 // open reads the token that opens an object or array.
 func (w walker) open() error {
 	if _, err := w.dec.ReadToken(); err != nil {
-		return explain(err)
+		return w.explain(err)
 	}
 	if w.dec.StackDepth() > MaxDepth {
 		return fmt.Errorf("is nested deeper than %d levels", MaxDepth)
@@ -209,7 +298,9 @@ func (w walker) open() error {
 func (w walker) array(dst reflect.Value, path *pointer) error {
 	slice := dst.Kind() == reflect.Slice && !isBytes(dst.Type())
 	if dst.IsValid() && !slice {
-		return mismatch(path, '[', dst.Type())
+		if err := w.fault(path, mismatch(path, '[', dst.Type())); err != nil {
+			return err
+		}
 	}
 	if err := w.open(); err != nil {
 		return err
@@ -220,6 +311,10 @@ func (w walker) array(dst reflect.Value, path *pointer) error {
 	at := &pointer{above: path, item: true}
 	for i := 0; w.dec.PeekKind() != ']'; i++ {
 		at.index = i
+		if w.all != nil {
+			rest := bytes.TrimLeft(w.data[w.dec.InputOffset():], " \t\r\n,")
+			w.here(int64(len(w.data) - len(rest)))
+		}
 		item := reflect.Value{}
 		if slice {
 			dst.Grow(1)
@@ -231,12 +326,13 @@ func (w walker) array(dst reflect.Value, path *pointer) error {
 		}
 	}
 	if _, err := w.dec.ReadToken(); err != nil {
-		return explain(err)
+		return w.explain(err)
 	}
 	return nil
 }
 
 func (w walker) object(dst reflect.Value, path *pointer) error {
+	begins := w.noted()
 	var known members
 	var others reflect.Value // the map for members that a struct does not know, or the map that is decoded into
 	if dst.IsValid() {
@@ -250,29 +346,41 @@ func (w walker) object(dst reflect.Value, path *pointer) error {
 			others = dst
 			dst.Set(reflect.MakeMap(dst.Type()))
 		default:
-			return mismatch(path, '{', dst.Type())
+			if err := w.fault(path, mismatch(path, '{', dst.Type())); err != nil {
+				return err
+			}
+			dst = reflect.Value{}
 		}
 	}
 	if err := w.open(); err != nil {
 		return err
 	}
 	at := &pointer{above: path}
+	var seen map[string]bool // with all
 	for w.dec.PeekKind() != '}' {
 		token, err := w.dec.ReadToken()
 		if err != nil {
-			return explain(err)
+			return w.explain(err)
 		}
 		name := token.String()
 		at.name = name
+		w.here(w.dec.InputOffset())
 		m := known.named(name)
-		if m == nil && known.list != nil {
-			for _, other := range known.list {
-				if strings.EqualFold(name, other.name) {
-					return fmt.Errorf("has the member %q, which differs from %q in letter case only", name, other.name)
+		if w.all != nil {
+			if seen[name] {
+				if err := w.again(at); err != nil {
+					return err
 				}
+				continue
 			}
-			if w.unknown == Refuse || !others.IsValid() {
-				return fmt.Errorf("has the unknown member %s/%s", path, name)
+			if seen == nil {
+				seen = make(map[string]bool)
+			}
+			seen[name] = true
+		}
+		if m == nil && known.list != nil {
+			if m, err = w.stranger(known, others, name, at); err != nil {
+				return err
 			}
 		}
 		if err := w.member(dst, m, others, name, at); err != nil {
@@ -280,20 +388,43 @@ func (w walker) object(dst reflect.Value, path *pointer) error {
 		}
 	}
 	if _, err := w.dec.ReadToken(); err != nil {
-		return explain(err)
+		return w.explain(err)
 	}
 	var missing []string
 	for _, m := range known.list {
 		if m.required && !m.seen {
-			missing = append(missing, path.String()+"/"+m.name)
+			missing = append(missing, m.name)
 		}
 	}
-	if len(missing) > 0 {
-		slices.Sort(missing)
-		return fmt.Errorf("lacks the member %s", strings.Join(missing, ", "))
+	slices.Sort(missing)
+	if len(missing) > 0 && w.all == nil {
+		above := path.String() + "/"
+		return fmt.Errorf("lacks the member %s%s", above, strings.Join(missing, ", "+above))
+	}
+	w.here(begins)
+	for _, at.name = range missing {
+		if err := w.fault(at, fmt.Errorf("lacks the member %s", at)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
+
+// stranger refuses a member that the struct does not know, unless it has a place for others. One that is told and not the
+// end is read as the member that it must mean, if there is one: what is in it may be wrong as well.
+func (w walker) stranger(known members, others reflect.Value, name string, path *pointer) (meant *member, err error) {
+	for i, other := range known.list {
+		if strings.EqualFold(name, other.name) {
+			return &known.list[i], w.fault(path, fmt.Errorf("has the member %q, which differs from %q in letter case only", name, other.name))
+		}
+	}
+	if w.unknown == Refuse || !others.IsValid() {
+		return nil, w.fault(path, fmt.Errorf("has the unknown member %s", path))
+	}
+	return nil, nil
+}
+
+func twice(name string) error { return fmt.Errorf("has the member %.200q twice", name) }
 
 // member reads the value of one member: into the struct's field, into the map, or over it.
 func (w walker) member(dst reflect.Value, m *member, others reflect.Value, name string, path *pointer) error {
@@ -320,15 +451,13 @@ func (w walker) member(dst reflect.Value, m *member, others reflect.Value, name 
 }
 
 // explain turns a decoder's error into a clause without the library's prefixes.
-func explain(err error) error {
-	if errors.Is(err, jsontext.ErrDuplicateName) {
-		var syn *jsontext.SyntacticError
-		if errors.As(err, &syn) {
-			return fmt.Errorf("has the member %.200q twice", syn.JSONPointer.LastToken())
-		}
-	}
+func (w walker) explain(err error) error {
 	var syn *jsontext.SyntacticError
 	if errors.As(err, &syn) {
+		w.here(syn.ByteOffset)
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			return twice(syn.JSONPointer.LastToken())
+		}
 		return fmt.Errorf("is not valid JSON at byte %d: %w", syn.ByteOffset, syn.Err)
 	}
 	return fmt.Errorf("is not valid JSON: %v", strings.TrimPrefix(err.Error(), "jsontext: "))

@@ -164,7 +164,107 @@ func TestRefused(t *testing.T) {
 					t.Errorf("%q is in %q", jargon, err)
 				}
 			}
+			checkFaults(t, []byte(c.data), err)
 		})
+	}
+}
+
+// checkFaults demands that Faults begins with what Decode says, and finds nothing where Decode finds nothing.
+func checkFaults(t *testing.T, data []byte, err error) {
+	t.Helper()
+	faults, complete := Faults(data, limit, Keep, new(target), 1000)
+	if (len(faults) > 0) != (err != nil) || !complete && err == nil {
+		t.Fatalf("%s: Decode says %v, Faults %v, %v", data, err, faults, complete)
+	}
+	for _, f := range faults {
+		if f.Err == nil || f.Err.Error() == "" || f.Offset < 0 || f.Offset > len(data) {
+			t.Fatalf("%s: a fault is %+v", data, f)
+		}
+	}
+	if err != nil && faults[0].Err.Error() != err.Error() {
+		t.Errorf("%s: Faults begins with %q, Decode says %q", data, faults[0].Err, err)
+	}
+}
+
+// TestFaults: one thing that is wrong hides no other, and each is told with its place.
+func TestFaults(t *testing.T) {
+	type closedItem struct {
+		Kind string   `json:"kind" strict:"required"`
+		Name string   `json:"name"`
+		Tags []string `json:"tags"`
+		At   stamp    `json:"at"`
+	}
+	type document struct {
+		Mode  string       `json:"mode" strict:"required"`
+		Other string       `json:"other" strict:"required"`
+		On    *bool        `json:"on"`
+		Items []closedItem `json:"items"`
+	}
+	text := `{
+"Mode": 1,
+"on": "yes",
+"extra": {"a": 1,
+  "a": [{"b": 1}]},
+"items": [
+  {"kind": "k", "name": null, "Tags": ["x", 2]},
+  {"name": [],
+   "at": {"deep": [1]}},
+  7,
+  {"kind": "k",
+   "kind": {}}
+]}`
+	var d document
+	faults, complete := Faults([]byte(text), limit, Refuse, &d, 100)
+	var got []string
+	for _, f := range faults {
+		if f.Again != strings.HasSuffix(f.Err.Error(), " twice") {
+			t.Errorf("%+v", f)
+		}
+		got = append(got, fmt.Sprintf("%d %s %v", 1+strings.Count(text[:f.Offset], "\n"), f.Pointer, f.Err))
+	}
+	want := []string{
+		`2 /Mode has the member "Mode", which differs from "mode" in letter case only`,
+		`2 /Mode has a bad value at /Mode: a JSON number where a string is expected`,
+		`3 /on has a bad value at /on: a JSON string where a boolean is expected`,
+		`4 /extra has the unknown member /extra`,
+		`5 /extra/a has the member "a" twice`,
+		`7 /items/0/name has null for the member /items/0/name, expected a value`,
+		`7 /items/0/Tags has the member "Tags", which differs from "tags" in letter case only`,
+		`7 /items/0/Tags/1 has a bad value at /items/0/Tags/1: a JSON number where a string is expected`,
+		`8 /items/1/name has a bad value at /items/1/name: a JSON array where a string is expected`,
+		"9 /items/1/at has a bad value at /items/1/at: parsing time \"{\\\"deep\\\": [1]}\" as \"\\\"2006-01-02T15:04:05Z07:00\\\"\": cannot parse \"{\\\"deep\\\": [1]}\" as \"\\\"\"",
+		`8 /items/1/kind lacks the member /items/1/kind`,
+		`10 /items/2 has a bad value at /items/2: a JSON number where an object is expected`,
+		`12 /items/3/kind has the member "kind" twice`,
+		`1 /other lacks the member /other`,
+	}
+	if !complete || !reflect.DeepEqual(got, want) {
+		t.Errorf("complete: %v\ngot\n%s\nwant\n%s", complete, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if len(d.Items) != 4 || d.Items[0].Kind != "k" || d.On == nil {
+		t.Errorf("what remains is %+v", d)
+	}
+	for most := 1; most <= len(want)+1; most++ {
+		some, complete := Faults([]byte(text), limit, Refuse, new(document), most)
+		if !reflect.DeepEqual(some, faults[:min(most, len(want))]) || complete != (most >= len(want)) {
+			t.Errorf("at most %d: %+v, complete: %v", most, some, complete)
+		}
+	}
+	// A member that stands twice may be the one too many, or hold what ends the reading.
+	for second, says := range map[string]string{`"n"`: "", strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth): "nested deeper"} {
+		data := []byte(`{"x":1,"mode":"m","other":"o","mode":` + second + `}`)
+		if faults, complete := Faults(data, limit, Refuse, new(document), 1); len(faults) != 1 || complete {
+			t.Errorf("%s: %+v, %v", data, faults, complete)
+		}
+		faults, complete := Faults(data, limit, Refuse, new(document), 9)
+		if complete != (says == "") || !faults[1].Again || !strings.Contains(faults[len(faults)-1].Err.Error(), says) || len(faults) > 3 {
+			t.Errorf("%s: %+v, %v", data, faults, complete)
+		}
+	}
+	// Behind what is no JSON nothing can be told.
+	faults, complete = Faults([]byte("{\"x\":1,\n\"mode\":2,\n\"on\" true,\"y\":1}"), limit, Refuse, new(document), 100)
+	if complete || len(faults) != 3 || faults[2].Pointer != "" || faults[2].Offset != 23 || !strings.Contains(faults[2].Err.Error(), "is not valid JSON at byte 23") {
+		t.Errorf("%v, %v", faults, complete)
 	}
 }
 
@@ -383,7 +483,7 @@ func TestBrokenOff(t *testing.T) {
 			}
 		}
 	}
-	if err := explain(io.ErrNoProgress); err == nil || !strings.HasPrefix(err.Error(), "is not valid JSON: ") {
+	if err := (walker{}).explain(io.ErrNoProgress); err == nil || !strings.HasPrefix(err.Error(), "is not valid JSON: ") {
 		t.Errorf("an error of another kind: %v", err)
 	}
 }
@@ -410,7 +510,9 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var own target
-		if err := Decode(data, limit, Keep, &own); err != nil {
+		err := Decode(data, limit, Keep, &own)
+		checkFaults(t, data, err)
+		if err != nil {
 			if err.Error() == "" {
 				t.Fatal("refused without a reason")
 			}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -135,16 +136,34 @@ type checker struct {
 	path     string
 	data     []byte
 	machine  bool
-	problems []*kmserr.Error
+	problems []problem
 	all      lineMap // made for the first problem
+}
+
+// problem is one thing that is wrong, with its place: line 0 is unknown.
+type problem struct {
+	pointer string
+	line    int
+	err     *kmserr.Error
+}
+
+// errors returns what is wrong in the order of the file, what has no line last.
+func (c *checker) errors() []*kmserr.Error {
+	slices.SortStableFunc(c.problems, func(a, b problem) int { return cmp.Compare(uint(a.line-1), uint(b.line-1)) })
+	var all []*kmserr.Error
+	for _, p := range c.problems {
+		all = append(all, p.err)
+	}
+	return all
 }
 
 // complain records that the value at a pointer is wrong: "has VALUE at POINTER, expected …".
 func (c *checker) complain(pointer string, found any, format string, args ...any) {
 	if c.all == nil {
-		c.all, _ = locate(c.data, deepest)
+		c.all = locate(c.data, deepest)
 	}
-	c.problems = append(c.problems, invalid(c.path, c.all[pointer], "has %s at %s, %s", show(found), pointer, fmt.Sprintf(format, args...)))
+	line := c.all[pointer]
+	c.problems = append(c.problems, problem{pointer, line, invalid(c.path, line, "has %s at %s, %s", show(found), pointer, fmt.Sprintf(format, args...))})
 }
 
 // phrase is what was found where it is no text of the file.
@@ -246,7 +265,7 @@ func wordList[T ~string](c *checker, pointer string, items []string, words []T) 
 }
 
 func (c *checker) source(doc document) *source {
-	lines, _ := locate(c.data, rulesLevel)
+	lines := locate(c.data, rulesLevel)
 	s := &source{path: c.path, machine: c.machine, lines: lines, log: doc.Log}
 	if doc.Version != formatVersion {
 		c.complain("/version", doc.Version, "expected %q, the only version that this program enforces", formatVersion)
@@ -293,7 +312,9 @@ func (c *checker) homes(homes []string) []string {
 		c.complain("/homes", phrase("a list of homes"), "expected none: only the machine's policy chooses the homes")
 		return nil
 	}
-	c.list("/homes", homes, maxList)
+	if !c.list("/homes", homes, maxList) {
+		return nil
+	}
 	var clean []string
 	for i, home := range homes {
 		if c.absolute(at("/homes", i), home, "") {

@@ -3,13 +3,14 @@ package policy
 import (
 	"bytes"
 	"errors"
-	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/awskms-offline/awskms-offline/internal/nearest"
 	"github.com/awskms-offline/awskms-offline/internal/strictjson"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -90,30 +91,59 @@ type restrictSection struct {
 	DistinguishingID  *string  `json:"distinguishingId,omitempty"`
 }
 
+// maxFaults is how many faults of form are told of one file; of values each is told, as they are few or the file is long.
+const maxFaults = 100
+
 // parse reads one policy file's bytes. path names it in every error and origin. All errors are PolicyInvalidException; as
 // many problems as could be told apart are returned, the first in the file first.
 func parse(path string, data []byte, machine bool) (*source, []*kmserr.Error) {
 	var doc document
-	clause := strictjson.Decode(data, MaxFile, strictjson.Refuse, &doc)
-	if clause != nil {
-		clause = shortened(clause)
-		lines, broken := locate(data, deepest)
-		line := broken
-		if line == 0 {
-			line = lines.of(clause.Error())
-		}
-		e := invalid(path, line, "%v", clause)
-		if known := membersAt(clause.Error()); known != "" {
-			e.Hint = "The members here are " + known + "."
-		}
-		return nil, []*kmserr.Error{e}
-	}
 	c := checker{path: path, data: data, machine: machine}
-	s := c.source(doc)
-	if len(c.problems) > 0 {
-		return nil, c.problems
+	err := strictjson.Decode(data, MaxFile, strictjson.Refuse, &doc)
+	if err == nil {
+		if s := c.source(doc); len(c.problems) == 0 {
+			return s, nil
+		}
+		return nil, c.errors()
 	}
-	return s, nil
+	var rest document
+	faults, complete := strictjson.Faults(data, MaxFile, strictjson.Refuse, &rest, maxFaults)
+	if len(faults) == 0 { // the two readings would differ: the one that decides is the first
+		return nil, []*kmserr.Error{invalid(path, 0, "%v", shortened(err))}
+	}
+	if complete {
+		c.source(rest)
+		c.problems = slices.DeleteFunc(c.problems, func(p problem) bool {
+			return slices.ContainsFunc(faults, func(f strictjson.Fault) bool { return !f.Again && related(f.Pointer, p.pointer) })
+		})
+	}
+	for _, f := range faults {
+		line := 1 + bytes.Count(data[:f.Offset], []byte("\n"))
+		clause := shortened(f.Err)
+		e := invalid(path, line, "%v", clause)
+		if known := membersAt(clause.Error()); known != nil {
+			e.Hint = "The members here are " + strings.Join(known, ", ") + "."
+			name := f.Pointer[strings.LastIndexByte(f.Pointer, '/')+1:]
+			if near := nearest.Name(name, known); near != "" && len(name) > 4 { // a short name is near to too many
+				e.Hint = "Did you mean " + near + "? " + e.Hint
+			}
+		}
+		c.problems = append(c.problems, problem{f.Pointer, line, e})
+	}
+	all := c.errors()
+	if len(faults) >= maxFaults && !complete {
+		all = append(all, invalid(path, 0, "may have more faults than the %d that are told", maxFaults))
+	}
+	return nil, all
+}
+
+// related reports whether one of two places is the other or within it, whatever the case of the letters: what is said of the
+// one may follow from what is wrong with the other.
+func related(a, b string) bool {
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	return strings.EqualFold(a[:len(b)], b) && (len(a) == len(b) || a[len(b)] == '/')
 }
 
 // shortened cuts a clause that quotes too much of a file, behind every pointer that a lineMap may have.
@@ -125,10 +155,11 @@ func shortened(clause error) error {
 	return clause
 }
 
+const checkIt = "Correct the file; `awskms-offline policy check FILE` says what else is wrong with it."
+
 // invalid is the one form of a complaint about a file's content: line 0 is unknown.
 func invalid(path string, line int, format string, args ...any) *kmserr.Error {
-	e := kmserr.New(kmserr.PolicyInvalid, format, args...).
-		WithHint("Correct the file; `awskms-offline policy check FILE` says what else is wrong with it.")
+	e := kmserr.New(kmserr.PolicyInvalid, format, args...).WithHint(checkIt)
 	e.Fact = "the policy " + place(path, line) + " " + e.Fact
 	return e
 }
@@ -136,22 +167,6 @@ func invalid(path string, line int, format string, args ...any) *kmserr.Error {
 // lineMap holds the line, counted from 1, of every value of a document by its JSON Pointer (RFC 6901, without its escapes,
 // as strictjson writes it), cut to maxPointer bytes.
 type lineMap map[string]int
-
-// of returns the line that a clause of strictjson's is about: that of the longest pointer of the document in it, which for
-// an absent member is the object that lacks it.
-func (m lineMap) of(clause string) int {
-	longest, line := "", m[""]
-	for pointer, at := range m {
-		named := strings.Contains(clause, pointer)
-		if !named { // "the member "Verify", which differs from": the member's name alone
-			named = strings.Contains(clause, "member \""+pointer[strings.LastIndexByte(pointer, '/')+1:]+"\"")
-		}
-		if named && (len(pointer) > len(longest) || len(pointer) == len(longest) && at < line) {
-			longest, line = pointer, at
-		}
-	}
-	return line
-}
 
 // The levels down to which locate looks: rules and the members of sections, which a good policy is asked for, or all.
 const (
@@ -189,11 +204,11 @@ func (c *container) child() (pointer string, kept, whole bool) {
 	return c.pointer + "/" + last, true, true
 }
 
-// locate finds the line of every value down to a level, counted from 0 for the document itself. Where the document breaks
-// off, broken is that line; what came before is found.
-func locate(data []byte, level int) (lines lineMap, broken int) {
-	lines = lineMap{"": 1}
-	dec := jsontext.NewDecoder(bytes.NewReader(data))
+// locate finds the line of every value down to a level, counted from 0 for the document itself; of members that stand twice
+// that of the first.
+func locate(data []byte, level int) lineMap {
+	lines := lineMap{"": 1}
+	dec := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true))
 	line, counted := 1, 0
 	lineAt := func(offset int64) int {
 		if end := int(offset); end > counted {
@@ -205,15 +220,8 @@ func locate(data []byte, level int) (lines lineMap, broken int) {
 	var open []container
 	for {
 		token, err := dec.ReadToken()
-		if errors.Is(err, io.EOF) {
-			return lines, 0
-		}
-		if err != nil {
-			var syntax *jsontext.SyntacticError
-			if errors.As(err, &syntax) {
-				return lines, lineAt(max(syntax.ByteOffset, 0))
-			}
-			return lines, lineAt(dec.InputOffset())
+		if err != nil { // the end: what is no JSON was refused before
+			return lines
 		}
 		// Tokens hold no line breaks, so the end of one is on its line.
 		at, kind := lineAt(dec.InputOffset()), token.Kind()
@@ -240,7 +248,7 @@ func locate(data []byte, level int) (lines lineMap, broken int) {
 		}
 		if kind == '{' || kind == '[' {
 			if len(open) == deepest {
-				return lines, at
+				return lines
 			}
 			open = append(open, container{pointer: pointer, passed: !kept || !whole, array: kind == '['})
 		}
@@ -248,10 +256,10 @@ func locate(data []byte, level int) (lines lineMap, broken int) {
 }
 
 // membersAt lists the known members of the object whose unknown member a clause of strictjson's names.
-func membersAt(clause string) string {
+func membersAt(clause string) []string {
 	_, pointer, ok := strings.Cut(clause, "has the unknown member ")
 	if !ok {
-		return ""
+		return nil
 	}
 	t := reflect.TypeFor[document]()
 	parts := strings.Split(pointer, "/")
@@ -260,7 +268,7 @@ func membersAt(clause string) string {
 		case reflect.Struct:
 			field, ok := fieldNamed(t, part)
 			if !ok {
-				return ""
+				return nil
 			}
 			t = field
 		case reflect.Slice:
@@ -271,9 +279,9 @@ func membersAt(clause string) string {
 		}
 	}
 	if t.Kind() != reflect.Struct {
-		return ""
+		return nil
 	}
-	return strings.Join(memberNames(t), ", ")
+	return memberNames(t)
 }
 
 func memberNames(t reflect.Type) []string {
