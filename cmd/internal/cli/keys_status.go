@@ -41,7 +41,7 @@ type aliasRefusal struct {
 
 func (a *app) keysStatus() *cobra.Command {
 	var check bool
-	var within time.Duration
+	var ahead string
 	c := &cobra.Command{
 		Use:   "status [KEY…]",
 		Short: "What each key is good for now, and until when",
@@ -52,14 +52,18 @@ A key is stale if what is known of it is too old for the policy, or will be --wi
 key makes the exit code 1, so that CI can watch a store; a key that was disabled or blocked on purpose is not stale.`,
 		Example: "  awskms-offline keys status\n  awskms-offline keys status --check --within 72h",
 		RunE: func(c *cobra.Command, args []string) error {
-			if within < 0 {
-				return invalid("--within is %s, expected a time from now", within)
+			within, ok := kmskey.ParseAge(ahead)
+			if !ok {
+				var err error
+				if within, err = time.ParseDuration(ahead); err != nil || within < 0 {
+					return invalid("--within is %q, expected a time from now such as 3d or 72h", ahead)
+				}
 			}
 			return a.runStatus(args, check, within)
 		},
 	}
 	c.Flags().BoolVar(&check, "check", false, "exit with 1 if a key is stale")
-	c.Flags().DurationVar(&within, "within", 0, "count as stale what will be in this time: 72h")
+	c.Flags().StringVar(&ahead, "within", "0s", "count as stale what will be in this time: 3d, 72h")
 	return c
 }
 
