@@ -286,3 +286,43 @@ func TestBlockRefusals(t *testing.T) {
 		t.Errorf("%d blocks", n)
 	}
 }
+
+// A block of before its key was known reaches the same key under another name by the index alone. Removing the record that
+// the block names takes it no further back.
+func TestBlockOutlivesItsRecord(t *testing.T) {
+	der := material(t)
+	home := newHome(t)
+	w := openWriterT(t, home)
+	if _, err := w.Block(Block{KeyID: arnA.String()}); err != nil {
+		t.Fatal(err)
+	}
+	a, b := record(t, arnA, der, nil), record(t, arnB, der, nil)
+	put(t, w, a, PutOptions{})
+	put(t, w, b, PutOptions{})
+	blocked := func(want bool, when string) {
+		t.Helper()
+		found, err := w.Store().Blocks([]kmskey.ARN{arnB}, b.Fingerprint())
+		if err != nil || (len(found) > 0) != want {
+			t.Errorf("%s: %v, %v", when, found, err)
+		}
+	}
+	blocked(true, "with both records")
+	if _, err := w.Remove(kmskey.Ref{Scope: arnA.Scope, KeyID: arnA.KeyID}); err != nil {
+		t.Fatal(err)
+	}
+	blocked(true, "without the blocked record")
+	if did, err := w.Repair(); err != nil || len(did) != 0 {
+		t.Errorf("%q, %v", did, err)
+	}
+	blocked(true, "repaired")
+	if found := problems(w.Store()); len(found) != 0 {
+		t.Errorf("fsck: %+v", found)
+	}
+	if _, err := w.Unblock(arnA, ""); err != nil {
+		t.Fatal(err)
+	}
+	blocked(false, "unblocked")
+	if did, err := w.Repair(); err != nil || len(did) != 1 {
+		t.Errorf("%q, %v", did, err)
+	}
+}

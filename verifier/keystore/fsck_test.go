@@ -73,7 +73,7 @@ func TestFsck(t *testing.T) {
 			}
 		}, "the index lacks " + arnA.String(), false, true},
 		{"an index entry without a record", func(t *testing.T, home Home) {
-			writeFile(t, home, indexPath(a.Fingerprint())+"/"+markerName(arnB), "")
+			writeFile(t, home, indexPath(a.Fingerprint())+"/"+markerName(kmskey.ARN{Scope: west, KeyID: uuidB}), "")
 		}, "there is no such record", true, true},
 		{"an index entry for another key", func(t *testing.T, home Home) {
 			writeFile(t, home, indexPath(strings.Repeat("0", 64))+"/"+markerName(arnA), "")

@@ -51,6 +51,11 @@ func (w *Writer) repair() (did []string, err error) {
 			return did, err
 		}
 		if mark.ok && !indexed[mark.rel] && !damaged[mark.arn] {
+			if blocked, err := s.exists(blockPathOfARN(mark.arn)); err != nil {
+				return did, err
+			} else if blocked { // see unmark
+				continue
+			}
 			if err := w.remove(mark.rel, indexFolder); err != nil {
 				return did, err
 			}

@@ -218,6 +218,16 @@ func (w *Writer) mark(fingerprint string, arn kmskey.ARN) (added bool, err error
 	return true, nil
 }
 
+// unmark removes a key from the by-key index, unless its ARN is blocked: a block of before the key was known does not know
+// its material, and reaches the key's other names by the index alone.
+func (w *Writer) unmark(rel string, arn kmskey.ARN) error {
+	blocked, err := w.store.exists(blockPathOfARN(arn))
+	if err != nil || blocked {
+		return err
+	}
+	return w.remove(rel, indexFolder)
+}
+
 // remove removes a file, and the folders that it leaves empty up to base.
 func (w *Writer) remove(rel, base string) error {
 	if err := w.step("remove %s", rel); err != nil {
@@ -496,8 +506,7 @@ func (w *Writer) removeRef(ref kmskey.Ref) (Outcome, error) {
 		outcome.What = append(outcome.What, alias.ARN.Alias)
 	}
 	if !damaged {
-		rel := indexPath(entry.Key.Fingerprint()) + "/" + markerName(arn)
-		if err := w.remove(rel, indexFolder); err != nil {
+		if err := w.unmark(indexPath(entry.Key.Fingerprint())+"/"+markerName(arn), arn); err != nil {
 			return Outcome{}, err
 		}
 	}
