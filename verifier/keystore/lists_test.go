@@ -163,6 +163,36 @@ func TestAllBlocks(t *testing.T) {
 	}
 }
 
+// TestBlocksThatAreLifted: a block that is lifted while the list goes on is none, and the others are listed all the same.
+func TestBlocksThatAreLifted(t *testing.T) {
+	w := openWriterT(t, newHome(t))
+	fingerprints := []string{strings.Repeat("0", 64), strings.Repeat("1", 64), strings.Repeat("2", 64)}
+	arns := []kmskey.ARN{arnA, {Scope: other, KeyID: uuidA}, {Scope: west, KeyID: uuidA}}
+	for i, fp := range fingerprints {
+		if _, err := w.Block(Block{PublicKeySHA256: fp}); err != nil {
+			t.Fatal(explain(err))
+		}
+		if _, err := w.Block(Block{KeyID: arns[i].String()}); err != nil {
+			t.Fatal(explain(err))
+		}
+	}
+	var got []string
+	for b, err := range w.Store().AllBlocks() {
+		if err != nil {
+			t.Fatal(explain(err))
+		}
+		got = append(got, b.KeyID+b.PublicKeySHA256)
+		for _, rel := range []string{blockPathOfKey(fingerprints[1]), blockPathOfARN(arns[1])} {
+			if err := os.RemoveAll(filepath.Join(w.Store().Home().Path, filepath.FromSlash(rel))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if want := []string{fingerprints[0], fingerprints[2], arns[0].String(), arns[2].String()}; !slices.Equal(got, want) {
+		t.Errorf("got %q, expected %q", got, want)
+	}
+}
+
 // TestAliasesThatCannotBeRead: they are listed as errors that name the file, and the others are listed all the same.
 func TestAliasesThatCannotBeRead(t *testing.T) {
 	made := func(t *testing.T) (Home, *Store) {

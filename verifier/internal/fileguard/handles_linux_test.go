@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/awskms-offline/awskms-offline/internal/testenv"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
@@ -217,5 +218,74 @@ func TestFileSwappedForAPipe(t *testing.T) {
 	}
 	if read == 0 {
 		t.Errorf("never read, %d times refused", refused)
+	}
+}
+
+// A folder that was removed while it is open cannot be listed: that is an error, and not an empty folder.
+func TestNamesOfAFolderThatIsGone(t *testing.T) {
+	dir := realDir(t)
+	makeAll(t, dir, "home/")
+	tree := openTree(t, filepath.Join(dir, "home"))
+	if names, _, err := tree.Names(".", 0); err != nil || len(names) != 0 {
+		t.Fatal(names, err)
+	}
+	if err := os.Remove(filepath.Join(dir, "home")); err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []int{0, 5} {
+		if names, more, err := tree.Names(".", limit); !kmserr.Is(err, kmserr.StoreAccess) || names != nil || more {
+			t.Errorf("a limit of %d: %q, %t, %v", limit, names, more, err)
+		}
+	}
+}
+
+// A link that is there and cannot be read, as those to other users' processes are, leads nowhere, and not to the folder it
+// lies in.
+func TestLinkThatCannotBeRead(t *testing.T) {
+	tree, err := New(Options{}).Open("/proc/1")
+	if err != nil {
+		t.Skipf("the first process is hidden: %v", err)
+	}
+	defer tree.Close()
+	testenv.AsNobody(t, func() {
+		if _, err := os.Readlink("/proc/1/cwd"); !errors.Is(err, fs.ErrPermission) {
+			t.Skipf("the first process is this user's own, or hidden: %v", err)
+		}
+		refused := func(what string, err error) {
+			t.Helper()
+			if !kmserr.Is(err, kmserr.StoreAccess) || kmserr.As(err).Fact != "/proc/1/cwd cannot be read: permission denied" {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		real, err := New(Options{}).ResolveFolder("/proc/1/cwd")
+		refused("the way to a folder", err)
+		if real != "" {
+			t.Errorf("it leads to %s", real)
+		}
+		_, _, err = tree.Read("cwd", 100)
+		refused("a file", err)
+		_, err = tree.Exists("cwd")
+		refused("something", err)
+	})
+}
+
+// A tree that was closed holds nothing, and its folder is not there either.
+func TestClosedTree(t *testing.T) {
+	dir := realDir(t)
+	makeAll(t, dir, "file")
+	tree := openTree(t, dir)
+	if err := tree.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, rel := range []string{".", "file", "none"} {
+		if there, err := tree.Exists(rel); there || !kmserr.Is(err, kmserr.StoreAccess) {
+			t.Errorf("%s is there: %t, %v", rel, there, err)
+		}
+		if names, _, err := tree.Names(rel, 0); len(names) > 0 || !kmserr.Is(err, kmserr.StoreAccess) {
+			t.Errorf("%s holds %q, %v", rel, names, err)
+		}
+		if _, _, err := tree.Read(rel, 100); !kmserr.Is(err, kmserr.StoreAccess) {
+			t.Errorf("%s is read: %v", rel, err)
+		}
 	}
 }

@@ -301,7 +301,7 @@ func (t *Tree) Names(rel string, limit int) (names []string, more bool, err erro
 	}
 	f, err := root.Open(".")
 	if err != nil {
-		return nil, false, t.unreadable(p.path, err)
+		return nil, false, unreadable(t.Abs(p.path), err)
 	}
 	defer f.Close()
 	if limit == 0 {
@@ -310,7 +310,7 @@ func (t *Tree) Names(rel string, limit int) (names []string, more bool, err erro
 		names, err = f.Readdirnames(limit + 1)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, false, t.unreadable(p.path, err)
+		return nil, false, unreadable(t.Abs(p.path), err)
 	}
 	if limit != 0 && len(names) > limit {
 		names, more = names[:limit], true
