@@ -33,8 +33,9 @@ type decision struct {
 	former bool
 	// rules holds what is in force for every ARN that takes part: the one asked for and those used.
 	rules []policy.Rules
-	// unheeded: see inForce.
-	unheeded []string
+	// grantedBy has, for each of rules, the aliases that it rests on; unheeded: see inForce.
+	grantedBy [][]keystore.AliasEntry
+	unheeded  []string
 	// lastLine returns the time of the log's last line, read once if at all; zero if there is none.
 	lastLine func() time.Time
 	// explain is Config's.
@@ -164,12 +165,7 @@ func (d *decision) warn(format string, args ...any) {
 
 // permit is step 3: blocks, the list of allowed keys, and the times of the policy.
 func (v *Verifier) permit(d *decision) error {
-	arns := []kmskey.ARN{d.found.Target}
-	for _, e := range d.found.Entries {
-		if e.Key.ARN() != d.found.Target {
-			arns = append(arns, e.Key.ARN())
-		}
-	}
+	arns := d.arns()
 	blocks, err := v.store().Blocks(arns, d.key().Fingerprint())
 	if err != nil {
 		return err
@@ -185,13 +181,13 @@ func (v *Verifier) permit(d *decision) error {
 		return kmserr.New(kmserr.KeyBlocked, "the key is blocked here%s%s", clause(" by ", b.By), clause(": ", b.Reason)).
 			WithHint("%s", kmserr.Lookup(kmserr.KeyBlocked).Cure)
 	}
-	d.rules, d.unheeded = nil, nil
+	d.rules, d.grantedBy, d.unheeded = nil, nil, nil
 	for _, arn := range arns {
-		in, err := v.rulesFor(policy.Subject{Asked: d.asked, ARN: arn, Former: d.former, Fingerprint: d.key().Fingerprint()}, d.now)
+		in, err := v.rulesFor(d.subjectOf(arn), d.now)
 		if err != nil {
 			return err
 		}
-		d.rules = append(d.rules, in.rules)
+		d.rules, d.grantedBy = append(d.rules, in.rules), append(d.grantedBy, in.aliases)
 		d.line.PolicyRules = append(d.line.PolicyRules, in.rules.Applied...)
 		for _, alias := range in.aliases {
 			if file := (audit.File{Path: alias.Path, SHA256: alias.SHA256}); !slices.Contains(d.line.Files, file) {
@@ -224,6 +220,22 @@ func (v *Verifier) permit(d *decision) error {
 		}
 	}
 	return nil
+}
+
+// arns are those that take part: the one asked for and those used.
+func (d *decision) arns() []kmskey.ARN {
+	arns := []kmskey.ARN{d.found.Target}
+	for _, e := range d.found.Entries {
+		if e.Key.ARN() != d.found.Target {
+			arns = append(arns, e.Key.ARN())
+		}
+	}
+	return arns
+}
+
+// subjectOf is what the policy is asked about for one ARN, without the aliases that lead to it.
+func (d *decision) subjectOf(arn kmskey.ARN) policy.Subject {
+	return policy.Subject{Asked: d.asked, ARN: arn, Former: d.former, Fingerprint: d.key().Fingerprint()}
 }
 
 // inForce is what the policy says of one ARN, and the aliases that it says so by.

@@ -2,8 +2,10 @@ package verifier
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -33,7 +35,7 @@ func (v *Verifier) Outlook(ctx context.Context, keyID string) (*Outlook, error) 
 	d := v.newDecision("Outlook", keyID)
 	d.explain = nil
 	out := new(Outlook)
-	err := guarded(func() error {
+	err := guarded(func() (err error) {
 		if stale != nil {
 			return stale
 		}
@@ -51,7 +53,9 @@ func (v *Verifier) Outlook(ctx context.Context, keyID string) (*Outlook, error) 
 			}
 		}
 		out.SigningAlgorithms = d.permitted()
-		out.Until, out.Because = d.end()
+		if out.Until, out.Because, err = v.end(d); err != nil {
+			return err
+		}
 		return ctx.Err()
 	})
 	if err = v.typed(err, d); err != nil {
@@ -61,19 +65,31 @@ func (v *Verifier) Outlook(ctx context.Context, keyID string) (*Outlook, error) 
 }
 
 // end is the first moment at which what is known now will refuse the key.
-func (d *decision) end() (first time.Time, because string) {
+func (v *Verifier) end(d *decision) (first time.Time, because string, err error) {
 	consider := func(at time.Time, why string) {
 		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
 			first, because = at, why
 		}
 	}
-	for _, r := range d.rules {
+	for i, r := range d.rules {
 		consider(r.NotAfter, "notAfter of the policy")
 		if r.MaxSnapshotAge == 0 {
 			continue
 		}
 		for _, part := range d.parts() {
 			consider(part.at.Add(r.MaxSnapshotAge), part.name()+" will be too old for the policy")
+		}
+		// As long as one of the aliases is young enough, a grant by it holds.
+		if len(d.grantedBy[i]) == 0 {
+			continue
+		}
+		without, err := v.cfg.Policy.Rules(d.subjectOf(d.arns()[i]))
+		if err != nil {
+			return time.Time{}, "", kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", d.found.Target, err).WithCause(err)
+		}
+		if without.Excluded != r.Excluded || !slices.Equal(without.KeyStates, r.KeyStates) {
+			last := slices.MaxFunc(d.grantedBy[i], func(a, b keystore.AliasEntry) int { return a.Time.Compare(b.Time.Time) })
+			consider(last.Time.Add(r.MaxSnapshotAge), "the snapshot of "+last.ARN.String()+", by which a grant names the key, will be too old for the policy")
 		}
 	}
 	for _, e := range d.found.Entries {
@@ -82,5 +98,5 @@ func (d *decision) end() (first time.Time, because string) {
 			consider(m.ValidTo.Time, "KMS's ValidTo")
 		}
 	}
-	return first, because
+	return first, because, nil
 }

@@ -1036,6 +1036,53 @@ func TestGrantByStaleAlias(t *testing.T) {
 	}
 }
 
+// The outlook of a key that is on the list by an alias ends when what is known of the alias is too old, of the youngest of
+// several.
+func TestOutlookOfGrantByAlias(t *testing.T) {
+	key := record(t, arnA, signerOf(kmskey.ECCNISTP256), seen("2026-11-24T11:00:00Z"))
+	w := newWorld(t, key)
+	var aliases []kmskey.AliasARN
+	for name, when := range map[string]string{"alias/older": "2026-11-24T03:00:00Z", "alias/release": "2026-11-24T05:00:00Z"} {
+		w.write(t, func(writer *keystore.Writer) error {
+			_, err := writer.Put(key, keystore.PutOptions{Aliases: []string{name}, AliasTime: at(when)})
+			return err
+		})
+		aliases = append(aliases, kmskey.AliasARN{Scope: key.ARN().Scope, Alias: name})
+	}
+	w.policy.aliases = aliases
+	for name, c := range map[string]struct {
+		without policy.Rules
+		until   string
+		because string
+	}{
+		"by alias alone":       {policy.Rules{Excluded: "is not on the list"}, "2026-11-25T05:00:00Z", "the snapshot of " + aliasA + ", by which a grant names the key"},
+		"a state by the alias": {policy.Rules{KeyStates: []kmskey.KeyState{kmskey.StateEnabled}}, "2026-11-25T05:00:00Z", aliasA},
+		"by its ARN as well":   {policy.Rules{}, "2026-11-25T11:00:00Z", "the snapshot of " + arnA},
+	} {
+		w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+			r := c.without
+			if len(s.Aliases) > 0 {
+				r = policy.Rules{}
+			}
+			r.MaxSnapshotAge = 24 * time.Hour
+			return r, nil
+		}
+		o, err := w.v.Outlook(t.Context(), arnA)
+		if err != nil || o.Refusal != nil || !o.Until.Equal(at(c.until).Time) || !strings.Contains(o.Because, c.because) {
+			t.Errorf("%s: %+v, %v", name, o, err)
+		}
+	}
+	w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+		if len(s.Aliases) == 0 {
+			return policy.Rules{}, io.ErrUnexpectedEOF
+		}
+		return policy.Rules{MaxSnapshotAge: 24 * time.Hour}, nil
+	}
+	if o, err := w.v.Outlook(t.Context(), arnA); o != nil || !kmserr.Is(err, kmserr.PolicyInvalid) {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
 // Of several limits of age the shortest holds, and a rule without one takes none away.
 func TestAgeOfSeveralRules(t *testing.T) {
 	p256 := signerOf(kmskey.ECCNISTP256)
