@@ -298,6 +298,29 @@ func TestAliases(t *testing.T) {
 	}
 }
 
+// Every decision asks for the aliases: the list of thousands is not searched for each of them.
+func TestThousandsOfAliases(t *testing.T) {
+	grants := make([]string, 2)
+	for i := range grants {
+		keys := make([]string, 8000)
+		for j := range keys {
+			keys[j] = fmt.Sprintf(`"arn:aws:kms:us-east-1:111122223333:alias/a%d"`, i*len(keys)+j)
+		}
+		grants[i] = fmt.Sprintf(`{"name":"g%d","verify":true,"keys":[%s]}`, i, strings.Join(keys, ","))
+	}
+	began := time.Now()
+	s, problems := parse(homePath, []byte(with(`"allowList":true,"grants":[`+strings.Join(grants, ",")+`]`)), false)
+	if len(problems) > 0 {
+		t.Fatal(problems[0])
+	}
+	reading := time.Since(began)
+	began = time.Now()
+	found := (&set{sources: []*source{s, s}}).Aliases(arn(t, keyA))
+	if took := time.Since(began); len(found) != 16000 || took > 20*reading+time.Second { // else some 50 times as long, and more
+		t.Errorf("%d aliases in %v, and the file was read in %v", len(found), took, reading)
+	}
+}
+
 func TestStoreAndLog(t *testing.T) {
 	log := func(members string) string { return with(`"log":{` + members + `}`) }
 	for name, c := range map[string]struct {

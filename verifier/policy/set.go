@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -157,16 +158,18 @@ func (p *set) Warnings() []string { return slices.Clone(p.warnings) }
 
 // Aliases returns the aliases of grants in the key's scope, sorted.
 func (p *set) Aliases(arn kmskey.ARN) []kmskey.AliasARN {
-	var found []kmskey.AliasARN
+	// Not by searching the list: a policy may name thousands, and every decision asks.
+	known := make(map[kmskey.AliasARN]bool)
 	for _, s := range p.sources {
 		for i := range s.grants {
 			for alias := range s.grants[i].aliases {
-				if alias.Scope == arn.Scope && !slices.Contains(found, alias) {
-					found = append(found, alias)
+				if alias.Scope == arn.Scope {
+					known[alias] = true
 				}
 			}
 		}
 	}
+	found := slices.Collect(maps.Keys(known))
 	slices.SortFunc(found, func(a, b kmskey.AliasARN) int { return strings.Compare(a.Alias, b.Alias) })
 	return found
 }
