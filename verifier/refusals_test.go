@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -163,4 +164,75 @@ func TestPolicyThatCannotTell(t *testing.T) {
 	w.policy.rules = func(policy.Subject) (policy.Rules, error) { return rules, io.ErrUnexpectedEOF }
 	_, err := w.verify(t, good(arnA))
 	refused(t, err, kmserr.PolicyInvalid, "the policy cannot tell about "+arnA)
+}
+
+// That nobody asks who could write is a caller's wish, which a strict policy does not grant, and which is in the answer.
+func TestPermissionsThatAreNotAsked(t *testing.T) {
+	strict, lax := &fakePolicy{store: policy.StoreRules{StrictPermissions: true}}, &fakePolicy{}
+	for _, c := range []struct {
+		rules        policy.Policy
+		wished, want bool
+	}{{lax, false, false}, {lax, true, true}, {strict, false, false}, {strict, true, false}} {
+		if got := unsafeUnder(c.rules, c.wished); got != c.want {
+			t.Errorf("strict: %t, wished: %t: %t", c.rules == strict, c.wished, got)
+		}
+	}
+	home := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256))).home.Path
+	for _, wished := range []bool{false, true} {
+		v, err := Open(Options{Home: &home, HomeOption: "test", UnsafeStorePermissions: wished})
+		if err != nil {
+			t.Fatal(err)
+		}
+		verified, err := v.Verify(t.Context(), good(arnA))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := verified.Decision()
+		if said := d.Options[optionUnsafeStore] == "true"; said != wished || strings.Contains(strings.Join(d.Warnings, "|"), "who else could write the key store") != wished {
+			t.Errorf("wished: %t: the options say %v, the warnings %q", wished, d.Options, d.Warnings)
+		}
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A log that everyone can write is taken where nobody asks, until the policy becomes strict.
+func TestLogIsOpenedAnewUnderStrictness(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no modes")
+	}
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "log.jsonl")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	usual := readAnew
+	readAnew = 0
+	t.Cleanup(func() { readAnew = usual })
+	say := func(more string) {
+		text := `{"version":"1","log":{"mode":"required","path":` + string(must(json.Marshal(path))) + `}` + more + `}`
+		if err := os.WriteFile(filepath.Join(w.home.Path, policy.FileName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("")
+	v, err := Open(Options{Home: &w.home.Path, HomeOption: "test", UnsafeStorePermissions: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	if _, err := v.Verify(t.Context(), good(arnA)); err != nil {
+		t.Error(err)
+	}
+	say(`,"store":{"permissions":"strict"}`)
+	_, err = v.Verify(t.Context(), good(arnA))
+	refused(t, err, kmserr.AuditUnavailable, path)
 }
