@@ -544,6 +544,9 @@ func (w *Writer) removeAlias(ref kmskey.Ref) (Outcome, error) {
 func (w *Writer) PutChain(fingerprint string, pem []byte, replace bool) (Change, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !isFingerprint(fingerprint) {
+		return "", kmserr.New(kmserr.Validation, "%q is no SHA-256 in lower-case hexadecimal", fingerprint)
+	}
 	rel := ChainPath(fingerprint)
 	was, _, err := w.store.read(rel, maxChainFile)
 	switch {

@@ -565,3 +565,21 @@ func TestHomeIsMade(t *testing.T) {
 	s := openT(t, home)
 	sound(t, s)
 }
+
+// A chain has its place by its key's fingerprint, and by nothing that leads elsewhere in the home.
+func TestChainHasItsPlace(t *testing.T) {
+	home := newHome(t)
+	w := openWriterT(t, home)
+	for _, bad := range []string{"", "../policy", "x", strings.Repeat("A", 64), strings.Repeat("0", 63) + "/"} {
+		if change, err := w.PutChain(bad, []byte("pem"), true); change != "" || !kmserr.Is(err, kmserr.Validation) {
+			t.Errorf("%q: %s, %v", bad, change, err)
+		}
+	}
+	good := strings.Repeat("0", 64)
+	if change, err := w.PutChain(good, []byte("pem"), false); change != New || err != nil {
+		t.Errorf("%s, %v", change, err)
+	}
+	if _, err := os.Stat(filepath.Join(home.Path, ChainPath(good))); err != nil {
+		t.Error(err)
+	}
+}
