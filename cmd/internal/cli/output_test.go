@@ -62,6 +62,8 @@ func checkOutput(args []string, out []byte) error {
 		}
 		if !bytes.HasPrefix(out, []byte("{\n")) { // else it is one refusal of the whole call
 			values = slices.DeleteFunc(bytes.Split(out, []byte("\n")), func(line []byte) bool { return len(line) == 0 })
+		} else if batch {
+			shape = "verify"
 		} else {
 			shape = "refusal"
 		}

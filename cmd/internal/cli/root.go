@@ -110,6 +110,11 @@ func (a *app) command() *cobra.Command {
 		if _, rest, findErr := c.Root().Find(a.args); c.HasAvailableSubCommands() && findErr == nil && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
 			return noSuchCommand(c, rest)
 		}
+		var twice givenTwice
+		var value *pflag.InvalidValueError
+		if errors.As(err, &twice) && errors.As(err, &value) {
+			return invalid("--%s %v", value.GetFlag().Name, twice).WithCause(err).WithHint("Give it once: of two values only the last would count.")
+		}
 		e := invalid("%s", err.Error()).WithCause(err)
 		if near := meantFlag(c, err); near != "" {
 			return e.WithHint("Did you mean %s? See `%s --help`.", near, c.CommandPath())
@@ -139,6 +144,7 @@ func (a *app) command() *cobra.Command {
 	}
 	root.AddCommand(a.keys(), a.verify(), a.digest(), a.sign(), a.encrypt(), a.derive(), a.cert(), a.policy(), a.audit(), a.doctor(), a.version())
 	strictDefaults(root)
+	eachOnce(root)
 	a.root = root
 	return root
 }
