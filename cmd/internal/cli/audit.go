@@ -85,10 +85,14 @@ func (a *app) auditShow(file *string) *cobra.Command {
 				lines = audit.Follow
 			}
 			var damaged []error
+			shown := 0
 			for entry, err := range lines(a.ctx, path, filter) {
 				if err != nil {
+					if a.ctx.Err() != nil && follow {
+						break // which has no other end
+					}
 					if a.ctx.Err() != nil {
-						break // Ctrl-C ends --follow
+						return kmserr.New(kmserr.DeadlineExceeded, "interrupted: these are not all lines")
 					}
 					damaged = append(damaged, err)
 					continue
@@ -101,6 +105,10 @@ func (a *app) auditShow(file *string) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				shown++
+			}
+			if shown == 0 && len(damaged) == 0 && !follow { // else a misspelt key would look like one that was never asked for
+				a.note("no line of the log is of this kind")
 			}
 			return errors.Join(damaged...)
 		},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -183,5 +184,44 @@ func TestAuditShowFollow(t *testing.T) {
 	}
 	if got := <-code; got != 0 || lines.Scan() {
 		t.Errorf("exit code %d, %q, %s", got, lines.Text(), stderr.String())
+	}
+}
+
+// TestAuditShowInterrupted: a part of the lines does not pass for all of them.
+func TestAuditShowInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	isolated(t, dir)
+	path := filepath.Join(dir, "state", "awskms-offline", audit.FileName)
+	log, err := audit.OpenFile(audit.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make([]audit.Decision, 6000)
+	for n := range lines {
+		lines[n] = audit.Decision{EventName: audit.EventVerify, Asked: "alias/" + strings.Repeat("x", 1000), ErrorCode: string(kmserr.NotFound)}
+	}
+	if err := log.AppendAll(t.Context(), lines); err != nil {
+		t.Fatal(err)
+	}
+	reader, writer := io.Pipe()
+	var stderr bytes.Buffer
+	code := make(chan int, 1)
+	go func() {
+		code <- Main([]string{"audit", "show", "--log", path}, strings.NewReader(""), writer, &stderr)
+		writer.Close()
+	}()
+	shown := bufio.NewReader(reader)
+	if _, err := shown.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond) // until the signal is there; what is shown is small before it is read
+	if _, err := io.Copy(io.Discard, shown); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-code; got != 3 || !strings.Contains(stderr.String(), "interrupted: these are not all lines") {
+		t.Errorf("exit code %d, %s", got, stderr.String())
 	}
 }
