@@ -134,6 +134,8 @@ type batchRun struct {
 	held   held
 	// broken is why the lines end early; it is set by the reader, and read after its end.
 	broken error
+	// stoppedEarly is set by --fail-fast.
+	stoppedEarly bool
 
 	out     *bufio.Writer
 	pending int64 // answers in out
@@ -155,6 +157,15 @@ func (a *app) runBatch(flags batchFlags, maxMessage int64) (err error) {
 	defer r.cancel()
 	defer context.AfterFunc(r.ctx, r.held.end)()
 
+	if err := r.openReports(); err != nil { // first, so that none is left of an earlier run
+		return err
+	}
+	begun := false
+	defer func() {
+		if !begun {
+			r.discardReports()
+		}
+	}()
 	input, size, err := r.open()
 	if err != nil {
 		return err
@@ -165,9 +176,7 @@ func (a *app) runBatch(flags batchFlags, maxMessage int64) (err error) {
 		return err
 	}
 	defer v.Close()
-	if err := r.openReports(); err != nil {
-		return err
-	}
+	begun = true
 	a.asked = true // each line is logged by itself
 
 	// Without this a closed standard output ends the process before it can say how far it came.
@@ -197,6 +206,10 @@ func (r *batchRun) open() (io.ReadCloser, int64, error) {
 	}
 	if f, ok := input.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			if a.answersGoTo(info) { // each answer would be a further line
+				_ = f.Close()
+				return nil, 0, invalid("%s is the file that the answers are written to", naming("--batch", r.flags.file)).WithHint("Direct standard output to another file.")
+			}
 			return input, info.Size(), nil
 		}
 	}
@@ -406,6 +419,7 @@ func (r *batchRun) finish(stop error) error {
 	resume := fmt.Sprintf("`--skip %d` goes on behind them.", next)
 	switch {
 	case errors.Is(stop, errFailFast):
+		r.stoppedEarly = true
 		fmt.Fprintf(a.stderr, "stopped at line %d, the first that does not verify; --skip %d goes on behind it\n", next, next)
 	case errors.Is(stop, errInterrupted):
 		said = kmserr.New(kmserr.DeadlineExceeded, "interrupted: %s answered", countLines(r.written)).WithHint("%s", resume)

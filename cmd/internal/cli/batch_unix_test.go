@@ -141,9 +141,15 @@ func ends(t *testing.T, cmd *exec.Cmd, stderr *strings.Builder, code int) {
 	}
 }
 
-// TestBatchInterrupted: Ctrl-C ends a batch that waits for its input, with exit code 3 though every answer was a yes; the
+// TestBatchInterrupted: Ctrl-C, and SIGTERM as CI servers and time-outs send it, end a batch that waits for its input, with exit code 3 though every answer was a yes; the
 // number of answers that it tells is that of the answers given, and the report says that it is not whole.
 func TestBatchInterrupted(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) { interruptsBatch(t, signal) })
+	}
+}
+
+func interruptsBatch(t *testing.T, signal syscall.Signal) {
 	w := newBatchWorld(t)
 	report := filepath.Join(t.TempDir(), "r.xml")
 	const n = 500
@@ -156,7 +162,7 @@ func TestBatchInterrupted(t *testing.T) {
 		}
 		out = append(out, line...)
 	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+	if err := cmd.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
 	ends(t, cmd, stderr, 3)
@@ -174,6 +180,43 @@ func TestBatchInterrupted(t *testing.T) {
 	}
 	if logged := w.logged(t); logged != n {
 		t.Errorf("%d lines in the log, expected %d", logged, n)
+	}
+}
+
+// TestBatchAnswersIntoItsFiles: answers written to the end of the batch would be lines of it, and a report in the place of the
+// answers would leave none.
+func TestBatchAnswersIntoItsFiles(t *testing.T) {
+	w := newBatchWorld(t)
+	messages, signatures := w.signed(t, batchKinds[0], 1)
+	batch, answers := filepath.Join(t.TempDir(), "lines"), filepath.Join(t.TempDir(), "answers")
+	lines := w.line(batchKinds[0], 0, messages[0], signatures[0])
+	write(t, batch, lines)
+	for _, c := range []struct {
+		out  string
+		args []string
+		says string
+	}{
+		{batch, []string{batch}, "is the file that the answers are written to"},
+		{answers, []string{batch, "--report", "junit=" + answers}, "which the answers are written to"},
+	} {
+		out, err := os.OpenFile(c.out, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		stderr := &strings.Builder{}
+		cmd := w.run(c.args...)
+		cmd.Stdout, cmd.Stderr = out, stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ends(t, cmd, stderr, 2)
+		if !strings.Contains(stderr.String(), c.says) {
+			t.Errorf("said %q, expected %q", stderr, c.says)
+		}
+	}
+	if after, err := os.ReadFile(batch); err != nil || !bytes.Equal(after, lines) {
+		t.Errorf("the batch is %q, %v", after, err)
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -24,6 +26,27 @@ type batchReport interface {
 	add(row batchAnswer, err error) error
 	// finish completes the report; broken is why the batch was not answered to its end, nil if it was.
 	finish(r *batchRun, broken *kmserr.Error) error
+	// discard leaves no report.
+	discard()
+}
+
+// leftOut are lines that were not to be looked at, as sentences: a report of the others would else look like one of all.
+type leftOut struct{ lines, why string }
+
+func (r *batchRun) leftOut() (all []leftOut) {
+	if n := r.flags.skip; n > 0 {
+		all = append(all, leftOut{fmt.Sprintf("the first %s", countLines(n)), fmt.Sprintf("passed over by --skip %d", n)})
+	}
+	if r.stoppedEarly {
+		all = append(all, leftOut{fmt.Sprintf("the lines behind line %d", r.flags.skip+r.written), "not looked at, by --fail-fast"})
+	}
+	return all
+}
+
+func (r *batchRun) discardReports() {
+	for _, report := range r.reports {
+		report.discard()
+	}
 }
 
 func (r *batchRun) openReports() error {
@@ -41,9 +64,7 @@ func (r *batchRun) openReports() error {
 			f, err = newReportFile(filePath(file))
 		}
 		if err != nil {
-			for _, report := range r.reports {
-				report.(interface{ discard() }).discard()
-			}
+			r.discardReports()
 			return err
 		}
 		if kind == "junit" {
@@ -73,10 +94,24 @@ func (r *batchRun) mayBeReport(path string, others []string) error {
 	if input, err := os.Stat(filePath(r.flags.file)); err == nil && os.SameFile(there, input) {
 		return invalid("--report names %s, which is the batch", path).WithHint("Name another file.")
 	}
+	if r.app.answersGoTo(there) {
+		return invalid("--report names %s, which the answers are written to", path).WithHint("Name another file.")
+	}
 	return nil
 }
 
-// reportFile is a file under another name until it is complete. A report that is there already is replaced.
+// answersGoTo reports whether standard output was directed to this very file.
+func (a *app) answersGoTo(file os.FileInfo) bool {
+	f, ok := a.stdout.(*os.File)
+	if !ok {
+		return false
+	}
+	out, err := f.Stat()
+	return err == nil && out.Mode().IsRegular() && os.SameFile(out, file)
+}
+
+// reportFile is a file under another name until it is complete. A report that is there already is removed at once: what an
+// earlier run passed must not stand for one that was refused, or killed.
 type reportFile struct {
 	*bufio.Writer
 	f    *os.File
@@ -88,7 +123,12 @@ func newReportFile(path string) (*reportFile, error) {
 	if err != nil {
 		return nil, unwritable(path, err)
 	}
-	return &reportFile{bufio.NewWriterSize(f, 64<<10), f, path}, nil
+	report := &reportFile{bufio.NewWriterSize(f, 64<<10), f, path}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		report.discard()
+		return nil, unwritable(path, err)
+	}
+	return report, nil
 }
 
 func unwritable(path string, err error) error {
@@ -131,7 +171,7 @@ func (f *reportFile) discard() {
 // room, and is written again in the end.
 type junit struct {
 	*reportFile
-	tests, failures, errors int64
+	tests, failures, errors, skipped int64
 }
 
 const junitHead = 512
@@ -175,6 +215,14 @@ func (j *junit) testcase(class, name, element, code, message, hint string) error
 }
 
 func (j *junit) finish(r *batchRun, broken *kmserr.Error) error {
+	for _, left := range r.leftOut() {
+		j.tests++
+		j.skipped++
+		if err := j.testcase("batch", left.lines, "skipped", "", left.why, ""); err != nil {
+			j.discard()
+			return unwritable(j.path, err)
+		}
+	}
 	if broken != nil { // else a report of half the lines would look like one of all
 		j.tests++
 		j.errors++
@@ -185,8 +233,8 @@ func (j *junit) finish(r *batchRun, broken *kmserr.Error) error {
 	}
 	_, _ = j.WriteString("</testsuite>\n</testsuites>\n") // complete returns its error, which stays
 	head := fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?>`+"\n<testsuites>\n"+
-		`<testsuite name="%s verify --batch" tests="%d" failures="%d" errors="%d" time="%.3f" timestamp="%s"`,
-		name, j.tests, j.failures, j.errors, time.Since(r.began).Seconds(), r.began.UTC().Format("2006-01-02T15:04:05"))
+		`<testsuite name="%s verify --batch" tests="%d" failures="%d" errors="%d" skipped="%d" time="%.3f" timestamp="%s"`,
+		name, j.tests, j.failures, j.errors, j.skipped, time.Since(r.began).Seconds(), r.began.UTC().Format("2006-01-02T15:04:05"))
 	return j.complete([]byte(head + strings.Repeat(" ", junitHead-len(head)-2) + ">\n"))
 }
 
@@ -298,9 +346,17 @@ func (s *sarif) finish(r *batchRun, broken *kmserr.Error) error {
 		rules = append(rules, sarifRule{string(e.Name), sarifText{e.Meaning}, sarifText{e.Cure}})
 	}
 	slices.SortFunc(rules, func(a, b sarifRule) int { return strings.Compare(a.ID, b.ID) })
+	invocation := map[string]any{"executionSuccessful": broken == nil}
+	var notes []any
+	for _, left := range r.leftOut() {
+		notes = append(notes, map[string]any{"level": "note", "message": sarifText{left.lines + ": " + left.why}})
+	}
+	if notes != nil {
+		invocation["toolExecutionNotifications"] = notes
+	}
 	end, err := json.Marshal(map[string]any{
 		"tool":        map[string]any{"driver": map[string]any{"name": name, "version": buildinfo.Version, "rules": rules}},
-		"invocations": []any{map[string]any{"executionSuccessful": broken == nil}},
+		"invocations": []any{invocation},
 	}, json.Deterministic(true))
 	if err == nil {
 		_, err = s.WriteString("\n]," + string(end[1:]) + "]}\n")

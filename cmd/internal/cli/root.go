@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
 
 	"github.com/go-json-experiment/json"
@@ -34,7 +35,7 @@ const name = "awskms-offline"
 
 // app is one run of the command line.
 type app struct {
-	ctx            context.Context // ends with Ctrl-C
+	ctx            context.Context // ends with Ctrl-C, and with SIGTERM, as CI servers and time-outs send it
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	out, err       palette // of stdout and stderr
@@ -66,10 +67,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 			code = kmserr.ExitOurSide
 		}
 	}()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	a.ctx = ctx
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process
+	context.AfterFunc(ctx, stop) // a second one ends the process
 
 	root := a.command()
 	root.SetArgs(args)
