@@ -52,7 +52,7 @@ func (r *batchRun) discardReports() {
 func (r *batchRun) openReports() error {
 	for _, value := range r.flags.reports {
 		kind, file, _ := strings.Cut(value, "=")
-		if file == "" || kind != "junit" && kind != "sarif" {
+		if file == "" || file == "-" || kind != "junit" && kind != "sarif" {
 			return invalid("--report is %q, expected junit=FILE or sarif=FILE", value)
 		}
 	}

@@ -26,7 +26,7 @@ type useFlags struct {
 func (f *useFlags) register(c *cobra.Command, result string) {
 	fl := c.Flags()
 	fl.StringVar(&f.keyID, "key-id", "", "key ARN, alias ARN, key ID or alias/NAME")
-	fl.StringVar(&f.file, "file", "", "the file to write the "+result+" to, which must not exist (default: standard output)")
+	fl.StringVar(&f.file, "file", "", "the file to write the "+result+" to, which must not exist (default: -, standard output)")
 	fl.StringVar(&f.encoding, "encoding", "base64", "of the "+result+": base64 or raw")
 	fl.BoolVar(&f.allowState, "unsafe-allow-state", false, "use the key though KMS last called it Disabled or PendingDeletion; no block and no policy is passed by it")
 }
@@ -34,6 +34,9 @@ func (f *useFlags) register(c *cobra.Command, result string) {
 func (f *useFlags) check() error {
 	if f.encoding != "base64" && f.encoding != "raw" {
 		return invalid("--encoding is %q, expected base64 or raw", f.encoding)
+	}
+	if f.file == "-" {
+		f.file = "" // standard output
 	}
 	return nil
 }

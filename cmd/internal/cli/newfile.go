@@ -31,6 +31,9 @@ func there(flag, file string) error {
 
 // streamNewFor is writeNewFor for what is made as it is written.
 func streamNewFor(flag, file string, write func(io.Writer) error) error {
+	if file == "-" { // who may write there does not come here
+		return invalid("%s is -, and this goes into a file, not to standard output", flag).WithHint("Name a new file; one of that name is ./-.")
+	}
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return there(flag, file)
