@@ -4,7 +4,8 @@
 #
 #   AWSKMS_OFFLINE_VERSION           the release, such as 1.2.3
 #   AWSKMS_OFFLINE_CHECKSUMS_SHA256  the SHA-256 that its checksums file must have. The checksums lie beside what they are of, so
-#                                    by themselves they find damage only; this value, taken once by you, finds an exchange too
+#                                    by themselves they find damage only; this value, taken once by you, finds an exchange too.
+#                                    Set and empty is an error: a variable of that name was forgotten
 #   AWSKMS_OFFLINE_TOOLS             the programs, separated by spaces; all that verify unless set
 #   AWSKMS_OFFLINE_BIN               the folder to put them into; ./.awskms-offline/bin unless set
 #   AWSKMS_OFFLINE_RELEASE           where the release's files are: an https URL or a folder, for those who have a mirror
@@ -27,6 +28,9 @@ tools=${AWSKMS_OFFLINE_TOOLS:-awskms-offline notation-awskms-offline sigstore-km
 bin=${AWSKMS_OFFLINE_BIN:-$PWD/.awskms-offline/bin}
 release=${AWSKMS_OFFLINE_RELEASE:-https://github.com/awskms-offline/awskms-offline/releases/download/v$version}
 checksums=checksums.txt
+if [ -n "${AWSKMS_OFFLINE_CHECKSUMS_SHA256+set}" ] && [ -z "$AWSKMS_OFFLINE_CHECKSUMS_SHA256" ]; then
+	fail "AWSKMS_OFFLINE_CHECKSUMS_SHA256 is empty, expected 64 hexadecimal digits; without it, unset, an exchanged release is not noticed"
+fi
 
 extension=tar.gz executable=
 case $(uname -s) in
@@ -92,3 +96,5 @@ for tool in $tools; do
 		;;
 	esac
 done
+# Words of blanks alone pass the loop.
+[ -n "${tool:-}" ] || fail "AWSKMS_OFFLINE_TOOLS names no program"

@@ -264,12 +264,12 @@ func (r *runner) action(t *testing.T, inputs map[string]string) harness.Result {
 			t.Errorf("the step %q has the shell %q", s.Run, s.Shell)
 		}
 		if s.If != "" {
-			name, ok := strings.CutSuffix(s.If, " != ''")
+			name, none, ok := strings.Cut(strings.TrimSuffix(s.If, "'"), " != '")
 			value, known := r.values[name]
 			if !ok || !known {
 				t.Fatalf("what is the condition %q?", s.If)
 			}
-			if value == "" {
+			if value == none {
 				continue
 			}
 		}
@@ -442,7 +442,8 @@ func TestActionRefuses(t *testing.T) {
 		says      string
 	}{
 		{name: "no version", ref: "main", says: "which release?"},
-		{name: "a version that is a path", inputs: map[string]string{"version": "1.2.3-../.."}, says: "expected a release such as 1.2.3"},
+		{name: "a version that is a path", inputs: map[string]string{"version": "1.2.3-../.."}, says: "which release?"},
+		{name: "a version that goes up", inputs: map[string]string{"version": "1.2.3-.."}, says: "expected a release such as 1.2.3"},
 		{name: "a release that is not there", inputs: map[string]string{"version": "99.0.0"}, says: "has no line for awskms-offline_99.0.0_"},
 		{name: "plain http", inputs: map[string]string{"release": "http://127.0.0.1:1/"}, says: "expected an https URL or a folder"},
 		{name: "other checksums", inputs: map[string]string{"checksums-sha256": wrong}, says: "expected " + wrong},
@@ -450,6 +451,14 @@ func TestActionRefuses(t *testing.T) {
 		{name: "unknown program", inputs: map[string]string{"tools": "awskms-offline rm"}, says: `names "rm"`},
 		{name: "other keys", inputs: map[string]string{"keys": "trust/keys.tar", "keys-sha256": wrong}, says: wrong},
 		{name: "no keys", inputs: map[string]string{"keys": "trust/none.tar"}, says: "none.tar"},
+		{name: "keys that are a flag", inputs: map[string]string{"keys": "--help"}, says: "names --help, which is not there"},
+		{name: "lines in the version", inputs: map[string]string{"version": "1.2.3-x\nbin=/elsewhere"}, says: "which release?"},
+		{name: "blank programs", inputs: map[string]string{"tools": " "}, says: "names no program"},
+		// What a variable that is not set leaves is no wish to have none.
+		{name: "empty checksums", inputs: map[string]string{"checksums-sha256": ""}, says: "checksums-sha256 is given and empty"},
+		{name: "empty SHA-256 of keys", inputs: map[string]string{"keys": "trust/keys.tar", "keys-sha256": ""}, says: "keys-sha256 is given and empty"},
+		{name: "SHA-256 of no keys", inputs: map[string]string{"keys-sha256": wrong}, says: "keys is empty"},
+		{name: "empty policy", inputs: map[string]string{"policy": ""}, says: "policy is given and empty"},
 		{name: "bad policy", inputs: map[string]string{"policy": badPolicy}, says: "restriction"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -508,9 +517,6 @@ func TestGitLabExample(t *testing.T) {
 		for name, value := range variables {
 			j.Extra = append(j.Extra, name+"="+value)
 		}
-		if err := os.RemoveAll(filepath.Join(j.configDir(), "notation")); err != nil { // a job begins anew
-			t.Fatal(err)
-		}
 		return do(t, j.Host, "sh", path)
 	}
 	well(t, run(j.good))
@@ -520,8 +526,6 @@ func TestGitLabExample(t *testing.T) {
 	}
 	verdicts(t, filepath.Join(j.checkout, "results"), false, false)
 }
-
-func (j *job) configDir() string { return filepath.Join(j.Dir, "config") }
 
 // TestShellExample runs examples/verify.sh.
 func TestShellExample(t *testing.T) {
@@ -537,11 +541,41 @@ func TestShellExample(t *testing.T) {
 	}
 	well(t, do(t, j.Host, "sh", script, j.good))
 	verdicts(t, filepath.Join(j.checkout, "results"), true, true)
+	if result := do(t, j.Host, "sh", script, j.good, j.disabled); result.Code != 1 {
+		t.Errorf("the second of two images is bad: want exit code 1\n%s", result)
+	}
+	verdicts(t, filepath.Join(j.checkout, "results"), true, true, false, false)
+	t.Run("a key that is trusted no more", func(t *testing.T) {
+		sender, err := harness.NewHost(t.TempDir(), shared.notation, shared.bin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		well(t, do(t, sender, sender.CLI, append([]string{"keys", "import"}, fixture.Lookup("p256-disabled").Records(shared.testdata)...)...))
+		other := filepath.Join(sender.Dir, "keys.tar")
+		well(t, do(t, sender, sender.CLI, "keys", "export", "--file", other))
+		trusted := filepath.Join(j.checkout, "trust", "keys.tar")
+		before := read(t, trusted)
+		for code, content := range []string{before, read(t, other)} {
+			if err := os.WriteFile(trusted, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if result := do(t, j.Host, "env", "KEYS_SHA256="+sum(t, trusted), "sh", script, j.good); result.Code != code {
+				t.Errorf("exit code %d, want %d: what another run trusted is not trusted by this one\n%s", result.Code, code, result)
+			}
+		}
+		if err := os.WriteFile(trusted, []byte(before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
 
-	// The verifying script alone, on what the job installed.
+	// The verifying script alone.
 	verify := filepath.Join(shared.root, "ci", "verify-image.sh")
 	j.Bin = filepath.Join(j.checkout, ".awskms-offline", "bin") + string(os.PathListSeparator) + j.Bin
-	base := append(j.Extra, "AWSKMS_OFFLINE_HOME="+filepath.Join(j.Dir, ".config", "awskms-offline"), "COSIGN_KEY=awskms-offline:///"+exampleAlias)
+	base := append(j.Extra, "COSIGN_KEY=awskms-offline:///"+exampleAlias)
+	well(t, do(t, j.Host, "sh", filepath.Join(shared.root, "ci", "install.sh")))
+	well(t, do(t, j.Host, "env", "awskms-offline", "keys", "import", "trust/keys.tar"))
+	well(t, do(t, j.Host, "env", "notation", "cert", "add", "--type", "ca", "--store", "awskms", "trust/release.crt"))
+	well(t, do(t, j.Host, "env", "notation", "policy", "import", "--force", "trust/trustpolicy.json"))
 	run := func(extra []string, images ...string) harness.Result {
 		j.Extra = append(slices.Clone(base), extra...)
 		return do(t, j.Host, "sh", append([]string{verify}, images...)...)
@@ -562,9 +596,36 @@ func TestShellExample(t *testing.T) {
 		"no verifier":   {extra: []string{"VERIFIERS= "}, images: []string{j.good}, says: "names no verifier"},
 		"no key":        {extra: []string{"COSIGN_KEY="}, images: []string{j.good}, says: "COSIGN_KEY is not set"},
 		"what verifier": {extra: []string{"VERIFIERS=true"}, images: []string{j.good}, says: `names "true"`},
+		"no digest":     {images: []string{j.good[:len(j.good)-1] + "g"}, says: "does not name its digest"},
 	} {
 		if result := run(test.extra, test.images...); result.Code != 2 || !strings.Contains(result.Stderr, test.says) {
 			t.Errorf("%s: expected exit code 2 and %q\n%s", name, test.says, result)
 		}
+		// The results of the run before are none of this one's.
+		if left, err := filepath.Glob(filepath.Join(j.checkout, "awskms-offline-results", "*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: %q are left, %v", name, left, err)
+		}
+	}
+
+	// What Notation's trust policy lets through unverified is not verified, though notation says so with exit code 0.
+	for level, says := range map[string]string{"skip": "the trust policy skips it", "audit": "does not enforce authenticity"} {
+		t.Run(level, func(t *testing.T) {
+			policy := `{"version":"1.0","trustPolicies":[{"name":"release","registryScopes":["*"],"signatureVerification":{"level":"` + level + `"}`
+			if level != "skip" {
+				policy += fmt.Sprintf(`,"trustStores":["ca:awskms"],"trustedIdentities":[%q]`, fixture.Lookup("p384").ARN())
+			}
+			if err := os.WriteFile(filepath.Join(j.checkout, "trust", "trustpolicy.json"), []byte(policy+`}]}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			well(t, do(t, j.Host, "env", "notation", "policy", "import", "--force", "trust/trustpolicy.json"))
+			well(t, do(t, j.Host, "env", "notation", "verify", "--insecure-registry", j.good))
+			if result := run([]string{"VERIFIERS=notation"}, j.good); result.Code != 1 {
+				t.Errorf("want exit code 1\n%s", result)
+			}
+			outcomes := results(t, filepath.Join(j.checkout, "awskms-offline-results"))
+			if len(outcomes) != 1 || outcomes[0].Verified || !strings.Contains(outcomes[0].Output, says) {
+				t.Errorf("the results are %+v, want a refusal that says %q", outcomes, says)
+			}
+		})
 	}
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Verifies an image with notation and cosign before anything uses it, in any CI with a shell: verify.sh IMAGE@sha256:DIGEST
+# Verifies images with notation and cosign before anything uses them, in any CI with a shell: verify.sh IMAGE@sha256:DIGEST…
 # notation, cosign and curl are on PATH; ci/install.sh and ci/verify-image.sh of this project's release lie in ci/ of yours. The files
 # below trust/ are yours: keys.tar is what `awskms-offline keys export` wrote and its SHA-256 what it printed.
 set -eu
@@ -10,9 +10,14 @@ set -eu
 : "${COSIGN_KEY:=awskms-offline:///alias/release-signing}"
 : "${RESULTS:=results}"
 AWSKMS_OFFLINE_BIN=$PWD/.awskms-offline/bin
-AWSKMS_OFFLINE_HOME=$HOME/.config/awskms-offline
 PATH=$AWSKMS_OFFLINE_BIN:$PATH
-export AWSKMS_OFFLINE_VERSION AWSKMS_OFFLINE_CHECKSUMS_SHA256 AWSKMS_OFFLINE_BIN AWSKMS_OFFLINE_HOME COSIGN_KEY RESULTS PATH
+# New ones for each run: what another run trusted on this machine is not trusted by this one.
+temporary=$(mktemp -d)
+trap 'rm -rf "$temporary"' EXIT
+AWSKMS_OFFLINE_HOME=$temporary/keys
+NOTATION_CONFIG=$temporary/notation
+unset NOTATION_LIBEXEC
+export AWSKMS_OFFLINE_VERSION AWSKMS_OFFLINE_CHECKSUMS_SHA256 AWSKMS_OFFLINE_BIN AWSKMS_OFFLINE_HOME NOTATION_CONFIG COSIGN_KEY RESULTS PATH
 
 sh ci/install.sh
 awskms-offline keys import --expect-sha256 "$KEYS_SHA256" trust/keys.tar
@@ -20,4 +25,4 @@ install -m 600 trust/policy.json "$AWSKMS_OFFLINE_HOME/policy.json"
 notation cert add --type ca --store awskms trust/release.crt
 notation policy import --force trust/trustpolicy.json
 awskms-offline doctor
-sh ci/verify-image.sh "$1"
+sh ci/verify-image.sh "$@"
