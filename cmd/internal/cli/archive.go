@@ -338,7 +338,21 @@ func (t *archive) keyFiles(skipped func(name string)) iter.Seq2[tarEntry, error]
 				return
 			}
 		}
+		if err := t.ended(); err != nil {
+			yield(tarEntry{}, err)
+		}
 	}
+}
+
+// ended refuses a tar without the two blocks of zeros that end one (POSIX.1, pax, "ustar Interchange Format"): the reader
+// takes one that was cut off between two files for whole, and a key's state may have been behind the cut.
+func (t *archive) ended() error {
+	var end [2 * 512]byte
+	if _, err := t.content.ReadAt(end[:], t.content.Size()-int64(len(end))); err != nil || end != [len(end)]byte{} {
+		return invalid("the tar was cut off, or has something after its end: two blocks of zeros are not its last").
+			WithHint("Make it again, and hand over the file as it is.")
+	}
+	return nil
 }
 
 // isKeyFileName reports whether a file that was not named itself, but found, is taken for one that holds a key.

@@ -354,3 +354,35 @@ func TestArchiveThatChanges(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestFolderTarIsWhole: a tar of files that is cut off between two of them is refused, as what was cut off may be the state
+// of a key that is disabled.
+func TestFolderTarIsWhole(t *testing.T) {
+	var entries []entry
+	for _, name := range []string{"p256-disabled.get-public-key.json", "p256-disabled.describe-key.json"} {
+		content, err := os.ReadFile(filepath.Join("..", "..", "..", "testdata", "records", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, entry{name: name, content: string(content)})
+	}
+	whole := makeTar(t, entries)
+	first := len(makeTar(t, entries[:1])) - 2*512
+	for name, c := range map[string]struct {
+		data []byte
+		code int
+	}{
+		"whole": {whole, 0}, "longer": {append(bytes.Clone(whole), make([]byte, 10240)...), 0},
+		"between files": {whole[:first], 2}, "before its end": {whole[:len(whole)-2*512], 2}, "in its end": {whole[:len(whole)-512], 2},
+		"and something": {append(bytes.Clone(whole), 'x'), 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			isolated(t, t.TempDir())
+			var stdout, stderr strings.Builder
+			code := Main([]string{"keys", "import", "-"}, bytes.NewReader(c.data), &stdout, &stderr)
+			if code != c.code || code != 0 && !strings.Contains(stderr.String(), "the tar was cut off") {
+				t.Errorf("exit code %d, want %d\n%s%s", code, c.code, stdout.String(), stderr.String())
+			}
+		})
+	}
+}

@@ -209,6 +209,9 @@ broken place is named. Lines missing at the end, and a log written anew, show on
 			if err != nil {
 				return err
 			}
+			if report.Lines == 0 {
+				a.warn([]string{"the log holds no line: it was just begun, or somebody emptied it, which only --expect-head tells"})
+			}
 			if a.output == "json" {
 				return a.json(map[string]any{"Intact": report.Intact, "Files": report.Files, "Lines": report.Lines, "Bytes": report.Bytes,
 					"Head": report.Last.String(), "Recovered": report.Recovered})

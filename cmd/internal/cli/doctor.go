@@ -136,6 +136,16 @@ func (a *app) examineStore(r *report, repair bool) error {
 	store := v.Store()
 	r.log = v.Policy().Log()
 	r.add(levelOK, part, "", "the store is %s, chosen by %s", store.Home().Path, store.Home().ChosenBy)
+	switch path, err := verifier.LogPath(a.verifierOptions()); {
+	case err != nil:
+		r.add(levelWarning, part, "", "where decisions are logged cannot be told: %v", err)
+	case path == "":
+		r.add(levelOK, part, "", "the policy switches the log of decisions off")
+	case path == "-":
+		r.add(levelOK, part, "", "decisions are logged to standard error")
+	default:
+		r.add(levelOK, part, "", "decisions are logged to %s", path)
+	}
 
 	var damage error
 	for p := range store.Fsck() {
