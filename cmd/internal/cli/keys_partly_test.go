@@ -32,7 +32,7 @@ func TestPullAllWhatCannotBeFiltered(t *testing.T) {
 			nil, []string{"Allow kms:ListResourceTags on arn:aws:kms:", "2 refused"}},
 		"ListResourceTags of one denied": {func(s *kmstest.Server, _, other string) { s.Deny("ListResourceTags", other) }, []string{"--tag", "team=build"}, 3,
 			[]string{"wanted"}, []string{"1 new, 0 unchanged, 0 changed, 1 refused"}},
-		"an empty value is a value": {nil, []string{"--tag", "team="}, 0, nil, []string{"0 new"}},
+		"an empty value is a value": {nil, []string{"--tag", "team="}, 2, nil, []string{"nothing was brought; 4 others"}},
 		"a name alone":              {nil, []string{"--tag", "team"}, 0, []string{"wanted", "other"}, nil},
 		"aliases denied":            {func(s *kmstest.Server, _, _ string) { s.Deny("ListAliases", "*") }, []string{"--alias-prefix", "alias/wanted"}, 3, nil, []string{"Allow kms:ListAliases on *"}},
 		"the same tag twice":        {nil, []string{"--tag", "team=build", "--tag", "team=web"}, 2, nil, []string{"--tag team is given twice"}},

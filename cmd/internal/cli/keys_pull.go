@@ -156,6 +156,10 @@ func (a *app) runPull(f pullFlags, args []string) error {
 				t.jobs = append(t.jobs, job{name: key.Ref.String(), fetch: func(ctx context.Context) (*awskms.Fetched, error) { return client.FetchListed(ctx, key) }})
 			}
 		}
+		if len(t.jobs) == 0 && len(t.failed) == 0 { // as a batch without a line: another account or a misspelt filter must not pass
+			return invalid("KMS lists no signing key that is asked for: nothing was brought; %d others are not for signing, or outside the filter", t.summary.Skipped).
+				WithHint("Check the Region, whose credentials are used, --alias-prefix and --tag.")
+		}
 		return t.run()
 	}
 	for _, ref := range refs {

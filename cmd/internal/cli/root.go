@@ -150,18 +150,24 @@ func (a *app) command() *cobra.Command {
 	return root
 }
 
-// helpInstead refuses help where something was to be done as well: a file that somebody named --help must not pass for
-// verified because a page was printed.
+// helpInstead refuses help, or the version, where something was to be done as well: a file that somebody named --help must
+// not pass for verified because a page was printed.
 func helpInstead(c *cobra.Command) error {
-	if f := c.Flags().Lookup("help"); f == nil || !f.Changed {
+	asked := ""
+	for _, n := range []string{"help", "version"} {
+		if f := c.Flags().Lookup(n); asked == "" && f != nil && f.Changed {
+			asked = n
+		}
+	}
+	if asked == "" {
 		return nil
 	}
 	more := c.Flags().NArg() > 0
-	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { more = more || f.Changed && f.Name != "help" })
+	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { more = more || f.Changed && f.Name != asked })
 	if !more {
 		return nil
 	}
-	return invalid("--help is given beside other arguments: help was printed, and nothing else was done").
+	return invalid("--%s is given beside other arguments: the %[1]s was printed, and nothing else was done", asked).
 		WithHint("To name a file that begins with a dash, write ./ before its name, or -- before it.")
 }
 
