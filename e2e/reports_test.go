@@ -47,11 +47,14 @@ func TestReports(t *testing.T) {
 		lines            []string
 		code             int
 		failures, errors int
+		flags            []string
 	}{
-		"all good": {[]string{good, good}, 0, 0, 0},
+		"all good":  {[]string{good, good}, 0, 0, 0, nil},
+		"the rest":  {[]string{line("another", "another message"), good}, 0, 0, 0, []string{"--skip", "1"}},
+		"the first": {[]string{line("another", "another message"), good}, 1, 1, 0, []string{"--fail-fast"}},
 		"every kind": {[]string{good, line("another", "another message"), line(`<&"'>`+"\x01\u202e]]>", "x"), "no JSON", "",
-			strings.Replace(good, "arn:", "arn\x01:", 1), strings.Replace(good, "688f71e2", "788f71e2", 1)}, 2, 3, 3},
-		"nothing": {nil, 2, 0, 1},
+			strings.Replace(good, "arn:", "arn\x01:", 1), strings.Replace(good, "688f71e2", "788f71e2", 1)}, 2, 3, 3, nil},
+		"nothing": {nil, 2, 0, 1, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			batch := filepath.Join(dir, "a batch.jsonl")
@@ -59,8 +62,8 @@ func TestReports(t *testing.T) {
 				t.Fatal(err)
 			}
 			sarifFile, junitFile := filepath.Join(dir, "r.sarif"), filepath.Join(dir, "r.xml")
-			cmd := exec.Command(filepath.Join(shared.bin, "awskms-offline"), "verify", "--home", shared.records, "--batch", batch,
-				"--report", "sarif="+sarifFile, "--report", "junit="+junitFile)
+			args := []string{"verify", "--home", shared.records, "--batch", batch, "--report", "sarif=" + sarifFile, "--report", "junit=" + junitFile}
+			cmd := exec.Command(filepath.Join(shared.bin, "awskms-offline"), append(args, c.flags...)...)
 			cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+dir)
 			out, err := cmd.CombinedOutput()
 			if code := cmd.ProcessState.ExitCode(); code != c.code {
@@ -152,6 +155,7 @@ var junitElements = map[string]struct{ needed, other, holds []string }{
 	"testcase":   {[]string{"name"}, []string{"time", "classname", "group"}, []string{"failure", "error", "skipped"}},
 	"failure":    {nil, []string{"type", "message"}, nil},
 	"error":      {nil, []string{"type", "message"}, nil},
+	"skipped":    {nil, []string{"type", "message"}, nil},
 }
 
 func checkJUnit(t *testing.T, file string, tests, failures, errs int) {
