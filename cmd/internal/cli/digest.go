@@ -76,7 +76,7 @@ about a signature. Exit code 1: it is another.`,
 					return err
 				}
 			}
-			r, err := a.open("the message", file)
+			r, err := a.openMessage(file)
 			if err != nil {
 				return err
 			}

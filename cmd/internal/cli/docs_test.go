@@ -178,6 +178,7 @@ func startKMS(t *testing.T, testdata string) {
 	}
 	server.PutAlias("alias/release", arns["p256"])
 	server.PutAlias("alias/release", arns["sm2"])
+	server.AddKey(kmstest.Key{Account: "111122223333", Region: "eu-west-1", Aliases: []string{"alias/release-web"}, Tags: []kmstest.Tag{{TagKey: "team", TagValue: "build"}}})
 	t.Setenv("AWS_ENDPOINT_URL_KMS", server.URL())
 	t.Setenv("AWS_ACCESS_KEY_ID", "x")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "x")

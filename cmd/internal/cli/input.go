@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,32 @@ func (a *app) open(what, value string) (io.ReadCloser, error) {
 		io.Reader
 		io.Closer
 	}{&interruptible{ctx: a.ctx, r: f}, f}, nil
+}
+
+// openMessage opens a message. Standard input or a pipe without a byte is refused: so looks a message that its writer lost, and
+// a signature over nothing, where there is one, would be sound (decision 11).
+func (a *app) openMessage(file string) (io.ReadCloser, error) {
+	r, err := a.open("the message", file)
+	if err != nil {
+		return nil, err
+	}
+	if _, ordinary := r.(*os.File); ordinary {
+		return r, nil
+	}
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	switch _, err := buffered.Peek(1); {
+	case errors.Is(err, io.EOF):
+		_ = r.Close()
+		return nil, invalid("%s is empty", naming("the message", file)).
+			WithHint("What should have written it has failed, most likely. An empty message can be given as an ordinary file.")
+	case kmserr.Is(err, kmserr.DeadlineExceeded):
+		_ = r.Close()
+		return nil, err
+	} // whoever reads meets any other error again
+	return struct {
+		io.Reader
+		io.Closer
+	}{buffered, r}, nil
 }
 
 func unreadable(what, path string, err error) error {

@@ -88,7 +88,7 @@ func (a *app) verify() *cobra.Command {
 		if encoding == "base64" {
 			a.note("the signature is base64 text and was decoded")
 		}
-		r, err := a.open("the message", file)
+		r, err := a.openMessage(file)
 		if err != nil {
 			return encoding, err
 		}
