@@ -39,6 +39,18 @@ func TestLinesOfTheUndecodable(t *testing.T) {
 	}
 }
 
+// TestLinesOfValues: a value that is wrong is told with the line of its name, an item with its own.
+func TestLinesOfValues(t *testing.T) {
+	text := "{\n\"version\":\"1\",\n\"log\":\n{\n\"mode\":\n\n\"loud\"},\n\"homes\":\n[\n\"x\"]\n}\n"
+	want := []string{"the policy /p.json, line 5, has \"loud\" at /log/mode", "the policy /p.json, line 10, has \"x\" at /homes/0"}
+	_, problems := parse("/p.json", []byte(text), true)
+	for i, says := range want {
+		if len(problems) != len(want) || !strings.HasPrefix(problems[i].Fact, says) {
+			t.Errorf("got %v, expected %s", problems, says)
+		}
+	}
+}
+
 // TestOneProblem: of one problem nothing is counted.
 func TestOneProblem(t *testing.T) {
 	for text, more := range map[string]string{
