@@ -471,6 +471,7 @@ func (a *app) stateForStored(s *namedState, at kmskey.Time) (*kmskey.Key, error)
 		return nil, err
 	}
 	record := found.Entries[0].Key.Record()
+	record.Aliases = nil // it says nothing of them, and what the record says was true when that came
 	record.KeyMetadata, record.Snapshot.StateTime, record.Snapshot.Source = &s.metadata, at, kmskey.SourceFile
 	if !at.IsZero() {
 		record.Snapshot.Source = kmskey.SourceOperator
