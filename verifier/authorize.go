@@ -17,6 +17,9 @@ type KeyRequest struct {
 	PublicKey []byte
 	// SigningAlgorithm must be permitted for the key; empty: at least one must be.
 	SigningAlgorithm kmskey.SigningAlgorithm
+	// MessageType says what the caller's own core checks the signature over, as Request.MessageType does, and must be
+	// permitted for the key; empty where the caller cannot say: at least one must be.
+	MessageType kmskey.MessageType
 	// SeparateState leaves key state and age out of the error and in Authorized.StateError, for a caller that answers
 	// two questions of a protocol with one reading of the store: Notation's TRUSTED_IDENTITY and REVOCATION_CHECK. The
 	// policy can take the separation back.
@@ -113,11 +116,16 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 		if err := d.tell("usage", d.checkUsage(), "%s", kmskey.SignVerify); err != nil {
 			return err
 		}
+		found := "one of " + orNone(d.permitted())
+		err := d.checkSomeAlgorithm()
 		if req.SigningAlgorithm != "" {
-			d.line.SigningAlgorithm = string(req.SigningAlgorithm)
-			return d.tell("algorithm", d.checkAlgorithm(req.SigningAlgorithm), "%s", req.SigningAlgorithm)
+			d.line.SigningAlgorithm, found = string(req.SigningAlgorithm), string(req.SigningAlgorithm)
+			err = d.checkAlgorithm(req.SigningAlgorithm)
 		}
-		return d.tell("algorithm", d.checkSomeAlgorithm(), "one of %s", orNone(d.permitted()))
+		if err == nil {
+			err = d.checkTypeOfUse(req.MessageType)
+		}
+		return d.tell("algorithm", err, "%s", found)
 	})
 	if err != nil {
 		return nil, err
@@ -139,6 +147,21 @@ func (d *decision) matchPublicKey(der []byte) error {
 			WithHint("%s", kmserr.Lookup(kmserr.KeyMaterialMismatch).Cure)
 	}
 	return nil
+}
+
+// checkTypeOfUse is checkMessageType for a message that is another's to look at: not of a known type, it may be of any that
+// every rule leaves.
+func (d *decision) checkTypeOfUse(t kmskey.MessageType) error {
+	if t != kmskey.MessageTypeUnset {
+		return d.checkMessageType(t)
+	}
+	for _, t := range kmskey.MessageTypes {
+		if d.checkMessageType(t) == nil {
+			return nil
+		}
+	}
+	return kmserr.New(kmserr.AlgorithmNotAllowed, "no message type is permitted for %s", d.found.Target).
+		WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
 }
 
 // mayWait reports whether a refusal by state or age is not a refusal of the identity: told apart, or ignored by policy.

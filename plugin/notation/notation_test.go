@@ -569,6 +569,10 @@ func TestLevels(t *testing.T) {
 		"excluded, skipped":               {rules: policy.Rules{Excluded: "is excluded", IgnoreStateWhenRevocationSkipped: true}, only: identity},
 		"no algorithm":                    {rules: policy.Rules{SigningAlgorithms: []kmskey.SigningAlgorithm{}}},
 		"validity":                        {rules: policy.Rules{NotAfter: time.Unix(1, 0)}},
+		"messages":                        {rules: policy.Rules{MessageTypes: []kmskey.MessageType{kmskey.Raw}}, trusted: true},
+		"digests only":                    {rules: policy.Rules{MessageTypes: []kmskey.MessageType{kmskey.Digest}}},
+		"digests only, skipped, ignored":  {rules: policy.Rules{MessageTypes: []kmskey.MessageType{kmskey.Digest}, IgnoreStateWhenRevocationSkipped: true}, only: identity},
+		"no message type":                 {rules: policy.Rules{MessageTypes: []kmskey.MessageType{}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := question{home: newHome(t, disabled), leaf: cert("p256-disabled"), identities: []string{disabled.ARN().String()}}

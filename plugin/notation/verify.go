@@ -116,7 +116,7 @@ func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm
 			continue
 		}
 		authorized, err := v.AuthorizeKey(ctx, verifier.KeyRequest{
-			KeyID: identity, PublicKey: req.leafKey, SigningAlgorithm: algorithm,
+			KeyID: identity, PublicKey: req.leafKey, SigningAlgorithm: algorithm, MessageType: kmskey.Raw,
 			SeparateState: revocation, RevocationSkipped: !revocation, Terse: true,
 		})
 		switch {
