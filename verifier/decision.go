@@ -31,11 +31,10 @@ type decision struct {
 	terse bool
 	// former says that the key is one that the alias meant before.
 	former bool
-	// rules holds what is in force for every ARN that takes part: the one asked for and those used.
-	rules []policy.Rules
-	// grantedBy has, for each of rules, the aliases that it rests on; unheeded: see inForce.
-	grantedBy [][]keystore.AliasEntry
-	unheeded  []string
+	// rules holds what is in force for every ARN that takes part: the one asked for and those used. inForce has the same,
+	// and whence.
+	rules   []policy.Rules
+	inForce []inForce
 	// lastLine returns the time of the log's last line, read once if at all; zero if there is none.
 	lastLine func() time.Time
 	// explain is Config's.
@@ -163,10 +162,20 @@ func (d *decision) warn(format string, args ...any) {
 	d.line.Warnings = append(d.line.Warnings, fmt.Sprintf(format, args...))
 }
 
+// participants are the ARNs that take part in an answer: the one asked for, and those used.
+func participants(found *keystore.Resolution) []kmskey.ARN {
+	arns := []kmskey.ARN{found.Target}
+	for _, e := range found.Entries {
+		if e.Key.ARN() != found.Target {
+			arns = append(arns, e.Key.ARN())
+		}
+	}
+	return arns
+}
+
 // permit is step 3: blocks, the list of allowed keys, and the times of the policy.
 func (v *Verifier) permit(d *decision) error {
-	arns := d.arns()
-	blocks, err := v.store().Blocks(arns, d.key().Fingerprint())
+	blocks, err := v.store().Blocks(participants(d.found), d.key().Fingerprint())
 	if err != nil {
 		return err
 	}
@@ -181,27 +190,30 @@ func (v *Verifier) permit(d *decision) error {
 		return kmserr.New(kmserr.KeyBlocked, "the key is blocked here%s%s", clause(" by ", b.By), clause(": ", b.Reason)).
 			WithHint("%s", kmserr.Lookup(kmserr.KeyBlocked).Cure)
 	}
-	d.rules, d.grantedBy, d.unheeded = nil, nil, nil
-	for _, arn := range arns {
-		in, err := v.rulesFor(d.subjectOf(arn), d.now)
-		if err != nil {
-			return err
-		}
-		d.rules, d.grantedBy = append(d.rules, in.rules), append(d.grantedBy, in.aliases)
+	d.rules = nil
+	if d.inForce, err = v.rulesFor(d.asked, d.found, d.former, d.now); err != nil {
+		return err
+	}
+	for _, in := range d.inForce {
+		d.rules = append(d.rules, in.rules)
 		d.line.PolicyRules = append(d.line.PolicyRules, in.rules.Applied...)
 		for _, alias := range in.aliases {
 			if file := (audit.File{Path: alias.Path, SHA256: alias.SHA256}); !slices.Contains(d.line.Files, file) {
 				d.line.Files = append(d.line.Files, file)
 			}
 		}
-		for _, text := range in.unheeded {
-			d.warn("%s", text)
+		for _, u := range in.unheeded {
+			d.warn("%s", u.sentence)
 		}
-		d.unheeded = append(d.unheeded, in.unheeded...)
 	}
-	for _, r := range d.rules {
+	for _, in := range d.inForce {
+		r := in.rules
+		if in.tooOld {
+			u := in.unheeded[0]
+			return kmserr.New(u.name, "the policy allows the key by an alias alone, and %s", u.sentence).WithHint("%s", kmserr.Lookup(u.name).Cure)
+		}
 		if r.Excluded != "" {
-			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithHint("%s%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure, d.besides())
+			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithHint("%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure)
 		}
 		for _, e := range d.found.Entries {
 			if source := e.Key.Snapshot().Source; r.Sources != nil && !slices.Contains(r.Sources, source) {
@@ -222,76 +234,118 @@ func (v *Verifier) permit(d *decision) error {
 	return nil
 }
 
-// arns are those that take part: the one asked for and those used.
-func (d *decision) arns() []kmskey.ARN {
-	arns := []kmskey.ARN{d.found.Target}
-	for _, e := range d.found.Entries {
-		if e.Key.ARN() != d.found.Target {
-			arns = append(arns, e.Key.ARN())
-		}
-	}
-	return arns
-}
-
-// subjectOf is what the policy is asked about for one ARN, without the aliases that lead to it.
-func (d *decision) subjectOf(arn kmskey.ARN) policy.Subject {
-	return policy.Subject{Asked: d.asked, ARN: arn, Former: d.former, Fingerprint: d.key().Fingerprint()}
-}
-
 // inForce is what the policy says of one ARN, and the aliases that it says so by.
 type inForce struct {
+	// subject is what it was asked about.
+	subject policy.Subject
 	rules   policy.Rules
-	aliases []keystore.AliasEntry
-	// unheeded tells of aliases that a grant names and that lead to the key, but not by knowledge as young as the policy
-	// demands: a sentence each, without its final period.
-	unheeded []string
+	// aliases are named by grants, lead to the key, and are as young as they must be.
+	aliases  []keystore.AliasEntry
+	unheeded []unheeded
+	// tooOld says that the key is excluded, and would not be if what is known of the unheeded aliases were younger.
+	tooOld bool
 }
 
-// rulesFor asks the policy about one ARN. A grant by alias holds however the key was asked for, as long as what is known of
-// the alias is no older than the policy lets anything be that an answer rests on.
-func (v *Verifier) rulesFor(s policy.Subject, now time.Time) (in inForce, err error) {
-	if in.aliases, err = v.aliasesNow(s.ARN); err != nil {
-		return in, err
-	}
-	ask := func() error {
-		s.Aliases = nil
-		for _, alias := range in.aliases {
-			s.Aliases = append(s.Aliases, alias.ARN)
-		}
-		if in.rules, err = v.cfg.Policy.Rules(s); err != nil {
-			return kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", s.ARN, err).WithCause(err)
-		}
-		return nil
-	}
-	if err := ask(); err != nil || in.rules.MaxSnapshotAge == 0 {
-		return in, err
-	}
-	limit := in.rules.MaxSnapshotAge // of a restriction, which no alias has a part in
-	in.aliases = slices.DeleteFunc(in.aliases, func(alias keystore.AliasEntry) bool {
-		var why string
-		switch age := now.Sub(alias.Time.Time); {
-		case alias.Time.IsZero():
-			why = "has no date"
-		case -age > clockTolerance:
-			why = "is of " + stamp(alias.Time.Time) + ", and the clock says " + stamp(now)
-		case age > limit:
-			why = fmt.Sprintf("is of %s, %s old", stamp(alias.Time.Time), age.Round(time.Minute))
-		default:
-			return false
-		}
-		in.unheeded = append(in.unheeded, fmt.Sprintf("no grant holds by %s, as its snapshot %s, and the policy allows an age of %s at most", alias.ARN, why, limit))
-		return true
-	})
-	if len(in.unheeded) == 0 {
-		return in, nil
-	}
-	return in, ask()
+// unheeded is an alias that a grant names and that leads to the key, but not by knowledge as young as the policy demands.
+type unheeded struct {
+	name     kmserr.Name // what refuses what is that old
+	sentence string      // without its final period
 }
 
-// aliasesNow returns those of the aliases named by the policy's grants that mean the key now.
-func (v *Verifier) aliasesNow(arn kmskey.ARN) ([]keystore.AliasEntry, error) {
+// rulesFor asks the policy about every ARN that takes part. A grant by alias holds however the key was asked for, as long as
+// what is known of the alias is no older than the policy lets anything be that the answer rests on.
+func (v *Verifier) rulesFor(asked kmskey.Ref, found *keystore.Resolution, former bool, now time.Time) (all []inForce, err error) {
+	for _, arn := range participants(found) {
+		in := inForce{subject: policy.Subject{Asked: asked, ARN: arn, Former: former, Fingerprint: found.Entries[0].Key.Fingerprint()}}
+		if in.aliases, err = v.aliasesNow(arn, found); err != nil {
+			return nil, err
+		}
+		if err := v.ask(&in); err != nil {
+			return nil, err
+		}
+		all = append(all, in)
+	}
+	limit := ageLimit(all) // of restrictions, which no alias has a part in
+	if limit == 0 {
+		return all, nil
+	}
+	for i := range all {
+		in := &all[i]
+		in.aliases = slices.DeleteFunc(in.aliases, func(alias keystore.AliasEntry) bool {
+			u, old := tooOld(alias, now, limit)
+			if old {
+				in.unheeded = append(in.unheeded, u)
+				in.ignore(alias.ARN)
+			}
+			return old
+		})
+		if len(in.unheeded) == 0 {
+			continue
+		}
+		before := in.rules.Excluded
+		if err := v.ask(in); err != nil {
+			return nil, err
+		}
+		in.tooOld = before == "" && in.rules.Excluded != ""
+	}
+	return all, nil
+}
+
+// ask asks the policy about one ARN, by the aliases that count.
+func (v *Verifier) ask(in *inForce) (err error) {
+	in.subject.Aliases = nil
+	for _, alias := range in.aliases {
+		in.subject.Aliases = append(in.subject.Aliases, alias.ARN)
+	}
+	if in.rules, err = v.cfg.Policy.Rules(in.subject); err != nil {
+		return kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", in.subject.ARN, err).WithCause(err)
+	}
+	return nil
+}
+
+// ignore lets the key have been asked for by its ARN, if it was by this alias: no grant then holds by that.
+func (in *inForce) ignore(alias kmskey.AliasARN) {
+	if s := &in.subject; s.Asked.Alias == alias.Alias && !s.Former {
+		s.Asked = kmskey.Ref{Scope: s.ARN.Scope, KeyID: s.ARN.KeyID}
+	}
+}
+
+// ageLimit is the shortest of several, 0 if there is none.
+func ageLimit(all []inForce) (limit time.Duration) {
+	for _, in := range all {
+		if age := in.rules.MaxSnapshotAge; age != 0 && (limit == 0 || age < limit) {
+			limit = age
+		}
+	}
+	return limit
+}
+
+func tooOld(alias keystore.AliasEntry, now time.Time, limit time.Duration) (u unheeded, old bool) {
+	name, why := kmserr.SnapshotExpired, ""
+	switch age := now.Sub(alias.Time.Time); {
+	case alias.Time.IsZero():
+		why = "has no date"
+	case -age > clockTolerance:
+		name, why = kmserr.Clock, "is of "+stamp(alias.Time.Time)+", and the clock says "+stamp(now)
+	case age > limit:
+		why = fmt.Sprintf("is of %s, %s old", stamp(alias.Time.Time), age.Round(time.Minute))
+	default:
+		return u, false
+	}
+	return unheeded{name, fmt.Sprintf("no grant holds by %s, as its snapshot %s, and the policy allows an age of %s at most", alias.ARN, why, limit)}, true
+}
+
+// aliasesNow returns those of the aliases named by the policy's grants that mean the key now. The one that was asked for was
+// read already.
+func (v *Verifier) aliasesNow(arn kmskey.ARN, asked *keystore.Resolution) ([]keystore.AliasEntry, error) {
 	var now []keystore.AliasEntry
 	for _, alias := range v.cfg.Policy.Aliases(arn) {
+		if asked.Alias != nil && asked.Alias.ARN == alias {
+			if asked.Alias.Target() == arn {
+				now = append(now, *asked.Alias)
+			}
+			continue
+		}
 		found, err := v.store().Resolve(kmskey.Ref{Scope: alias.Scope, Alias: alias.Alias}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
 		switch {
 		case err == nil && found.Target == arn && found.Alias != nil && found.Alias.ARN == alias:
@@ -306,8 +360,10 @@ func (v *Verifier) aliasesNow(arn kmskey.ARN) ([]keystore.AliasEntry, error) {
 // besides is what a hint says of grants that would have let the key pass.
 func (d *decision) besides() string {
 	text := ""
-	for _, sentence := range d.unheeded {
-		text += " Besides, " + sentence + "."
+	for _, in := range d.inForce {
+		for _, u := range in.unheeded {
+			text += " Besides, " + u.sentence + "."
+		}
 	}
 	return text
 }
@@ -420,12 +476,7 @@ func (d *decision) wayOn(state kmskey.KeyState, r policy.Rules) string {
 
 // checkAge is step 5: the oldest part of what the answer rests on.
 func (d *decision) checkAge() error {
-	var limit time.Duration
-	for _, r := range d.rules {
-		if r.MaxSnapshotAge != 0 && (limit == 0 || r.MaxSnapshotAge < limit) {
-			limit = r.MaxSnapshotAge
-		}
-	}
+	limit := ageLimit(d.inForce)
 	if limit == 0 {
 		if err := d.checkClock(); err != nil {
 			d.warn("%s", kmserr.As(err).Fact)

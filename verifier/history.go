@@ -57,7 +57,7 @@ func (v *Verifier) formers(d *decision, allows func(policy.Rules) bool) ([]*deci
 			return nil, err
 		}
 		former := *d
-		former.former, former.rules, former.grantedBy, former.unheeded = true, nil, nil, nil
+		former.former, former.rules, former.inForce = true, nil, nil
 		former.found = &keystore.Resolution{Asked: d.asked, Target: arn, Entries: found.Entries, Alias: alias}
 		former.line = d.line
 		former.line.Files, former.line.Warnings, former.line.PolicyRules = nil, nil, nil

@@ -2,11 +2,13 @@ package verifier
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -386,6 +388,10 @@ func TestClockBeforeTheLog(t *testing.T) {
 	}
 }
 
+func aliasNamed(name string) kmskey.AliasARN {
+	return kmskey.AliasARN{Scope: must(kmskey.ParseARN(arnNow)).Scope, Alias: "alias/" + name}
+}
+
 func TestOutlook(t *testing.T) {
 	s := newSigner(kmskey.ECCNISTP256)
 	for name, c := range map[string]struct {
@@ -427,6 +433,60 @@ func TestOutlook(t *testing.T) {
 	w := newWorld(t)
 	if o, err := w.v.Outlook(t.Context(), arnNow); o != nil || !kmserr.Is(err, kmserr.NotFound) {
 		t.Errorf("%v, %v", o, err)
+	}
+
+	// A grant by alias ends with what is known of the alias, if the key needs it.
+	for name, c := range map[string]struct {
+		others []kmskey.AliasARN // grants by these are enough, too
+		state  kmskey.KeyState
+		until  string
+	}{
+		"by one alias":              {until: "2026-11-30T00:00:00Z"},
+		"a state by one alias":      {state: kmskey.StateDisabled, until: "2026-11-30T00:00:00Z"},
+		"by another alias as well":  {others: []kmskey.AliasARN{aliasNamed("later")}, until: "2026-12-01T00:00:00Z"},
+		"by an older one as well":   {others: []kmskey.AliasARN{aliasNamed("sooner")}, until: "2026-11-30T00:00:00Z"},
+		"by the key's ARN, as well": {others: []kmskey.AliasARN{{}}, until: "2026-12-03T00:00:00Z"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := record(t, arnNow, s, seen("2026-11-23T00:00:00Z"), state(cmp.Or(c.state, kmskey.StateEnabled)), func(r *kmskey.Record) { r.Snapshot.StateTime = r.Snapshot.Time })
+			w := newWorld(t, key)
+			w.write(t, func(writer *keystore.Writer) error {
+				for name, when := range map[string]string{"release": "2026-11-20T00:00:00Z", "later": "2026-11-21T00:00:00Z", "sooner": "2026-11-19T00:00:00Z"} {
+					if _, err := writer.Put(key, keystore.PutOptions{Aliases: []string{"alias/" + name}, AliasTime: at(when)}); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			enough := append(c.others, aliasNamed("release"))
+			w.policy.aliases = []kmskey.AliasARN{aliasNamed("release"), aliasNamed("later"), aliasNamed("sooner")}
+			w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+				r := policy.Rules{MaxSnapshotAge: 240 * time.Hour}
+				for _, a := range append(s.Aliases, kmskey.AliasARN{}) {
+					if slices.Contains(enough, a) {
+						r.KeyStates = []kmskey.KeyState{kmskey.StateEnabled, kmskey.StateDisabled}
+						return r, nil
+					}
+				}
+				if c.state == "" {
+					r.Excluded = "is not on the list"
+				}
+				return r, nil
+			}
+			o, err := w.v.Outlook(t.Context(), arnNow)
+			if err != nil || o.Refusal != nil || !o.Until.Equal(at(c.until).Time) {
+				t.Fatalf("%v, %+v, expected an end on %s", err, o, c.until)
+			}
+			for _, moment := range []struct {
+				now time.Time
+				yes bool
+			}{{o.Until, true}, {o.Until.Add(time.Second), false}} {
+				w.now = moment.now
+				if _, err := w.verify(t, request(arnNow, s, kmskey.ECDSASHA256, []byte("m"))); (err == nil) != moment.yes {
+					t.Errorf("at %s: %v", moment.now, err)
+				}
+			}
+		})
 	}
 
 	// The first end counts, whatever comes first; and what cannot be told is no outlook.

@@ -8,6 +8,7 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
 // Outlook is what a verification by a key would meet, apart from the signature. It is for people who look after a store;
@@ -35,7 +36,7 @@ func (v *Verifier) Outlook(ctx context.Context, keyID string) (*Outlook, error) 
 	d := v.newDecision("Outlook", keyID)
 	d.explain = nil
 	out := new(Outlook)
-	err := guarded(func() (err error) {
+	err := guarded(func() error {
 		if stale != nil {
 			return stale
 		}
@@ -53,9 +54,11 @@ func (v *Verifier) Outlook(ctx context.Context, keyID string) (*Outlook, error) 
 			}
 		}
 		out.SigningAlgorithms = d.permitted()
-		if out.Until, out.Because, err = v.end(d); err != nil {
+		ends, err := v.endsOfGrants(d)
+		if err != nil {
 			return err
 		}
+		out.Until, out.Because = d.end(ends)
 		return ctx.Err()
 	})
 	if err = v.typed(err, d); err != nil {
@@ -64,32 +67,28 @@ func (v *Verifier) Outlook(ctx context.Context, keyID string) (*Outlook, error) 
 	return out, nil
 }
 
-// end is the first moment at which what is known now will refuse the key.
-func (v *Verifier) end(d *decision) (first time.Time, because string, err error) {
+// end is a moment at which what is known now will refuse the key, and why.
+type end struct {
+	at  time.Time
+	why string
+}
+
+// end is the first moment at which what is known now will refuse the key; ends are some of them.
+func (d *decision) end(ends []end) (first time.Time, because string) {
 	consider := func(at time.Time, why string) {
 		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
 			first, because = at, why
 		}
 	}
-	for i, r := range d.rules {
+	for _, e := range ends {
+		consider(e.at, e.why)
+	}
+	for _, r := range d.rules {
 		consider(r.NotAfter, "notAfter of the policy")
-		if r.MaxSnapshotAge == 0 {
-			continue
-		}
+	}
+	if limit := ageLimit(d.inForce); limit != 0 {
 		for _, part := range d.parts() {
-			consider(part.at.Add(r.MaxSnapshotAge), part.name()+" will be too old for the policy")
-		}
-		// As long as one of the aliases is young enough, a grant by it holds.
-		if len(d.grantedBy[i]) == 0 {
-			continue
-		}
-		without, err := v.cfg.Policy.Rules(d.subjectOf(d.arns()[i]))
-		if err != nil {
-			return time.Time{}, "", kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", d.found.Target, err).WithCause(err)
-		}
-		if without.Excluded != r.Excluded || !slices.Equal(without.KeyStates, r.KeyStates) {
-			last := slices.MaxFunc(d.grantedBy[i], func(a, b keystore.AliasEntry) int { return a.Time.Compare(b.Time.Time) })
-			consider(last.Time.Add(r.MaxSnapshotAge), "the snapshot of "+last.ARN.String()+", by which a grant names the key, will be too old for the policy")
+			consider(part.at.Add(limit), part.name()+" will be too old for the policy")
 		}
 	}
 	for _, e := range d.found.Entries {
@@ -98,5 +97,34 @@ func (v *Verifier) end(d *decision) (first time.Time, because string, err error)
 			consider(m.ValidTo.Time, "KMS's ValidTo")
 		}
 	}
-	return first, because, nil
+	return first, because
+}
+
+// endsOfGrants are the moments at which a grant that the key needs ends, because what is known of the alias that it names will
+// be too old: at most one for every ARN that takes part. The alias that was asked for is among the decision's parts.
+func (v *Verifier) endsOfGrants(d *decision) (ends []end, err error) {
+	limit := ageLimit(d.inForce)
+	if limit == 0 {
+		return nil, nil
+	}
+	for _, then := range d.inForce {
+		then.aliases = slices.SortedFunc(slices.Values(then.aliases), func(a, b keystore.AliasEntry) int { return a.Time.Compare(b.Time.Time) })
+		for len(then.aliases) > 0 {
+			oldest := then.aliases[0]
+			then.aliases = then.aliases[1:]
+			if err := v.ask(&then); err != nil {
+				return nil, err
+			}
+			if d.refusedBy(then.rules) {
+				ends = append(ends, end{oldest.Time.Add(limit), "the snapshot of " + oldest.ARN.String() + ", by which a grant names the key, will be too old for the policy"})
+				break
+			}
+		}
+	}
+	return ends, nil
+}
+
+// refusedBy reports whether these rules exclude the key, or the state of a record used.
+func (d *decision) refusedBy(r policy.Rules) bool {
+	return r.Excluded != "" || slices.ContainsFunc(d.found.Entries, func(e keystore.Entry) bool { return d.stateServes(e.Key, r) != nil })
 }

@@ -1,6 +1,8 @@
 package verifier
 
 import (
+	"slices"
+
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -18,6 +20,12 @@ type PolicyExplanation struct {
 	// ARN is the key's; zero where no key was asked about, and then the rules are those for the store and the log.
 	ARN     kmskey.ARN
 	Effects []policy.Effect
+	// Unheeded says of aliases that grants name and that lead to the key why no grant holds by them: a sentence each, without
+	// its final period.
+	Unheeded []string
+	// Replicas are the keys whose records answer for a multi-Region key that has none of its own. Every one must pass, as
+	// must the key itself.
+	Replicas []PolicyExplanation
 }
 
 // ExplainPolicy returns the rules in force for a key in the store, or, for an empty keyID, what concerns no key.
@@ -29,40 +37,40 @@ func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := new(PolicyExplanation)
-	// What concerns no key is the same for every one.
-	subject := policy.Subject{ARN: kmskey.ARN{
-		Scope: kmskey.Scope{Partition: "aws", Region: "us-east-1", Account: "000000000000"}, KeyID: "00000000-0000-0000-0000-000000000000",
-	}}
-	if keyID != "" {
-		ref, err := kmskey.ParseRef(keyID)
+	if keyID == "" {
+		// What concerns no key is the same for every one.
+		effects, err := v.cfg.Policy.Explain(policy.Subject{ARN: kmskey.ARN{
+			Scope: kmskey.Scope{Partition: "aws", Region: "us-east-1", Account: "000000000000"}, KeyID: "00000000-0000-0000-0000-000000000000",
+		}})
 		if err != nil {
 			return nil, err
 		}
-		found, err := v.cfg.Store.Resolve(ref, keystore.ResolveOptions{ExactRegion: v.cfg.Policy.Store().ExactRegion})
-		if err != nil {
-			return nil, err
-		}
-		out.ARN = found.Target
-		subject = policy.Subject{Asked: ref, ARN: found.Target, Fingerprint: found.Entries[0].Key.Fingerprint()}
-		in, err := v.rulesFor(subject, v.cfg.Now())
-		if err != nil {
-			return nil, err
-		}
-		for _, alias := range in.aliases {
-			subject.Aliases = append(subject.Aliases, alias.ARN)
-		}
+		return &PolicyExplanation{Effects: slices.DeleteFunc(effects, func(e policy.Effect) bool { return !concernsNoKey(e.Member) })}, nil
 	}
-	effects, err := v.cfg.Policy.Explain(subject)
+	ref, err := kmskey.ParseRef(keyID)
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range effects {
-		if keyID != "" || concernsNoKey(e.Member) {
-			out.Effects = append(out.Effects, e)
+	found, err := v.cfg.Store.Resolve(ref, keystore.ResolveOptions{ExactRegion: v.cfg.Policy.Store().ExactRegion})
+	if err != nil {
+		return nil, err
+	}
+	all, err := v.rulesFor(ref, found, false, v.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	explained := make([]PolicyExplanation, len(all))
+	for i, in := range all {
+		explained[i].ARN = in.subject.ARN
+		if explained[i].Effects, err = v.cfg.Policy.Explain(in.subject); err != nil {
+			return nil, err
+		}
+		for _, u := range in.unheeded {
+			explained[i].Unheeded = append(explained[i].Unheeded, u.sentence)
 		}
 	}
-	return out, nil
+	explained[0].Replicas = explained[1:]
+	return &explained[0], nil
 }
 
 func concernsNoKey(member string) bool {

@@ -991,17 +991,18 @@ func TestGrantByStaleAlias(t *testing.T) {
 		alias  kmskey.Time
 		limit  time.Duration
 		refuse string
+		name   kmserr.Name
 	}{
-		"as young as the key":       {at("2026-11-24T11:00:00Z"), 24 * time.Hour, ""},
-		"old, and nobody minds":     {at("2025-01-01T00:00:00Z"), 0, ""},
-		"undated, and nobody minds": {kmskey.Time{}, 0, ""},
-		"old":                       {at("2025-01-01T00:00:00Z"), 24 * time.Hour, "2025-01-01T00:00:00Z"},
-		"undated":                   {kmskey.Time{}, 24 * time.Hour, "no date"},
-		"as old as it may be":       {at("2026-11-23T12:00:00Z"), 24 * time.Hour, ""},
-		"a second older":            {at("2026-11-23T11:59:59Z"), 24 * time.Hour, "2026-11-23T11:59:59Z"},
-		"as far ahead as it may be": {at("2026-11-24T12:05:00Z"), 24 * time.Hour, ""},
-		"a second further":          {at("2026-11-24T12:05:01Z"), 24 * time.Hour, "the clock says"},
-		"of tomorrow":               {at("2026-11-25T12:00:00Z"), 24 * time.Hour, "the clock says"},
+		"as young as the key":       {alias: at("2026-11-24T11:00:00Z"), limit: 24 * time.Hour},
+		"old, and nobody minds":     {alias: at("2025-01-01T00:00:00Z")},
+		"undated, and nobody minds": {},
+		"old":                       {at("2025-01-01T00:00:00Z"), 24 * time.Hour, "2025-01-01T00:00:00Z", kmserr.SnapshotExpired},
+		"undated":                   {kmskey.Time{}, 24 * time.Hour, "no date", kmserr.SnapshotExpired},
+		"as old as it may be":       {alias: at("2026-11-23T12:00:00Z"), limit: 24 * time.Hour},
+		"a second older":            {at("2026-11-23T11:59:59Z"), 24 * time.Hour, "2026-11-23T11:59:59Z", kmserr.SnapshotExpired},
+		"as far ahead as it may be": {alias: at("2026-11-24T12:05:00Z"), limit: 24 * time.Hour},
+		"a second further":          {at("2026-11-24T12:05:01Z"), 24 * time.Hour, "the clock says", kmserr.Clock},
+		"of tomorrow":               {at("2026-11-25T12:00:00Z"), 24 * time.Hour, "the clock says", kmserr.Clock},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key := record(t, arnA, signerOf(kmskey.ECCNISTP256), fresh, state(kmskey.StateDisabled), func(r *kmskey.Record) { r.Snapshot.StateTime = r.Snapshot.Time })
@@ -1014,22 +1015,42 @@ func TestGrantByStaleAlias(t *testing.T) {
 				kmserr.Disabled:      {MaxSnapshotAge: c.limit},
 			} {
 				w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
-					if slices.Contains(s.Aliases, release) {
+					if slices.Contains(s.Aliases, release) || s.Asked.Alias == release.Alias {
 						return granted, nil
 					}
 					return not, nil
 				}
-				line, err := w.verify(t, good(arnA))
-				inLine := slices.ContainsFunc(line.Files, func(f audit.File) bool { return strings.Contains(f.Path, "aliases") })
-				if c.refuse == "" {
-					if err != nil || !inLine {
-						t.Errorf("%v, files %v", err, line.Files)
-					}
-					continue
+				want := what
+				if what == kmserr.KeyNotAllowed { // it is allowed; what is known is too old
+					want = c.name
 				}
-				refused(t, err, what, "no grant holds by "+aliasA, c.refuse)
-				if inLine || len(line.Warnings) == 0 {
-					t.Errorf("files %v, warnings %v", line.Files, line.Warnings)
+				for _, asked := range []string{arnA, aliasA, "alias/release"} {
+					line, err := w.verify(t, good(asked))
+					files := 0
+					for _, f := range line.Files {
+						if strings.Contains(f.Path, "aliases") {
+							files++
+						}
+					}
+					if c.refuse == "" {
+						if err != nil || files != 1 {
+							t.Errorf("%s: %v, files %v", asked, err, line.Files)
+						}
+						continue
+					}
+					refused(t, err, want, "no grant holds by "+aliasA, c.refuse)
+					if files > 0 && asked == arnA || len(line.Warnings) == 0 {
+						t.Errorf("%s: files %v, warnings %v", asked, line.Files, line.Warnings)
+					}
+				}
+				// Where age fails no identity, it gives none either: not under one name what it does not give under another.
+				for _, asked := range []string{arnA, aliasA} {
+					_, err := w.authorize(t, KeyRequest{KeyID: asked, SeparateState: true})
+					if what == kmserr.KeyNotAllowed && c.refuse != "" {
+						refused(t, err, want, "no grant holds by "+aliasA)
+					} else if err != nil {
+						t.Errorf("%s: %v", asked, err)
+					}
 				}
 			}
 		})
@@ -1056,7 +1077,7 @@ func TestOutlookOfGrantByAlias(t *testing.T) {
 		because string
 	}{
 		"by alias alone":       {policy.Rules{Excluded: "is not on the list"}, "2026-11-25T05:00:00Z", "the snapshot of " + aliasA + ", by which a grant names the key"},
-		"a state by the alias": {policy.Rules{KeyStates: []kmskey.KeyState{kmskey.StateEnabled}}, "2026-11-25T05:00:00Z", aliasA},
+		"a state by the alias": {policy.Rules{RequireKnownState: true}, "2026-11-25T05:00:00Z", aliasA},
 		"by its ARN as well":   {policy.Rules{}, "2026-11-25T11:00:00Z", "the snapshot of " + arnA},
 	} {
 		w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
@@ -1080,6 +1101,84 @@ func TestOutlookOfGrantByAlias(t *testing.T) {
 	}
 	if o, err := w.v.Outlook(t.Context(), arnA); o != nil || !kmserr.Is(err, kmserr.PolicyInvalid) {
 		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+// What an answer rests on may be no older than the shortest limit of all that take part, an alias by which a grant holds
+// included.
+func TestGrantByStaleAliasOfAReplica(t *testing.T) {
+	east := record(t, mrkEast, signerOf(kmskey.ECCNISTP256), seen("2026-11-24T11:00:00Z"))
+	w := newWorld(t, east)
+	w.alias(t, east, at("2026-11-20T11:00:00Z"))
+	release := must1(must(kmskey.ParseRef(aliasA)).AliasARN())
+	w.policy.aliases = []kmskey.AliasARN{release}
+	limit := 240 * time.Hour
+	w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+		switch {
+		case s.ARN.String() == mrkWest:
+			return policy.Rules{MaxSnapshotAge: limit}, nil
+		case slices.Contains(s.Aliases, release):
+			return policy.Rules{}, nil
+		}
+		return policy.Rules{Excluded: "is not on the list"}, nil
+	}
+	if _, err := w.verify(t, good(mrkWest)); err != nil {
+		t.Fatal(err)
+	}
+	limit = 24 * time.Hour
+	_, err := w.verify(t, good(mrkWest))
+	refused(t, err, kmserr.SnapshotExpired, aliasA, "24h")
+}
+
+// TestExplainPolicyAsDecided: what policy show says is what decides: for each of the records that answer for a key without one
+// of its own, and by no grant that does not hold.
+func TestExplainPolicyAsDecided(t *testing.T) {
+	p256 := signerOf(kmskey.ECCNISTP256)
+	east, eu := record(t, mrkEast, p256), record(t, mrkEU, p256)
+	w := newWorld(t, east, eu, record(t, arnA, p256))
+	w.alias(t, record(t, arnA, p256), at("2026-11-01T00:00:00Z"))
+	home := w.home.Path
+	grant := func(name, key string) string {
+		return `{"name":"` + name + `","keys":["` + key + `"],"verify":true}`
+	}
+	text := `{"version":"1","allowList":true,"grants":[` + grant("west", mrkWest) + `,` + grant("east", mrkEast) + `,` + grant("release", aliasA) + `],
+		"restrictions":[{"name":"age","keys":["` + arnA + `"],"maxSnapshotAge":"1d"}]}`
+	if err := os.WriteFile(filepath.Join(home, policy.FileName), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v, err := New(Config{Store: w.v.cfg.Store, Policy: must(policy.Load(home, "")), Now: func() time.Time { return w.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verdict := func(e PolicyExplanation) string {
+		for _, effect := range e.Effects {
+			if effect.Member == "verify" {
+				return effect.Value
+			}
+		}
+		return ""
+	}
+	e, err := v.ExplainPolicy(mrkWest)
+	if err != nil || e.ARN.String() != mrkWest || len(e.Replicas) != 2 || e.Replicas[0].ARN.String() != mrkEU || e.Replicas[1].ARN.String() != mrkEast {
+		t.Fatalf("%v, %+v", err, e)
+	}
+	for i, want := range []string{"allowed", "refused", "allowed"} {
+		if got := verdict(append([]PolicyExplanation{*e}, e.Replicas...)[i]); !strings.HasPrefix(got, want) {
+			t.Errorf("%d: %s, expected %s", i, got, want)
+		}
+	}
+	_, err = v.Verify(t.Context(), good(mrkWest))
+	refused(t, err, kmserr.KeyNotAllowed)
+	for _, asked := range []string{arnA, aliasA, "alias/release"} {
+		e, err := v.ExplainPolicy(asked)
+		if err != nil || !strings.HasPrefix(verdict(*e), "refused") || len(e.Unheeded) != 1 || !strings.Contains(e.Unheeded[0], aliasA) || e.Replicas != nil && len(e.Replicas) > 0 {
+			t.Errorf("%s: %v, %+v", asked, err, e)
+		}
+		_, err = v.Verify(t.Context(), good(asked))
+		refused(t, err, kmserr.SnapshotExpired, aliasA)
+	}
+	if e, err := v.ExplainPolicy(""); err != nil || e.ARN != (kmskey.ARN{}) || len(e.Effects) == 0 || e.Effects[0].Member != "store.permissions" {
+		t.Errorf("%v, %+v", err, e)
 	}
 }
 

@@ -126,16 +126,23 @@ func (a *app) showPolicy(v *verifier.Verifier, explained *verifier.PolicyExplana
 	for _, f := range v.Policy().Files() {
 		files = append(files, f.Path)
 	}
-	effects := []effectJSON{}
-	for _, e := range explained.Effects {
-		row := effectJSON{Rule: e.Member, Value: e.Value, Conflicts: e.Conflicts}
-		for _, from := range e.From {
-			row.From = append(row.From, from.String())
-		}
-		effects = append(effects, row)
-	}
 	if a.output == "json" {
-		return a.json(map[string]any{"KeyId": explained.ARN.String(), "Home": home.Path, "HomeChosenBy": home.ChosenBy, "Files": files, "Rules": effects})
+		answer := map[string]any{"KeyId": explained.ARN.String(), "Home": home.Path, "HomeChosenBy": home.ChosenBy, "Files": files, "Rules": effects(explained)}
+		if len(explained.Unheeded) > 0 {
+			answer["Unheeded"] = explained.Unheeded
+		}
+		var replicas []map[string]any
+		for _, replica := range explained.Replicas {
+			row := map[string]any{"KeyId": replica.ARN.String(), "Rules": effects(&replica)}
+			if len(replica.Unheeded) > 0 {
+				row["Unheeded"] = replica.Unheeded
+			}
+			replicas = append(replicas, row)
+		}
+		if replicas != nil {
+			answer["Replicas"] = replicas
+		}
+		return a.json(answer)
 	}
 	var b strings.Builder
 	if len(files) == 0 {
@@ -147,7 +154,34 @@ func (a *app) showPolicy(v *verifier.Verifier, explained *verifier.PolicyExplana
 	if explained.ARN.KeyID != "" {
 		b.WriteString("Key: " + explained.ARN.String() + "\n")
 	}
-	for _, e := range effects {
+	writeRules(&b, explained)
+	if len(explained.Replicas) > 0 {
+		b.WriteString("It has no record of its own. The records of its replicas answer, and each of them must pass as well:\n")
+	}
+	for _, replica := range explained.Replicas {
+		b.WriteString("Key: " + replica.ARN.String() + "\n")
+		writeRules(&b, &replica)
+	}
+	if explained.ARN.KeyID == "" {
+		b.WriteString("What holds for a key: " + name + " policy show KEY\n")
+	}
+	return a.printf("%s", b.String())
+}
+
+func effects(explained *verifier.PolicyExplanation) []effectJSON {
+	rows := []effectJSON{}
+	for _, e := range explained.Effects {
+		row := effectJSON{Rule: e.Member, Value: e.Value, Conflicts: e.Conflicts}
+		for _, from := range e.From {
+			row.From = append(row.From, from.String())
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func writeRules(b *strings.Builder, explained *verifier.PolicyExplanation) {
+	for _, e := range effects(explained) {
 		b.WriteString("  " + e.Rule + ": " + plain(e.Value))
 		if len(e.From) > 0 {
 			b.WriteString("  [" + plain(strings.Join(e.From, "; ")) + "]")
@@ -157,10 +191,9 @@ func (a *app) showPolicy(v *verifier.Verifier, explained *verifier.PolicyExplana
 			b.WriteString("    " + plain(c) + "\n")
 		}
 	}
-	if explained.ARN.KeyID == "" {
-		b.WriteString("What holds for a key: " + name + " policy show KEY\n")
+	for _, sentence := range explained.Unheeded {
+		b.WriteString("  " + plain(sentence) + "\n")
 	}
-	return a.printf("%s", b.String())
 }
 
 func (a *app) policyInit() *cobra.Command {
