@@ -45,7 +45,7 @@ func merge(old, given *kmskey.Key, fromKMS bool) (merged *kmskey.Key, what, kept
 		kept = append(kept, fmt.Sprintf("the snapshot of %s, as the one given is of %s", stamp(was.Snapshot.Time), stamp(now.Snapshot.Time)))
 	}
 	if !older {
-		if len(now.SigningAlgorithms) < len(was.SigningAlgorithms) {
+		if slices.ContainsFunc(was.SigningAlgorithms, func(a kmskey.SigningAlgorithm) bool { return !slices.Contains(now.SigningAlgorithms, a) }) {
 			what = append(what, change("SigningAlgorithms", kmskey.JoinNames(was.SigningAlgorithms), kmskey.JoinNames(now.SigningAlgorithms)))
 			out.SigningAlgorithms = now.SigningAlgorithms
 		}
@@ -128,11 +128,11 @@ func weighState(old, given *kmskey.Key, fromKMS bool) (take bool, kept string, e
 			old.ARN(), given.State(), old.State(), stamp(wasAt)).
 			WithHint("State when KMS gave that answer with --snapshot-time.").WithKey(old.ARN().String())
 	case wasAt.IsZero():
-		if fromKMS || !given.State().Verifies() || old.State().Verifies() {
+		if fromKMS || asStrict(was.KeyMetadata, now.KeyMetadata) {
 			return true, "", nil
 		}
-		return false, "", kmserr.New(kmserr.Validation, "the KeyState %s of %s on record has no StateTime, so nobody can tell that %s of %s is newer",
-			old.State(), old.ARN(), given.State(), stamp(nowAt)).
+		return false, "", kmserr.New(kmserr.Validation, "the KeyMetadata of %s on record (%s) has no StateTime, so nobody can tell that the one given (%s of %s), which allows more, is newer",
+			old.ARN(), inShort(was.KeyMetadata), inShort(now.KeyMetadata), stamp(nowAt)).
 			WithHint("Pull the key from KMS; or remove the record and import it anew.").WithKey(old.ARN().String())
 	case nowAt.After(wasAt.Time):
 		return true, "", nil
@@ -142,6 +142,24 @@ func weighState(old, given *kmskey.Key, fromKMS bool) (take bool, kept string, e
 			WithHint("One of the two times is wrong: state the right one with --snapshot-time.").WithKey(old.ARN().String())
 	}
 	return false, fmt.Sprintf("KeyState %s of %s, as %s is of %s", old.State(), stamp(wasAt), given.State(), stamp(nowAt)), nil
+}
+
+// asStrict reports whether now allows no more than was: no state that verifies in place of one that does not, and no later end.
+func asStrict(was, now *kmskey.KeyMetadata) bool {
+	noLater := func(was, now kmskey.Time) bool { return was.IsZero() || !now.IsZero() && !now.After(was.Time) }
+	return (was.KeyState.Verifies() || !now.KeyState.Verifies()) && noLater(was.DeletionDate, now.DeletionDate) && noLater(was.ValidTo, now.ValidTo)
+}
+
+// inShort is what of a key's metadata decides.
+func inShort(m *kmskey.KeyMetadata) string {
+	text := m.KeyState.String()
+	if !m.DeletionDate.IsZero() {
+		text += ", DeletionDate " + stamp(m.DeletionDate)
+	}
+	if !m.ValidTo.IsZero() {
+		text += ", ValidTo " + stamp(m.ValidTo)
+	}
+	return text
 }
 
 func sameMetadata(a, b *kmskey.KeyMetadata) bool {

@@ -144,6 +144,57 @@ func TestMergeState(t *testing.T) {
 	}
 }
 
+// A date at which KMS will end a key is knowledge as its state is: what is not known to be newer takes none away.
+func TestMergeKeepsDates(t *testing.T) {
+	const none, soon, later = "", "2026-12-01T00:00:00Z", "2026-12-02T00:00:00Z"
+	for _, c := range []struct {
+		name               string
+		state, given       kmskey.KeyState
+		deletion, validTo  string // on record, of no known time
+		deletionNow, toNow string // given, of Monday
+		fromKMS, taken     bool
+	}{
+		{"an end is dropped", kmskey.StateEnabled, kmskey.StateEnabled, none, soon, none, none, false, false},
+		{"an end is put off", kmskey.StateEnabled, kmskey.StateEnabled, none, soon, none, later, false, false},
+		{"an end comes sooner", kmskey.StateEnabled, kmskey.StateEnabled, none, later, none, soon, false, true},
+		{"an end is new", kmskey.StateEnabled, kmskey.StateEnabled, none, none, none, soon, false, true},
+		{"an end stays, the state is stricter", kmskey.StateEnabled, kmskey.StateDisabled, none, soon, none, soon, false, true},
+		{"an end is dropped by KMS", kmskey.StateEnabled, kmskey.StateEnabled, none, soon, none, none, true, true},
+		{"a deletion is dropped", kmskey.StatePendingDeletion, kmskey.StateDisabled, soon, none, none, none, false, false},
+		{"a deletion is put off", kmskey.StatePendingDeletion, kmskey.StatePendingDeletion, soon, none, later, none, false, false},
+		{"a deletion stays", kmskey.StatePendingDeletion, kmskey.StateUnavailable, soon, none, soon, none, false, true},
+		{"a deletion is dropped by KMS", kmskey.StatePendingDeletion, kmskey.StateDisabled, soon, none, none, none, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			der := material(t)
+			with := func(state kmskey.KeyState, when, deletion, validTo string) *kmskey.Key {
+				return record(t, arnA, der, func(r *kmskey.Record) {
+					r.KeyMetadata = &kmskey.KeyMetadata{KeyState: state, DeletionDate: at(t, deletion), ValidTo: at(t, validTo)}
+					r.Snapshot.StateTime = at(t, when)
+				})
+			}
+			w := openWriterT(t, storeOf(t, with(c.state, "", c.deletion, c.validTo)))
+			_, err := w.Put(with(c.given, monday, c.deletionNow, c.toNow), PutOptions{FromKMS: c.fromKMS})
+			if c.taken {
+				if err != nil {
+					t.Fatal(explain(err))
+				}
+			} else {
+				refused(t, err, kmserr.Validation, "no StateTime", string(c.state), string(c.given))
+			}
+			entry, err := w.Store().readRecord(arnA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := entry.Key.Metadata()
+			want := map[bool][3]string{true: {string(c.given), c.deletionNow, c.toNow}, false: {string(c.state), c.deletion, c.validTo}}[c.taken]
+			if string(m.KeyState) != want[0] || !m.DeletionDate.Equal(at(t, want[1]).Time) || !m.ValidTo.Equal(at(t, want[2]).Time) {
+				t.Errorf("got %s, %v, %v", m.KeyState, m.DeletionDate, m.ValidTo)
+			}
+		})
+	}
+}
+
 func TestMergeNeverTakesAnotherKey(t *testing.T) {
 	der := material(t)
 	rsa := func(algorithms ...kmskey.SigningAlgorithm) func(*kmskey.Record) {
@@ -195,6 +246,16 @@ func TestMergeRest(t *testing.T) {
 		}
 		_, err := w.Put(record(t, arnA, der, func(r *kmskey.Record) { r.SigningAlgorithms = full }), PutOptions{})
 		refused(t, err, kmserr.KeyMaterialMismatch)
+	})
+	t.Run("fewer algorithms, though one is named twice", func(t *testing.T) {
+		w := openWriterT(t, newHome(t))
+		put(t, w, record(t, arnA, der, func(r *kmskey.Record) { r.SigningAlgorithms = full }), PutOptions{})
+		twice := []kmskey.SigningAlgorithm{kmskey.ECDSASHA256, kmskey.ECDSASHA256}
+		put(t, w, record(t, arnA, der, func(r *kmskey.Record) { r.SigningAlgorithms = twice }), PutOptions{})
+		entry, err := w.Store().readRecord(arnA)
+		if got := entry.Key.Record().SigningAlgorithms; err != nil || slices.Contains(got, "ECDSA_NEW") {
+			t.Errorf("%v, %v", got, err)
+		}
 	})
 	t.Run("distinguishing ID", func(t *testing.T) {
 		k, err := sm2.GenerateKey(rand.Reader)
