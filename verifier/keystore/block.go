@@ -153,6 +153,13 @@ func (s *Store) blockFiles(arns []kmskey.ARN, fingerprint string) ([]Block, erro
 	return blocks, nil
 }
 
+// blockedByName reports whether the ARN itself is blocked, or may be. The index then remembers whose key it was, with or
+// without its record: the block holds for that key under every other name.
+func (s *Store) blockedByName(arn kmskey.ARN) bool {
+	blocks, err := s.blockFiles([]kmskey.ARN{arn}, "")
+	return err != nil || len(blocks) > 0
+}
+
 // AllBlocks yields every block, one for each file: those by key material, then those by ARN. One that cannot be read is
 // yielded with nothing but its Path, and the error.
 func (s *Store) AllBlocks() iter.Seq2[Block, error] {

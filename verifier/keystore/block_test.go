@@ -159,6 +159,38 @@ func TestBlockCoversOtherNames(t *testing.T) {
 			t.Errorf("got %+v", b)
 		}
 	})
+	t.Run("blocked by ARN before it was imported, and removed", func(t *testing.T) {
+		for name, blocked := range map[string]kmskey.ARN{"its own": mrkEast, "another Region's": mrkWest} {
+			w := openWriterT(t, newHome(t))
+			if _, err := w.Block(Block{KeyID: blocked.String()}); err != nil {
+				t.Fatal(explain(err))
+			}
+			twin := record(t, arnB, der, nil)
+			put(t, w, record(t, mrkEast, der, nil), PutOptions{})
+			put(t, w, twin, PutOptions{})
+			if _, err := w.Remove(ref(t, mrkEast.String())); err != nil {
+				t.Fatal(explain(err))
+			}
+			for _, mended := range []bool{false, true} {
+				if mended {
+					if did, err := w.Repair(); err != nil || len(did) != 0 {
+						t.Errorf("%s: %q, %v", name, did, err)
+					}
+				}
+				if b := blocksOf(t, w.Store(), twin.Fingerprint(), arnB); len(b) != 1 || b[0].KeyID != blocked.String() {
+					t.Errorf("%s: a removal took the block away: %+v", name, b)
+				}
+				sound(t, w.Store())
+			}
+			// Whoever unblocks it leaves nothing that is worth keeping.
+			if removed, err := w.Unblock(arnB, ""); err != nil || len(removed) != 1 {
+				t.Errorf("%s: %+v, %v", name, removed, err)
+			}
+			if did, err := w.Repair(); err != nil || len(did) != 1 {
+				t.Errorf("%s: %q, %v", name, did, err)
+			}
+		}
+	})
 	t.Run("by material alone", func(t *testing.T) {
 		w := openWriterT(t, newHome(t))
 		a := record(t, arnA, der, nil)

@@ -225,10 +225,7 @@ func (c *checker) markers() {
 			continue
 		}
 		entry, err := c.readRecord(mark.arn)
-		if blocked, err := c.exists(blockPathOfARN(mark.arn)); err == nil && blocked {
-			continue // see unmark
-		}
-		if errors.Is(err, errAbsent) || (err == nil && entry.Key.Fingerprint() != mark.fingerprint) {
+		if (errors.Is(err, errAbsent) || err == nil && entry.Key.Fingerprint() != mark.fingerprint) && !c.blockedByName(mark.arn) {
 			c.report(Problem{Path: c.abs(mark.rel), KeyARN: mark.arn.String(), Repairable: true, Harmless: true,
 				Fact:   fmt.Sprintf("the index has %s for the public key %s, but there is no such record", mark.arn, mark.fingerprint),
 				Remedy: "Repair the store: the index is made anew from the records."})

@@ -72,6 +72,9 @@ func TestFsck(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "the index lacks " + arnA.String(), false, true},
+		{"no problem: an index entry of a blocked ARN, without a record", func(t *testing.T, home Home) {
+			writeFile(t, home, indexPath(a.Fingerprint())+"/"+markerName(arnB), "")
+		}, "", false, false},
 		{"an index entry without a record", func(t *testing.T, home Home) {
 			writeFile(t, home, indexPath(a.Fingerprint())+"/"+markerName(kmskey.ARN{Scope: west, KeyID: uuidB}), "")
 		}, "there is no such record", true, true},

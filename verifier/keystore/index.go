@@ -8,7 +8,7 @@ import (
 )
 
 // Repair mends what a crash can leave: it adds to the by-key index the records that it lacks, removes from it what has
-// no such record, and removes aliases that mean a key without a record, unless they remember a former meaning. It
+// no such record and is not blocked, and removes aliases that mean a key without a record, unless they remember a former meaning. It
 // returns what it did, one clause each. What is damaged it leaves to Fsck to report.
 func (w *Writer) Repair() ([]string, error) {
 	w.mu.Lock()
@@ -50,12 +50,7 @@ func (w *Writer) repair() (did []string, err error) {
 		if err != nil {
 			return did, err
 		}
-		if mark.ok && !indexed[mark.rel] && !damaged[mark.arn] {
-			if blocked, err := s.exists(blockPathOfARN(mark.arn)); err != nil {
-				return did, err
-			} else if blocked { // see unmark
-				continue
-			}
+		if mark.ok && !indexed[mark.rel] && !damaged[mark.arn] && !s.blockedByName(mark.arn) { // see unmark
 			if err := w.remove(mark.rel, indexFolder); err != nil {
 				return did, err
 			}

@@ -221,9 +221,8 @@ func (w *Writer) mark(fingerprint string, arn kmskey.ARN) (added bool, err error
 // unmark removes a key from the by-key index, unless its ARN is blocked: a block of before the key was known does not know
 // its material, and reaches the key's other names by the index alone.
 func (w *Writer) unmark(rel string, arn kmskey.ARN) error {
-	blocked, err := w.store.exists(blockPathOfARN(arn))
-	if err != nil || blocked {
-		return err
+	if w.store.blockedByName(arn) {
+		return nil
 	}
 	return w.remove(rel, indexFolder)
 }
@@ -458,7 +457,7 @@ func moveAlias(was AliasEntry, now *AliasEntry, opts PutOptions) (what, kept str
 	return change(name, orNoKey(was.TargetKeyID), orNoKey(now.TargetKeyID)), "", nil
 }
 
-// Remove removes a key: the aliases that mean it, its place in the index, its record. Given an alias it removes that
+// Remove removes a key: the aliases that mean it, its place in the index unless its ARN is blocked, its record. Given an alias it removes that
 // alias and leaves the key. A bare name must mean one thing only. Blocks stay in force.
 //
 // A record that is damaged is removed all the same if it is named by its full ARN.
