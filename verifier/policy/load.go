@@ -189,7 +189,12 @@ func samePath(a, b string) bool {
 // PolicyInvalidException. The file is judged as a machine's policy would be, which may say more than a home's. Who can
 // write it does not matter here. Of a file that is good, warnings are what it brings about that its writer may not expect, a
 // sentence each.
-func Check(file string) (warnings []string, err error) {
+func Check(file string) (warnings []string, err error) { return check(file, true) }
+
+// CheckHomes does what Check does, and judges the file as a home's policy.
+func CheckHomes(file string) (warnings []string, err error) { return check(file, false) }
+
+func check(file string, machine bool) (warnings []string, err error) {
 	path, err := filepath.Abs(file)
 	if err != nil {
 		return nil, kmserr.New(kmserr.Validation, "the path %q cannot be made absolute: %v", file, err)
@@ -206,12 +211,16 @@ func Check(file string) (warnings []string, err error) {
 	if err != nil {
 		return nil, kmserr.New(kmserr.Validation, "%s cannot be read: %v", path, fileguard.Cause(err)).WithCause(err)
 	}
-	return CheckBytes(path, data)
+	return checkBytes(path, data, machine)
 }
 
 // CheckBytes does what Check does for a policy that was read already; path names it in errors.
 func CheckBytes(path string, data []byte) (warnings []string, err error) {
-	s, problems := parse(path, data, true)
+	return checkBytes(path, data, true)
+}
+
+func checkBytes(path string, data []byte, machine bool) (warnings []string, err error) {
+	s, problems := parse(path, data, machine)
 	if s != nil {
 		if lost := (&set{sources: []*source{s}}).Log().LostUnderNotation(); lost != "" {
 			from := s.at("/log/path")

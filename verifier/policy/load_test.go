@@ -249,6 +249,9 @@ func TestCheckFile(t *testing.T) {
 	if _, err := Check(path); err != nil {
 		t.Error(err)
 	}
+	if _, err := CheckHomes(path); !kmserr.Is(err, kmserr.PolicyInvalid) || !strings.Contains(err.Error(), "only the machine's policy chooses the homes") {
+		t.Error(err)
+	}
 	write(t, path, with(`"homes":["x"],"log":{"mode":"x"}`))
 	if _, err := Check(path); kmserr.ExitCode(err) != kmserr.ExitOurSide || strings.Count(err.Error(), path) != 2 {
 		t.Error(err)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -33,14 +34,14 @@ func (a *app) policyCheck() *cobra.Command {
 		Short: "Say what is wrong with policy files",
 		Long: `Checks policy files, wherever they lie, and says all that is wrong with them, each with its line; where one is no JSON, what stands behind
 that place is not told. What a good file brings about that its writer may not expect is a warning. Exit code 0: good; 3: one could
-not be enforced.`,
+not be enforced. The policy of the home in use is judged as one, any other file as the machine's, which may say more.`,
 		Example: "  awskms-offline policy check policy.json",
 		Args:    atLeastOne("at least one file"),
 		RunE: func(_ *cobra.Command, files []string) error {
 			var problems []error
 			var warnings []string
 			for _, file := range files {
-				unexpected, err := policy.Check(file)
+				unexpected, err := a.checkPolicy(file)
 				warnings = append(warnings, unexpected...)
 				problems = append(problems, parts(err)...)
 			}
@@ -63,6 +64,27 @@ not be enforced.`,
 			return errors.Join(problems...)
 		},
 	}
+}
+
+func (a *app) checkPolicy(file string) (warnings []string, err error) {
+	if a.isHomes(file) {
+		return policy.CheckHomes(file)
+	}
+	return policy.Check(file)
+}
+
+// isHomes reports whether a file is the policy of the home in use, and not of the machine's folder: that may say less.
+func (a *app) isHomes(file string) bool {
+	home, err := keystore.Locate(a.homeFlag(), "--home")
+	if err != nil || filepath.Base(file) != policy.FileName {
+		return false
+	}
+	same := func(x, y string) bool {
+		a, errA := os.Stat(x)
+		b, errB := os.Stat(y)
+		return errA == nil && errB == nil && os.SameFile(a, b)
+	}
+	return same(filepath.Dir(file), home.Path) && !same(home.Path, keystore.MachineFolder())
 }
 
 func deleteNil(errs []error) []error {
