@@ -409,6 +409,8 @@ func TestOutlook(t *testing.T) {
 		"disabled": {edits: []edit{state(kmskey.StateDisabled)}, refusal: kmserr.Disabled},
 		"usage":    {edits: []edit{usage(kmskey.KeyAgreement)}, refusal: kmserr.InvalidKeyUsage},
 		"nothing":  {rules: policy.Rules{SigningAlgorithms: []kmskey.SigningAlgorithm{}}, refusal: kmserr.AlgorithmNotAllowed},
+		"no type":  {rules: policy.Rules{MessageTypes: []kmskey.MessageType{}}, refusal: kmserr.AlgorithmNotAllowed},
+		"digests":  {rules: policy.Rules{MessageTypes: []kmskey.MessageType{kmskey.Digest}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, record(t, arnNow, s, c.edits...))

@@ -44,7 +44,8 @@ func (v *Verifier) Outlook(ctx context.Context, keyID string) (*Outlook, error) 
 			return err
 		}
 		out.ARN = d.found.Target
-		for _, step := range []func() error{func() error { return v.permit(d) }, d.checkState, d.checkAge, d.checkUsage, d.checkSomeAlgorithm} {
+		ofAnyType := func() error { return d.checkTypeOfUse(kmskey.MessageTypeUnset) }
+		for _, step := range []func() error{func() error { return v.permit(d) }, d.checkState, d.checkAge, d.checkUsage, d.checkSomeAlgorithm, ofAnyType} {
 			if err := step(); err != nil {
 				if kmserr.ExitCode(err) != kmserr.ExitRefused {
 					return err
