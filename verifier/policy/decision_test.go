@@ -12,6 +12,7 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,7 +95,22 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 			return err
 		}
 	}
+	const mrk = ":111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
+	east, west, europe := "arn:aws:kms:us-east-1"+mrk, "arn:aws:kms:us-west-2"+mrk, "arn:aws:kms:eu-west-1"+mrk
+	ofA, ofB := must(kmskey.ParseARN(policy.TestKeyA)), must(kmskey.ParseARN(policy.TestKeyB))
+	plainBy := func(keyID string) func(*verifier.Verifier) error {
+		return func(v *verifier.Verifier) error {
+			_, err := v.Verify(ctx, verifier.Request{KeyID: keyID, Message: bytes.NewReader(message), Signature: ecdsaSignature})
+			return err
+		}
+	}
 	questions := map[string]func(*verifier.Verifier) error{
+		"fallback":              plainBy(west),
+		"a replica":             plainBy(east),
+		"by a former alias":     plainBy("alias/moved"),
+		"AuthorizeKey, former":  authorize(verifier.KeyRequest{KeyID: policy.TestMoved, PublicKey: ecdsaDER, SigningAlgorithm: kmskey.ECDSASHA256, MessageType: kmskey.Raw}),
+		"AuthorizeKey, skipped": authorize(verifier.KeyRequest{KeyID: policy.TestAliasA, RevocationSkipped: true}),
+		"AuthorizeKey, apart":   authorize(verifier.KeyRequest{KeyID: policy.TestAliasA, SeparateState: true}),
 		"SM2, the pinned ID":    named(policy.TestKeyA, policy.TestPin),
 		"SM2, another ID":       named(policy.TestKeyA, "Y"),
 		"SM2, by alias":         named(policy.TestAliasA, policy.TestPin),
@@ -107,7 +123,8 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 	}
 
 	random := mathrand.New(mathrand.NewPCG(5, 6))
-	yes, turned := 0, 0
+	yes, turned, excluded := 0, 0, map[bool]int{}
+	asked := map[string]int{}
 	for round := range 150 {
 		if round%30 == 0 { // with other key states
 			if err := os.RemoveAll(home); err != nil {
@@ -117,6 +134,12 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 			w := must(keystore.OpenWriter(keystore.Home{Path: home, ChosenBy: "test"}, keystore.Options{}))
 			must(w.Put(record(policy.TestKeyA, sm2DER, states[round/30%3], "alias/release"), keystore.PutOptions{}))
 			must(w.Put(record(policy.TestKeyB, ecdsaDER, states[(round/30+2)%3]), keystore.PutOptions{}))
+			must(w.Put(record(east, ecdsaDER, kmskey.StateEnabled), keystore.PutOptions{}))
+			must(w.Put(record(europe, ecdsaDER, states[round/30%3]), keystore.PutOptions{}))
+			// What is known of this alias is older than anything else, so that some limits exclude it alone.
+			yesterday := kmskey.Time{Time: now.Add(-30 * time.Hour)}
+			must(w.Put(record(policy.TestKeyB, ecdsaDER, kmskey.StateUnknown), keystore.PutOptions{Aliases: []string{"alias/moved"}, AliasTime: yesterday}))
+			must(w.MoveAlias(kmskey.AliasARN{Scope: ofB.Scope, Alias: "alias/moved"}, ofA.KeyID, kmskey.Time{Time: yesterday.Add(time.Hour)}))
 			if err := w.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -144,6 +167,25 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 					t.Fatal(out[name])
 				}
 			}
+			// What is explained is what decides.
+			for name, keyID := range map[string]string{"fallback": west, "a replica": east, "ECDSA, message": policy.TestKeyB} {
+				explained, err := v.ExplainPolicy(keyID)
+				if err != nil {
+					if out[name] == nil {
+						t.Fatalf("%s verifies, and cannot be explained: %v", keyID, err)
+					}
+					continue
+				}
+				refused := false
+				for _, e := range append([]verifier.PolicyExplanation{*explained}, explained.Replicas...) {
+					refused = refused || strings.HasPrefix(e.Effects[0].Value, "refused")
+				}
+				byList := out[name] != nil && (strings.Contains(out[name].Error(), "list of allowed keys") || strings.Contains(out[name].Error(), "by an alias alone"))
+				if refused && out[name] == nil || byList && !refused {
+					t.Fatalf("of %s it is explained that the list refuses it: %t, and %v\n%s", keyID, refused, out[name], texts)
+				}
+				excluded[refused]++
+			}
 			return out
 		}
 		first, then := answers(before), answers(after)
@@ -153,14 +195,20 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 			}
 			if first[name] == nil {
 				yes++
+				asked[name]++
 				if then[name] != nil {
 					turned++
 				}
 			}
 		}
 	}
-	if yes < 100 || turned < 20 {
-		t.Errorf("%d successes, of which %d turned into refusals: the test looks at too little", yes, turned)
+	if yes < 100 || turned < 20 || excluded[true] < 20 || excluded[false] < 20 {
+		t.Errorf("%d successes, of which %d turned into refusals, excluded %v: the test looks at too little", yes, turned, excluded)
+	}
+	for name := range questions {
+		if asked[name] == 0 {
+			t.Errorf("%s was never a success: the test looks at too little", name)
+		}
 	}
 	t.Logf("%d successes, of which %d turned into refusals", yes, turned)
 }

@@ -9,6 +9,8 @@ import (
 // The keys of RandomPair's policies, and the alias that some of its grants name.
 const (
 	TestKeyA, TestKeyB, TestAliasA = keyA, keyB, aliasA
+	// TestMoved is an alias that some grants name, too.
+	TestMoved = aliasMoved
 	// TestPin is the only distinguishing ID that RandomPair's restrictions fix.
 	TestPin = "X"
 )

@@ -27,8 +27,15 @@ func (r randomPolicy) one(in int) bool { return r.IntN(in) == 0 }
 
 var truth = true
 
+const (
+	aliasMoved = "arn:aws:kms:us-east-1:111122223333:alias/moved"
+	mrkEast    = "arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
+	mrkWest    = "arn:aws:kms:us-west-2:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
+	mrkEurope  = "arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
+)
+
 func (r randomPolicy) grant(name string) grantSection {
-	g := grantSection{Name: name, Keys: some(r, keyA, keyB, aliasA)}
+	g := grantSection{Name: name, Keys: some(r, keyA, keyB, aliasA, aliasMoved, mrkEast, mrkWest, mrkEurope)}
 	if r.one(2) {
 		g.Verify = &truth
 	}
