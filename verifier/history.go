@@ -28,16 +28,11 @@ func allowsHistoryForNotation(r policy.Rules) bool { return r.AllowAliasHistoryF
 // step as if it had been asked for. Without an alias, without a history or without a grant there is none.
 func (v *Verifier) formers(d *decision, allows func(policy.Rules) bool) ([]*decision, error) {
 	alias := d.found.Alias
-	if alias == nil {
-		return nil, nil
-	}
 	var all []*decision
-	seen := map[string]bool{d.found.Target.KeyID: true}
-	for _, was := range slices.Backward(alias.History) {
-		if seen[was.KeyID] || len(all) == maxFormers {
-			continue
+	for _, was := range meantBefore(alias) {
+		if len(all) == maxFormers {
+			break
 		}
-		seen[was.KeyID] = true
 		arn := kmskey.ARN{Scope: alias.ARN.Scope, KeyID: was.KeyID}
 		rules, err := v.cfg.Policy.Rules(policy.Subject{Asked: d.asked, ARN: arn, Former: true})
 		if err != nil {
@@ -68,6 +63,21 @@ func (v *Verifier) formers(d *decision, allows func(policy.Rules) bool) ([]*deci
 		all = append(all, &former)
 	}
 	return all, nil
+}
+
+// meantBefore are the keys that an alias meant before and does not mean now, newest first, each once; none of no alias.
+func meantBefore(alias *keystore.AliasEntry) (all []keystore.AliasHistory) {
+	if alias == nil {
+		return nil
+	}
+	seen := map[string]bool{alias.TargetKeyID: true}
+	for _, was := range slices.Backward(alias.History) {
+		if !seen[was.KeyID] {
+			all = append(all, was)
+		}
+		seen[was.KeyID] = true
+	}
+	return all
 }
 
 // formerWith returns the former key that has this public key, nil if none has.

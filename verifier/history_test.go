@@ -147,6 +147,53 @@ func TestAliasHistory(t *testing.T) {
 	})
 }
 
+// TestExplainFormers: policy show says for every key that an alias meant before what decides, which another key's grant does
+// not.
+func TestExplainFormers(t *testing.T) {
+	message := []byte("signed before the alias moved")
+	const release = "arn:aws:kms:us-east-1:111122223333:alias/release"
+	for _, c := range []struct {
+		list   string
+		grants []string
+		stands bool
+	}{
+		{"false", []string{release}, true}, {"false", []string{arnThen}, true}, {"false", []string{arnNow}, false},
+		{"true", []string{release, arnNow}, false}, {"true", []string{release, arnThen}, true},
+	} {
+		w, then, _ := rotated(t)
+		text := `{"version":"1","allowList":` + c.list + `,"grants":[{"name":"history","keys":["` + strings.Join(c.grants, `","`) + `"],"aliasHistory":"any","verify":true}]}`
+		if err := os.WriteFile(filepath.Join(w.home.Path, policy.FileName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		v, err := New(Config{Store: w.v.cfg.Store, Policy: must(policy.Load(w.home.Path, "")), Now: func() time.Time { return w.now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := v.ExplainPolicy("alias/release")
+		if err != nil || e.ARN.String() != arnNow || len(e.Formers) != 1 || e.Formers[0].ARN.String() != arnThen {
+			t.Fatalf("%v, %+v", err, e)
+		}
+		says := func(member, value string) bool {
+			return slices.ContainsFunc(e.Formers[0].Effects, func(e policy.Effect) bool { return e.Member == member && strings.HasPrefix(e.Value, value) })
+		}
+		explained := says("aliasHistory", "any") && says("verify", "allowed")
+		_, err = v.Verify(t.Context(), request("alias/release", then, kmskey.RSASSAPKCS1SHA256, message))
+		if explained != c.stands || (err == nil) != c.stands {
+			t.Errorf("%+v: explained as %t, decided %v", c, explained, err)
+		}
+		if e, err := v.ExplainPolicy(arnNow); err != nil || e.Formers != nil {
+			t.Errorf("%v, %+v", err, e)
+		}
+		w.write(t, func(writer *keystore.Writer) error {
+			_, err := writer.Remove(must(kmskey.ParseRef(arnThen)))
+			return err
+		})
+		if e, err := v.ExplainPolicy("alias/release"); err != nil || e.Formers != nil {
+			t.Errorf("%v, %+v", err, e)
+		}
+	}
+}
+
 // For Notation only if the grant says so.
 func TestAliasHistoryForNotation(t *testing.T) {
 	w, then, now := rotated(t)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
@@ -26,6 +27,9 @@ type PolicyExplanation struct {
 	// Replicas are the keys whose records answer for a multi-Region key that has none of its own. Every one must pass, as
 	// must the key itself.
 	Replicas []PolicyExplanation
+	// Formers are the keys that the alias which was asked about meant before, newest first: whether it stands for one of
+	// them still, that key's own rules say.
+	Formers []PolicyExplanation
 }
 
 // ExplainPolicy returns the rules in force for a key in the store, or, for an empty keyID, what concerns no key.
@@ -55,7 +59,34 @@ func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := v.rulesFor(ref, found, false, v.cfg.Now())
+	explained, err := v.explain(ref, found, false)
+	if err != nil {
+		return nil, err
+	}
+	out := &explained[0]
+	out.Replicas = explained[1:]
+	for _, was := range meantBefore(found.Alias) {
+		arn := kmskey.ARN{Scope: found.Alias.ARN.Scope, KeyID: was.KeyID}
+		then, err := v.cfg.Store.Resolve(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
+		if kmserr.Is(err, kmserr.NotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		then.Alias = found.Alias
+		former, err := v.explain(ref, then, true)
+		if err != nil {
+			return nil, err
+		}
+		out.Formers = append(out.Formers, former...)
+	}
+	return out, nil
+}
+
+// explain has the rules of every ARN that takes part.
+func (v *Verifier) explain(asked kmskey.Ref, found *keystore.Resolution, former bool) ([]PolicyExplanation, error) {
+	all, err := v.rulesFor(asked, found, former, v.cfg.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +100,7 @@ func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 			explained[i].Unheeded = append(explained[i].Unheeded, u.sentence)
 		}
 	}
-	explained[0].Replicas = explained[1:]
-	return &explained[0], nil
+	return explained, nil
 }
 
 func concernsNoKey(member string) bool {

@@ -149,20 +149,16 @@ func (a *app) showPolicy(v *verifier.Verifier, explained *verifier.PolicyExplana
 		files = append(files, f.Path)
 	}
 	if a.output == "json" {
-		answer := map[string]any{"KeyId": explained.ARN.String(), "Home": home.Path, "HomeChosenBy": home.ChosenBy, "Files": files, "Rules": effects(explained)}
-		if len(explained.Unheeded) > 0 {
-			answer["Unheeded"] = explained.Unheeded
-		}
-		var replicas []map[string]any
-		for _, replica := range explained.Replicas {
-			row := map[string]any{"KeyId": replica.ARN.String(), "Rules": effects(&replica)}
-			if len(replica.Unheeded) > 0 {
-				row["Unheeded"] = replica.Unheeded
+		answer := explanationJSON(explained)
+		answer["Home"], answer["HomeChosenBy"], answer["Files"] = home.Path, home.ChosenBy, files
+		for name, others := range map[string][]verifier.PolicyExplanation{"Replicas": explained.Replicas, "Formers": explained.Formers} {
+			var rows []map[string]any
+			for _, other := range others {
+				rows = append(rows, explanationJSON(&other))
 			}
-			replicas = append(replicas, row)
-		}
-		if replicas != nil {
-			answer["Replicas"] = replicas
+			if rows != nil {
+				answer[name] = rows
+			}
 		}
 		return a.json(answer)
 	}
@@ -184,10 +180,25 @@ func (a *app) showPolicy(v *verifier.Verifier, explained *verifier.PolicyExplana
 		b.WriteString("Key: " + replica.ARN.String() + "\n")
 		writeRules(&b, &replica)
 	}
+	if len(explained.Formers) > 0 {
+		b.WriteString("The alias meant other keys before. Their own rules, aliasHistory above all, say whether it stands for them still:\n")
+	}
+	for _, former := range explained.Formers {
+		b.WriteString("Key: " + former.ARN.String() + "\n")
+		writeRules(&b, &former)
+	}
 	if explained.ARN.KeyID == "" {
 		b.WriteString("What holds for a key: " + name + " policy show KEY\n")
 	}
 	return a.printf("%s", b.String())
+}
+
+func explanationJSON(explained *verifier.PolicyExplanation) map[string]any {
+	row := map[string]any{"KeyId": explained.ARN.String(), "Rules": effects(explained)}
+	if len(explained.Unheeded) > 0 {
+		row["Unheeded"] = explained.Unheeded
+	}
+	return row
 }
 
 func effects(explained *verifier.PolicyExplanation) []effectJSON {
