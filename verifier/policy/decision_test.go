@@ -12,6 +12,7 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,7 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 	questions := map[string]func(*verifier.Verifier) error{
 		"fallback":              plainBy(west),
 		"a replica":             plainBy(east),
+		"SM2, moved":            named(policy.TestMoved, policy.TestPin),
 		"by a former alias":     plainBy("alias/moved"),
 		"AuthorizeKey, former":  authorize(verifier.KeyRequest{KeyID: policy.TestMoved, PublicKey: ecdsaDER, SigningAlgorithm: kmskey.ECDSASHA256, MessageType: kmskey.Raw}),
 		"AuthorizeKey, skipped": authorize(verifier.KeyRequest{KeyID: policy.TestAliasA, RevocationSkipped: true}),
@@ -124,7 +126,7 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 
 	random := mathrand.New(mathrand.NewPCG(5, 6))
 	yes, turned, excluded := 0, 0, map[bool]int{}
-	asked := map[string]int{}
+	asked, foreseen := map[string]int{}, map[string]int{}
 	for round := range 150 {
 		if round%30 == 0 { // with other key states
 			if err := os.RemoveAll(home); err != nil {
@@ -159,7 +161,8 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 			rules := must(policy.Load(home, machine))
 			store := must(keystore.Open(keystore.Home{Path: home, ChosenBy: "test"}, keystore.Options{}))
 			defer store.Close()
-			v := must(verifier.New(verifier.Config{Store: store, Policy: rules, Now: func() time.Time { return now }}))
+			clock := now
+			v := must(verifier.New(verifier.Config{Store: store, Policy: rules, Now: func() time.Time { return clock }}))
 			out := map[string]error{}
 			for name, ask := range questions {
 				out[name] = ask(v)
@@ -186,6 +189,30 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 				}
 				excluded[refused]++
 			}
+			// What is foreseen is what is so: of a key that the outlook refuses nothing verifies, of another one something does,
+			// up to the moment that it names.
+			for keyID, asked := range map[string][]string{policy.TestKeyB: {"ECDSA, message", "ECDSA, digest"}, policy.TestMoved: {"SM2, moved"}, policy.TestKeyA: {"SM2, the pinned ID"}} {
+				verifies := func() bool {
+					return slices.ContainsFunc(asked, func(name string) bool { return questions[name](v) == nil })
+				}
+				outlook := must(v.Outlook(ctx, keyID))
+				if got := verifies(); got && outlook.Refusal != nil || !got && outlook.Refusal == nil && keyID == policy.TestKeyB {
+					t.Fatalf("%s verifies: %t, and the outlook is %v\n%s", keyID, got, outlook.Refusal, texts)
+				}
+				if outlook.Until.IsZero() || !verifies() {
+					continue
+				}
+				foreseen[keyID]++
+				for _, moment := range []struct {
+					at  time.Time
+					yes bool
+				}{{outlook.Until.Add(-time.Second), true}, {outlook.Until.Add(time.Second), false}} {
+					if clock = moment.at; verifies() != moment.yes {
+						t.Fatalf("%s is to end on %s (%s); on %s it verifies: %t\n%s", keyID, outlook.Until, outlook.Because, moment.at, !moment.yes, texts)
+					}
+				}
+				clock = now
+			}
 			return out
 		}
 		first, then := answers(before), answers(after)
@@ -201,6 +228,9 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 				}
 			}
 		}
+	}
+	if foreseen[policy.TestKeyB] < 5 || foreseen[policy.TestMoved] < 5 || foreseen[policy.TestKeyA] < 5 {
+		t.Errorf("ends foreseen: %v: the test looks at too little", foreseen)
 	}
 	if yes < 100 || turned < 20 || excluded[true] < 20 || excluded[false] < 20 {
 		t.Errorf("%d successes, of which %d turned into refusals, excluded %v: the test looks at too little", yes, turned, excluded)
