@@ -26,7 +26,7 @@ what a line holds and what the chain of hashes proves.`,
 		Example:                    "  awskms-offline audit show --result refused\n  awskms-offline audit verify",
 		Args:                       noSuchCommand,
 		SuggestionsMinimumDistance: 2,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE:                       noCommand,
 	}
 	c.PersistentFlags().StringVar(&file, "log", "", "the log's file (default: where the policy says)")
 	c.AddCommand(a.auditShow(&file), a.auditVerify(&file), a.auditHead(&file))

@@ -29,7 +29,7 @@ key store, where the signing plugin finds it by the key. docs/certificates.md sa
 			"  awskms-offline cert check chain.pem --key-id alias/release",
 		Args:                       noSuchCommand,
 		SuggestionsMinimumDistance: 2,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE:                       noCommand,
 	}
 	c.AddCommand(a.certSelfSign(), a.certCSR(), a.certAdd(), a.certCheck(), a.certShow())
 	return c

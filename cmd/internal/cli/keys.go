@@ -21,7 +21,7 @@ func (a *app) keys() *cobra.Command {
 		Example:                    "  awskms-offline keys import release.json release-state.json\n  awskms-offline keys list",
 		Args:                       noSuchCommand,
 		SuggestionsMinimumDistance: 2,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE:                       noCommand,
 	}
 	c.AddCommand(a.keysPull(), a.keysRefresh(), a.keysStatus(), a.keysImport(), a.keysList(), a.keysShow(), a.keysExport(), a.keysRemove(), a.keysBlock(), a.keysUnblock())
 	return c

@@ -22,7 +22,7 @@ func (a *app) policy() *cobra.Command {
 		Example:                    "  awskms-offline policy init --strict --allow arn:aws:kms:us-east-1:111122223333:alias/release\n  awskms-offline policy show alias/release",
 		Args:                       noSuchCommand,
 		SuggestionsMinimumDistance: 2,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE:                       noCommand,
 	}
 	c.AddCommand(a.policyCheck(), a.policyShow(), a.policyInit())
 	return c

@@ -98,7 +98,7 @@ func (a *app) command() *cobra.Command {
 		SuggestionsMinimumDistance: 2,
 		Version:                    buildinfo.Version,
 		Args:                       noSuchCommand,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE:                       noCommand,
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -217,7 +217,7 @@ func strictDefaults(root *cobra.Command) {
 		switch c.Name() {
 		case "completion":
 			c.Args, c.SuggestionsMinimumDistance = noSuchCommand, 2
-			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+			c.RunE = noCommand
 			for _, shell := range c.Commands() {
 				shell.Example = "  " + shell.CommandPath() + " > " + name + "." + shell.Name()
 				shell.Args = exactly(0, "no argument")
@@ -238,6 +238,13 @@ func strictDefaults(root *cobra.Command) {
 			}
 		}
 	}
+}
+
+// noCommand refuses a call without a command, as a shell's unset variable in its place leaves it, and shows what there is.
+func noCommand(c *cobra.Command, _ []string) error {
+	c.SetOut(c.ErrOrStderr())
+	_ = c.Help() // the error says what matters
+	return invalid("no command of %s is given", c.CommandPath())
 }
 
 // noSuchCommand refuses a word where a command belongs, with the nearest ones.
