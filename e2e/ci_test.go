@@ -572,7 +572,11 @@ func TestShellExample(t *testing.T) {
 	verify := filepath.Join(shared.root, "ci", "verify-image.sh")
 	j.Bin = filepath.Join(j.checkout, ".awskms-offline", "bin") + string(os.PathListSeparator) + j.Bin
 	base := append(j.Extra, "COSIGN_KEY=awskms-offline:///"+exampleAlias)
-	well(t, do(t, j.Host, "sh", filepath.Join(shared.root, "ci", "install.sh")))
+	install := filepath.Join(shared.root, "ci", "install.sh")
+	if result := do(t, j.Host, "env", "AWSKMS_OFFLINE_CHECKSUMS_SHA256=", "sh", install); result.Code != 1 || !strings.Contains(result.Stderr, "AWSKMS_OFFLINE_CHECKSUMS_SHA256 is empty") {
+		t.Errorf("expected a refusal of an empty SHA-256\n%s", result)
+	}
+	well(t, do(t, j.Host, "sh", install))
 	well(t, do(t, j.Host, "env", "awskms-offline", "keys", "import", "trust/keys.tar"))
 	well(t, do(t, j.Host, "env", "notation", "cert", "add", "--type", "ca", "--store", "awskms", "trust/release.crt"))
 	well(t, do(t, j.Host, "env", "notation", "policy", "import", "--force", "trust/trustpolicy.json"))

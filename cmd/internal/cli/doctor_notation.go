@@ -205,6 +205,7 @@ func fileSum(path string) (sum [sha256.Size]byte, err error) {
 type trustPolicyFile struct {
 	TrustPolicies []struct {
 		Name                  string   `json:"name"`
+		RegistryScopes        []string `json:"registryScopes"`
 		TrustStores           []string `json:"trustStores"`
 		TrustedIdentities     []string `json:"trustedIdentities"`
 		SignatureVerification struct {
@@ -233,9 +234,16 @@ func examineTrustPolicy(r *report, path string, data []byte, caDir string, store
 			}
 		}
 		if len(ours) == 0 {
-			if p.SignatureVerification.Level != "skip" {
+			switch {
+			case p.SignatureVerification.Level != "skip":
 				r.add(levelWarning, part, "Trust key ARNs, or keep KMS keys' certificates out of its trust stores.",
 					"the policy %q in %s names no KMS key ARN: what it accepts was not checked by this plugin", p.Name, path)
+			case slices.Contains(p.RegistryScopes, "*"):
+				r.add(levelDanger, part, "Remove it, or name the repositories that may pass unverified.",
+					"the policy %q in %s has level \"skip\" for every repository that no other policy names: whatever is there passes unverified", p.Name, path)
+			default:
+				r.add(levelWarning, part, "Remove it, unless that is meant.", "the policy %q in %s has level \"skip\": what it is for passes unverified: %s",
+					p.Name, path, orDash(strings.Join(p.RegistryScopes, ", ")))
 			}
 			continue
 		}
