@@ -220,6 +220,26 @@ func TestBatchAnswersIntoItsFiles(t *testing.T) {
 	}
 }
 
+// TestTerminatedInAWrite: SIGTERM, sent once, ends a command that hangs in writing to a pipe that nobody reads.
+func TestTerminatedInAWrite(t *testing.T) {
+	w := newBatchWorld(t)
+	cmd, _, _, _, _ := running(t, w, 20_000)
+	time.Sleep(time.Second) // the pipe is full by now; if not, it is when the signal comes
+	begun := time.Now()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	hung := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	_ = cmd.Wait()
+	if !hung.Stop() {
+		t.Fatal("it hangs")
+	}
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() || status.Signal() != syscall.SIGTERM {
+		t.Errorf("it ended after %s with %v, expected by SIGTERM", time.Since(begun), cmd.ProcessState)
+	}
+}
+
 // TestBatchBrokenPipe: a reader that goes away ends the batch with exit code 3, a sentence and how to go on, by no signal.
 func TestBatchBrokenPipe(t *testing.T) {
 	w := newBatchWorld(t)

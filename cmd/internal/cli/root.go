@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unicode"
 
 	"github.com/go-json-experiment/json"
@@ -67,10 +68,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 			code = kmserr.ExitOurSide
 		}
 	}()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
 	a.ctx = ctx
-	context.AfterFunc(ctx, stop) // a second one ends the process
 
 	root := a.command()
 	root.SetArgs(args)
@@ -82,6 +82,44 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		err = a.refuse(command, err)
 	}
 	return kmserr.ExitCode(err)
+}
+
+// termGrace is how long a command may go on after SIGTERM, to say how far it came. Who sends it to end a hang, as timeout does,
+// sends it once; who presses Ctrl-C can press it again.
+const termGrace = 5 * time.Second
+
+// untilSignal returns a context that ends with the first Ctrl-C or SIGTERM. The second ends the process, as does the end of
+// termGrace: a command may hang in writing to a pipe that nobody reads. stop ends the watch.
+func untilSignal() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		var got os.Signal
+		select {
+		case got = <-signals:
+		case <-done:
+			return
+		}
+		signal.Stop(signals)
+		cancel()
+		if got != syscall.SIGTERM {
+			return
+		}
+		select {
+		case <-done:
+		case <-time.After(termGrace):
+			if self, err := os.FindProcess(os.Getpid()); err == nil {
+				_ = self.Signal(got) // Windows has no such signal, and ends the process itself
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
 }
 
 // Command is the command line as Main runs it, for those who describe it: it does nothing.
