@@ -48,7 +48,8 @@ func (a *app) keysStatus() *cobra.Command {
 		Long: `Tells for every signing key whether it verifies under the policy in force, and until when; its state, age, aliases and the
 algorithms that record and policy leave. Keys that are refused stand first, then those that will be refused soonest.
 
-A key is stale if what is known of it is too old for the policy, or will be --within the time given. With --check a stale
+A key is stale if what is known of it is too old for the policy, or will be --within the time given, or if the policy demands a known
+state and its is not. With --check a stale
 key makes the exit code 1, so that CI can watch a store; a key that was disabled or blocked on purpose is not stale.`,
 		Example: "  awskms-offline keys status\n  awskms-offline keys status --check --within 72h",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -82,7 +83,7 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 	problems = append(unread, problems...)
 	now := time.Now()
 	rows := []statusRow{}
-	stale := 0
+	stale, unknown := 0, 0
 	for _, key := range keys {
 		if key.Usage() != kmskey.SignVerify {
 			continue
@@ -107,6 +108,10 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 			problem := errorJSON(outlook.Refusal)
 			row.Refusal = &problem
 			row.Stale = tooOld(outlook.Refusal)
+			if kmserr.Is(outlook.Refusal, kmserr.KMSInvalidState) && key.State() == kmskey.StateUnknown {
+				row.Stale = true
+				unknown++
+			}
 		} else {
 			row.Stale = within > 0 && !outlook.Until.IsZero() && outlook.Until.Sub(now) < within
 		}
@@ -129,7 +134,11 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 		}
 		return x.until.Compare(y.until)
 	})
-	if check && stale > 0 {
+	if check && unknown > 0 {
+		problems = append(problems, kmserr.New(kmserr.KMSInvalidState, "the state of %s is not known, and the policy demands one", describe(unknown, "key")).
+			WithHint("Run `awskms-offline keys refresh` where AWS can be called, or import what `aws kms describe-key` prints."))
+	}
+	if stale -= unknown; check && stale > 0 {
 		problems = append(problems, kmserr.New(kmserr.SnapshotExpired, "%s too old for the policy%s", areOrIs(stale), withinText(within)).
 			WithHint("Run `awskms-offline keys refresh` where AWS can be called, or import newer answers."))
 	}
