@@ -275,12 +275,14 @@ func (v *Verifier) rulesFor(asked kmskey.Ref, found *keystore.Resolution, former
 			u, old := tooOld(alias, now, limit)
 			if old {
 				in.unheeded = append(in.unheeded, u)
-				in.ignore(alias.ARN)
 			}
 			return old
 		})
 		if len(in.unheeded) == 0 {
 			continue
+		}
+		if !former { // an alias that was asked for counts as one that leads to the key, if it is young enough, and by nothing else
+			in.subject.Asked = kmskey.Ref{Scope: in.subject.ARN.Scope, KeyID: in.subject.ARN.KeyID}
 		}
 		before := in.rules.Excluded
 		if err := v.ask(in); err != nil {
@@ -301,13 +303,6 @@ func (v *Verifier) ask(in *inForce) (err error) {
 		return kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", in.subject.ARN, err).WithCause(err)
 	}
 	return nil
-}
-
-// ignore lets the key have been asked for by its ARN, if it was by this alias: no grant then holds by that.
-func (in *inForce) ignore(alias kmskey.AliasARN) {
-	if s := &in.subject; s.Asked.Alias == alias.Alias && !s.Former {
-		s.Asked = kmskey.Ref{Scope: s.ARN.Scope, KeyID: s.ARN.KeyID}
-	}
 }
 
 // ageLimit is the shortest of several, 0 if there is none.

@@ -194,6 +194,38 @@ func TestExplainFormers(t *testing.T) {
 	}
 }
 
+// What is known of another alias may be too old: that of which the history is granted is not that one.
+func TestExplainFormersBesideAStaleAlias(t *testing.T) {
+	w, _, _ := rotated(t)
+	release := kmskey.AliasARN{Scope: must(kmskey.ParseARN(arnThen)).Scope, Alias: "alias/release"}
+	w.write(t, func(writer *keystore.Writer) error {
+		then, err := writer.Store().Resolve(must(kmskey.ParseRef(arnThen)), keystore.ResolveOptions{})
+		if err != nil {
+			return err
+		}
+		_, err = writer.Put(then.Entries[0].Key, keystore.PutOptions{Aliases: []string{"alias/other"}})
+		return err
+	})
+	grant := func(name string, alias kmskey.AliasARN, gives string) string {
+		return `{"name":"` + name + `","keys":["` + alias.String() + `"],` + gives + `}`
+	}
+	text := `{"version":"1","allowList":false,"grants":[` + grant("history", release, `"aliasHistory":"any"`) + `,` + grant("other", aliasNamed("other"), `"verify":true`) + `],
+		"restrictions":[{"name":"age","maxSnapshotAge":"1d"}]}`
+	if err := os.WriteFile(filepath.Join(w.home.Path, policy.FileName), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v, err := New(Config{Store: w.v.cfg.Store, Policy: must(policy.Load(w.home.Path, "")), Now: func() time.Time { return w.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := v.ExplainPolicy("alias/release")
+	if err != nil || len(e.Formers) != 1 || len(e.Formers[0].Unheeded) != 1 || !slices.ContainsFunc(e.Formers[0].Effects, func(e policy.Effect) bool {
+		return e.Member == "aliasHistory" && strings.HasPrefix(e.Value, "any")
+	}) {
+		t.Errorf("%v, %+v", err, e)
+	}
+}
+
 // For Notation only if the grant says so.
 func TestAliasHistoryForNotation(t *testing.T) {
 	w, then, now := rotated(t)

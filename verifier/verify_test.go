@@ -1093,6 +1093,16 @@ func TestOutlookOfGrantByAlias(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, o, err)
 		}
 	}
+	// Without a limit nothing is ever too old.
+	w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+		if len(s.Aliases) == 0 {
+			return policy.Rules{Excluded: "is not on the list"}, nil
+		}
+		return policy.Rules{}, nil
+	}
+	if o, err := w.v.Outlook(t.Context(), arnA); err != nil || o.Refusal != nil || !o.Until.IsZero() {
+		t.Errorf("without a limit: %+v, %v", o, err)
+	}
 	w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
 		if len(s.Aliases) == 0 {
 			return policy.Rules{}, io.ErrUnexpectedEOF
@@ -1102,6 +1112,50 @@ func TestOutlookOfGrantByAlias(t *testing.T) {
 	if o, err := w.v.Outlook(t.Context(), arnA); o != nil || !kmserr.Is(err, kmserr.PolicyInvalid) {
 		t.Errorf("%+v, %v", o, err)
 	}
+}
+
+// The alias that was asked for was read already, and is one of several.
+func TestGrantByAnotherAlias(t *testing.T) {
+	key := record(t, arnA, signerOf(kmskey.ECCNISTP256))
+	w := newWorld(t, key)
+	w.alias(t, key, at("2026-11-24T11:00:00Z"))
+	w.write(t, func(writer *keystore.Writer) error {
+		_, err := writer.Put(key, keystore.PutOptions{Aliases: []string{"alias/other"}})
+		return err
+	})
+	release := must1(must(kmskey.ParseRef(aliasA)).AliasARN())
+	w.policy.aliases = []kmskey.AliasARN{release}
+	w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+		if slices.Equal(s.Aliases, []kmskey.AliasARN{release}) {
+			return policy.Rules{}, nil
+		}
+		return policy.Rules{Excluded: "is not on the list"}, nil
+	}
+	for _, asked := range []string{arnA, aliasA, "alias/release", "alias/other"} {
+		if _, err := w.verify(t, good(asked)); err != nil {
+			t.Errorf("%s: %v", asked, err)
+		}
+	}
+	again := resolveKey{kmskey.Ref{Scope: release.Scope, Alias: release.Alias}, keystore.ResolveOptions{ExactRegion: true, Terse: true}}
+	seen := &view{Store: w.v.cfg.Store, lastLine: func() time.Time { return time.Time{} }}
+	seen.resolved.answers = map[resolveKey]remembered[*keystore.Resolution]{again: {err: kmserr.New(kmserr.StoreIntegrity, "read again")}}
+	w.v.seen = seen
+	if _, err := w.verify(t, good(aliasA)); err != nil {
+		t.Error(err)
+	}
+	_, err := w.verify(t, good(arnA))
+	refused(t, err, kmserr.StoreIntegrity, "read again")
+}
+
+// A key that a grant by an alias would not allow either is not on the list, however old what is known of the alias is.
+func TestNotOnTheListByAStaleAlias(t *testing.T) {
+	key := record(t, arnA, signerOf(kmskey.ECCNISTP256), seen("2026-11-24T11:00:00Z"))
+	w := newWorld(t, key)
+	w.alias(t, key, at("2026-11-01T00:00:00Z"))
+	w.policy.aliases = []kmskey.AliasARN{must1(must(kmskey.ParseRef(aliasA)).AliasARN())}
+	w.rules(policy.Rules{MaxSnapshotAge: 24 * time.Hour, Excluded: "is not on the list"})
+	_, err := w.verify(t, good(arnA))
+	refused(t, err, kmserr.KeyNotAllowed, "is not on the list")
 }
 
 // What an answer rests on may be no older than the shortest limit of all that take part, an alias by which a grant holds

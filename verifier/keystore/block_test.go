@@ -191,6 +191,22 @@ func TestBlockCoversOtherNames(t *testing.T) {
 			}
 		}
 	})
+	t.Run("blocked by what cannot be read, and removed", func(t *testing.T) {
+		home := newHome(t)
+		w := openWriterT(t, home)
+		a := record(t, arnA, der, nil)
+		put(t, w, a, PutOptions{})
+		writeFile(t, home, blockPathOfARN(arnA), "{")
+		if _, err := w.Remove(ref(t, arnA.String())); err != nil {
+			t.Fatal(explain(err))
+		}
+		if arns, err := w.Store().ARNsByFingerprint(a.Fingerprint()); err != nil || !slices.Equal(arns, []kmskey.ARN{arnA}) {
+			t.Errorf("the index has %v, %v", arns, err)
+		}
+		put(t, w, record(t, arnB, der, nil), PutOptions{})
+		_, err := w.Store().Blocks([]kmskey.ARN{arnB}, a.Fingerprint())
+		refused(t, err, kmserr.StoreIntegrity)
+	})
 	t.Run("by material alone", func(t *testing.T) {
 		w := openWriterT(t, newHome(t))
 		a := record(t, arnA, der, nil)

@@ -49,8 +49,8 @@ type File struct {
 
 // Subject is the key that the rules are asked for.
 type Subject struct {
-	// Asked is the identifier as the caller gave it; the key's ARN where that was an alias of which what is known is too old
-	// to count. A grant that names this alias applies to ARN, unless Former is set.
+	// Asked is the identifier as the caller gave it; the key's ARN where what is known of some alias is too old to count: those
+	// that count are all in Aliases then. A grant that names this alias applies to ARN, unless Former is set.
 	Asked kmskey.Ref
 	// ARN is the key ARN asked for or used: rules apply to it, however it was asked for.
 	ARN kmskey.ARN
