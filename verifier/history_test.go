@@ -539,7 +539,7 @@ func TestOutlook(t *testing.T) {
 				}
 				return nil
 			})
-			enough := append(c.others, aliasNamed("release"))
+			enough := slices.Concat(c.others, []kmskey.AliasARN{aliasNamed("release")})
 			w.policy.aliases = []kmskey.AliasARN{aliasNamed("release"), aliasNamed("later"), aliasNamed("sooner")}
 			w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
 				r := policy.Rules{MaxSnapshotAge: 240 * time.Hour}

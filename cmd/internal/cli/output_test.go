@@ -60,11 +60,12 @@ func checkOutput(args []string, out []byte) error {
 		if batch {
 			shape = "verify --batch"
 		}
-		if !bytes.HasPrefix(out, []byte("{\n")) { // else it is one refusal of the whole call
+		switch whole := bytes.HasPrefix(out, []byte("{\n")); { // one refusal of the whole call
+		case !whole:
 			values = slices.DeleteFunc(bytes.Split(out, []byte("\n")), func(line []byte) bool { return len(line) == 0 })
-		} else if batch {
+		case batch:
 			shape = "verify"
-		} else {
+		default:
 			shape = "refusal"
 		}
 	}
