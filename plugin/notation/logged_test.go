@@ -1,11 +1,19 @@
 package notation
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/awskms-offline/awskms-offline/internal/wire"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 )
 
 // Every refusal has its line in the log, also where the verifier was asked nothing, or had said yes to an identity.
@@ -30,6 +38,48 @@ func TestEveryRefusalIsLogged(t *testing.T) {
 			lines := strings.Split(strings.TrimSpace(string(must(os.ReadFile(log)))), "\n")
 			if last := lines[len(lines)-1]; !strings.Contains(last, `"verified":false`) || !strings.Contains(last, c.last) {
 				t.Errorf("the last line is %s", last)
+			}
+		})
+	}
+}
+
+// So has a call of which the verifier was never asked, in the log of the home that the call names, if it does.
+func TestWhatCannotBeAskedIsLogged(t *testing.T) {
+	home, good := newHome(t, known(t, "p256")), arnOf(t, "p256")
+	_, ed25519Key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := question{home: home, leaf: cert("p256"), identities: []string{good}}
+	of := func(leaf []byte) []byte { return question{home: home, leaf: leaf, identities: q.identities}.json() }
+	signature := func(name string, value any) []byte {
+		return must(json.Marshal(q.object().with("signature", q.object()["signature"].(object).with(name, value))))
+	}
+	for name, c := range map[string]struct {
+		request []byte
+		unnamed bool // nobody can read there which home is meant
+	}{
+		"Notation has no algorithm for the leaf's key": {request: of(selfSigned(t, ed25519Key))},
+		"KMS has no key like the leaf's":               {request: of(selfSigned(t, must(rsa.GenerateKey(rand.Reader, 1024))))},
+		"the leaf is no certificate":                   {request: of([]byte("x"))},
+		"too many certificates":                        {request: signature("certificateChain", slices.Repeat([][]byte{q.leaf}, maxCertificates+1))},
+		"no identity":                                  {request: question{home: home, leaf: q.leaf, identities: []string{}}.json()},
+		"another contract version":                     {request: must(json.Marshal(q.object().with("contractVersion", "2.0"))), unnamed: true},
+		"no JSON":                                      {request: []byte("x"), unnamed: true},
+		"too long":                                     {request: append(q.json(), bytes.Repeat([]byte(" "), wire.MaxRequest)...), unnamed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := filepath.Join(t.TempDir(), "audit.jsonl")
+			if c.unnamed {
+				t.Setenv(keystore.EnvHome, home)
+			}
+			overwrite(t, home, "policy.json", string(must(json.Marshal(object{"version": "1", "log": object{"path": log}}))))
+			if out, failure := run(t, "verify-signature", c.request); failure == nil {
+				t.Fatalf("answered %s", out)
+			}
+			data, err := os.ReadFile(log)
+			if err != nil || strings.Count(string(data), `"verified":false`) != 1 || !strings.Contains(string(data), "ValidationException") {
+				t.Errorf("the log is %s (%v)", data, err)
 			}
 		})
 	}

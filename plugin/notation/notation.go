@@ -80,11 +80,11 @@ func answer(ctx context.Context, args []string, stdin io.Reader, stderr io.Write
 	case commandVerify:
 		data, err := wire.ReadRequest(stdin)
 		if err != nil {
-			return nil, err
+			return nil, logged(ctx, options(nil), err)
 		}
 		req, err := decodeRequest(data)
 		if err != nil {
-			return nil, logged(ctx, options(nil), err)
+			return nil, logged(ctx, options(req), err)
 		}
 		req.explain = wire.Explain(Name, stderr)
 		return verifySignature(ctx, req)

@@ -62,7 +62,8 @@ type trustPolicy struct {
 }
 
 // decodeRequest reads a request and checks everything in it that needs no key store. Every error is a
-// ValidationException that names the member.
+// ValidationException that names the member. A request beside an error says in which home's log the refusal belongs, and is
+// good for nothing else.
 func decodeRequest(data []byte) (*request, error) {
 	req := new(request)
 	if err := strictjson.Decode(data, wire.MaxRequest, strictjson.Keep, req); err != nil {
@@ -81,12 +82,9 @@ func decodeRequest(data []byte) (*request, error) {
 		return nil, invalid("pluginConfig has the home %.4096q, expected an absolute path", home)
 	}
 	if err := req.checkTrustPolicy(); err != nil {
-		return nil, err
+		return req, err
 	}
-	if err := req.checkSignature(); err != nil {
-		return nil, err
-	}
-	return req, nil
+	return req, req.checkSignature()
 }
 
 func (req *request) checkTrustPolicy() error {

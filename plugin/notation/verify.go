@@ -33,7 +33,7 @@ type verdict struct {
 func verifySignature(ctx context.Context, req *request) ([]byte, error) {
 	algorithm, err := req.algorithm()
 	if err != nil {
-		return nil, err
+		return nil, logged(ctx, options(req), err)
 	}
 	v, err := verifier.Open(options(req))
 	if err != nil {
