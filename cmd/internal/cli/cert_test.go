@@ -153,6 +153,24 @@ func TestCertCSR(t *testing.T) {
 	}
 }
 
+// TestCertOfAKeyThatDoesNotSign: a certificate that the key once got, or that an authority issued unasked, is no good.
+func TestCertOfAKeyThatDoesNotSign(t *testing.T) {
+	file, err := filepath.Abs("../../../testdata/certs/rsa2048-encrypt.crt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, arns := fakeKMS(t)
+	if code, _, stderr := call("keys", "pull", arns["rsa2048-encrypt"]); code != 0 {
+		t.Fatal(stderr)
+	}
+	for _, command := range []string{"check", "add"} {
+		code, stdout, stderr := call("cert", command, file, "--key-id", arns["rsa2048-encrypt"])
+		if code != kmserr.ExitRefused || stdout != "" || !strings.Contains(stderr, "InvalidKeyUsageException: "+arns["rsa2048-encrypt"]+" is for ENCRYPT_DECRYPT, expected SIGN_VERIFY") {
+			t.Errorf("%s: exit code %d\n%s%s", command, code, stdout, stderr)
+		}
+	}
+}
+
 func join(t *testing.T, file string, parts ...string) {
 	t.Helper()
 	var all []byte

@@ -4,6 +4,7 @@ package kmscert
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -27,6 +28,9 @@ const (
 	MaxFile = 256 << 10
 	// MaxCertificates is how many certificates the verification plugin takes.
 	MaxCertificates = 32
+	// maxRSA is the longest RSA key of a certificate, in bits, as in crypto/tls: to check one signature of the longest that
+	// MaxFile leaves room for takes many minutes, which nothing interrupts.
+	maxRSA = 8192
 )
 
 // Chain is a certificate chain, leaf first.
@@ -96,16 +100,29 @@ func isOf(cert *x509.Certificate, key *kmskey.Key) bool {
 	return err == nil && fingerprint == key.Fingerprint()
 }
 
-// Problems says everything for which Notation would not take the chain at that time, or for which it is not key's, if key is
-// not nil: CertificateInvalidExceptions, and a KeyMaterialMismatchException. None means that notation-core-go takes it too.
+// signs refuses a key that is for something else than signatures.
+func signs(key *kmskey.Key) error {
+	if usage := key.Usage(); usage != kmskey.SignVerify {
+		arn := key.ARN().String()
+		return kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", arn, usage, kmskey.SignVerify).WithKey(arn)
+	}
+	return nil
+}
+
+// Problems says everything for which Notation would not take the chain at that time, or for which it is not key's or the key
+// not for signatures, if key is not nil: CertificateInvalidExceptions, a KeyMaterialMismatchException and an
+// InvalidKeyUsageException. None means that notation-core-go takes it too.
 func (c *Chain) Problems(key *kmskey.Key, now time.Time) (problems []error) {
 	add := func(hint, format string, args ...any) {
-		problems = append(problems, kmserr.New(kmserr.CertificateInvalid, c.Path+": "+format, args...).WithHint("%s", hint))
+		problems = append(problems, kmserr.New(kmserr.CertificateInvalid, "%s: %s", c.Path, fmt.Sprintf(format, args...)).WithHint("%s", hint))
 	}
 	if key != nil {
 		if j := slices.IndexFunc(c.Certificates, func(cert *x509.Certificate) bool { return isOf(cert, key) }); j > 0 {
 			add("Put it first, each certificate's issuer behind it, the root last.", "the certificate of %s is number %d, expected first", key.ARN(), j+1)
 			return problems // what else is wrong with another certificate as the first misleads
+		}
+		if err := signs(key); err != nil {
+			problems = append(problems, err)
 		}
 		if err := c.BelongsTo(key); err != nil {
 			problems = append(problems, err)
@@ -175,6 +192,9 @@ func Parse(path string, data []byte) (*Chain, error) {
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			return nil, invalid("%s: certificate %d cannot be read: %v", path, len(certificates)+1, err)
+		}
+		if key, isRSA := cert.PublicKey.(*rsa.PublicKey); isRSA && key.N.BitLen() > maxRSA {
+			return nil, invalid("%s: certificate %d has an RSA key of %d bits, expected at most %d", path, len(certificates)+1, key.N.BitLen(), maxRSA)
 		}
 		certificates, data = append(certificates, cert), rest
 	}

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -54,8 +56,8 @@ type Issuer struct {
 func NewIssuer(signer *awskms.Signer) (*Issuer, error) {
 	key := signer.Key()
 	arn := key.ARN().String()
-	if usage := key.Usage(); usage != kmskey.SignVerify {
-		return nil, kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", arn, usage, kmskey.SignVerify).WithKey(arn)
+	if err := signs(key); err != nil {
+		return nil, err
 	}
 	p, there := profiles[key.Spec()]
 	if !there {
@@ -151,6 +153,9 @@ func ParseSubject(text string) (pkix.Name, error) {
 	if len(text) > maxSubject {
 		return refuse("the name is longer than %d bytes", maxSubject)
 	}
+	if !utf8.ValidString(text) {
+		return refuse("%q is no text in UTF-8", text)
+	}
 	parsed, err := ldap.ParseDN(text)
 	if err != nil {
 		return refuse("%q is no distinguished name: %v", text, err)
@@ -158,7 +163,10 @@ func ParseSubject(text string) (pkix.Name, error) {
 	var name pkix.Name
 	for _, rdn := range parsed.RDNs {
 		for _, a := range rdn.Attributes {
-			if strings.ContainsFunc(a.Value, func(r rune) bool { return r < ' ' || r == 0x7f }) || a.Value == "" {
+			if !utf8.ValidString(a.Value) { // by escapes, or in hexadecimal
+				return refuse("the value of %s is %q, which is no text in UTF-8", a.Type, a.Value)
+			}
+			if strings.ContainsFunc(a.Value, controls) || a.Value == "" {
 				return refuse("the value of %s is %q, expected text without control characters", a.Type, a.Value)
 			}
 			one := map[string]*string{"CN": &name.CommonName, "SERIALNUMBER": &name.SerialNumber}
@@ -181,9 +189,14 @@ func ParseSubject(text string) (pkix.Name, error) {
 		return refuse("there is no CN in %q", text)
 	}
 	for _, country := range name.Country {
-		if len(country) != 2 {
+		if len(country) != 2 || strings.ContainsFunc(country, func(r rune) bool { return (r|0x20) < 'a' || (r|0x20) > 'z' }) {
 			return refuse("C is %q, expected two letters (ISO 3166)", country)
 		}
 	}
 	return name, nil
+}
+
+// controls reports whether a character acts on what shows it: it ends lines, moves a cursor, or turns the order of others.
+func controls(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
 }

@@ -1,10 +1,17 @@
 package kmscert
 
 import (
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -36,11 +43,84 @@ func TestParseSubject(t *testing.T) {
 		`CN=a\0ab`:                        "control characters",
 		"/CN=a/O=b":                       "not known",
 		"CN=" + strings.Repeat("a", 2000): "longer than 1024 bytes",
+		"CN=a\xffb":                       "UTF-8", // the parser would put U+FFFD in its place
+		`CN=a\ffb`:                        "UTF-8",
+		"CN=#0401ff":                      "UTF-8",
+		"CN=a\u009b2Jb":                   "control characters",
+		"CN=a,O=b\u202ec":                 "control characters",
+		"CN=a\u2028b":                     "control characters",
+		"CN=a,C=12":                       "two letters",
+		"CN=a,C=é":                        "two letters", // of two bytes
 	} {
 		_, err := ParseSubject(text)
 		if !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: got %v, expected %q", text, err, says)
 		}
+	}
+}
+
+// certificateOf returns the DER of a certificate whose key is the one given; no signature of it is right.
+func certificateOf(t *testing.T, key *rsa.PublicKey) []byte {
+	t.Helper()
+	data, err := os.ReadFile("../../../testdata/certs/rsa2048.crt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	split := func(der []byte) (parts []asn1.RawValue) {
+		if _, err := asn1.Unmarshal(der, &parts); err != nil {
+			t.Fatal(err)
+		}
+		return parts
+	}
+	join := func(value any) asn1.RawValue {
+		der, err := asn1.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return asn1.RawValue{FullBytes: der}
+	}
+	outer := split(block.Bytes)
+	body := split(outer[0].FullBytes)
+	if body[6].FullBytes, err = x509.MarshalPKIXPublicKey(key); err != nil {
+		t.Fatal(err)
+	}
+	outer[0], outer[2] = join(body), join(asn1.BitString{Bytes: make([]byte, key.Size()), BitLength: 8 * key.Size()})
+	return join(outer).FullBytes
+}
+
+// TestEnormousKey: one with a key of 262,144 bits, a file of 89 KiB, kept a processor busy for half a minute.
+func TestEnormousKey(t *testing.T) {
+	of := func(bits uint) []byte {
+		n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificateOf(t, &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537})})
+	}
+	if _, err := Parse("largest.pem", of(8192)); err != nil {
+		t.Error(err)
+	}
+	for _, bits := range []uint{8193, 200_000} {
+		_, err := Parse("large.pem", of(bits))
+		if want := fmt.Sprintf("large.pem: certificate 1 has an RSA key of %d bits, expected at most 8192", bits); !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, expected %q", err, want)
+		}
+	}
+}
+
+// TestProblemsOfAnyPath: what stands in a path is no format.
+func TestProblemsOfAnyPath(t *testing.T) {
+	data, err := os.ReadFile("../../../testdata/certs/p256.crt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := Parse("50%done %d.pem", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expired := chain.Certificates[0].NotAfter
+	problems := chain.Problems(nil, expired.Add(time.Second))
+	want := fmt.Sprintf("50%%done %%d.pem: certificate 1, of %q, expired at %s", chain.Certificates[0].Subject, expired.UTC().Format(time.RFC3339))
+	if len(problems) != 1 || !strings.HasSuffix(problems[0].Error(), want) {
+		t.Errorf("got %v, expected %s", problems, want)
 	}
 }
 
@@ -50,8 +130,10 @@ func FuzzParseSubject(f *testing.F) {
 	f.Add("CN=#0c0161")
 	f.Fuzz(func(t *testing.T, text string) {
 		name, err := ParseSubject(text)
-		if err == nil && (name.CommonName == "" || len(name.ToRDNSequence()) == 0) {
-			t.Errorf("%q is taken for %s", text, name)
+		if err == nil {
+			if _, unwritable := asn1.Marshal(name.ToRDNSequence()); name.CommonName == "" || unwritable != nil {
+				t.Errorf("%q is taken for %s: %v", text, name, unwritable)
+			}
 		}
 		if err != nil && !kmserr.Is(err, kmserr.Validation) {
 			t.Errorf("%q: %v", text, err)
