@@ -139,9 +139,12 @@ func (s *Store) Files(arns []kmskey.ARN) iter.Seq2[File, error] {
 	}
 }
 
+// blockFilesInOrder yields every block, and one by key material for each key that a block by ARN reaches by the index alone:
+// the index does not travel, and the key would be free under its other names where it arrives.
 func (s *Store) blockFilesInOrder() iter.Seq2[File, error] {
 	return func(yield func(File, error) bool) {
 		var files []File
+		byKey, byARN := make(map[string]bool), make(map[kmskey.ARN]Block)
 		for b, err := range s.AllBlocks() {
 			if err != nil {
 				yield(File{}, err)
@@ -157,7 +160,33 @@ func (s *Store) blockFilesInOrder() iter.Seq2[File, error] {
 				yield(File{}, err)
 				return
 			}
-			files = append(files, File{Path: filepath.ToSlash(rel), Data: data, Block: &b})
+			f := File{Path: filepath.ToSlash(rel), Data: data, Block: &b}
+			files = append(files, f)
+			if !strings.HasPrefix(f.Path, blockedARNs+"/") {
+				byKey[b.PublicKeySHA256] = true
+			} else if arn, err := kmskey.ParseARN(b.KeyID); err == nil {
+				byARN[inAnyRegion(arn)] = b
+			}
+		}
+		if len(byARN) > 0 {
+			for mark, err := range s.index() {
+				if err != nil {
+					yield(File{}, err)
+					return
+				}
+				b, blocked := byARN[inAnyRegion(mark.arn)]
+				if !mark.ok || !blocked || byKey[mark.fingerprint] {
+					continue
+				}
+				byKey[mark.fingerprint] = true
+				b.KeyID, b.PublicKeySHA256 = "", mark.fingerprint // by material alone: the ARN may have another record by now
+				data, err := encodeBlock(b)
+				if err != nil {
+					yield(File{}, err)
+					return
+				}
+				files = append(files, File{Path: blockPathOfKey(mark.fingerprint), Data: data, Block: &b})
+			}
 		}
 		slices.SortFunc(files, compareFiles)
 		for _, f := range files {
@@ -166,6 +195,14 @@ func (s *Store) blockFilesInOrder() iter.Seq2[File, error] {
 			}
 		}
 	}
+}
+
+// inAnyRegion is the same for all ARNs that a block of one of them covers.
+func inAnyRegion(arn kmskey.ARN) kmskey.ARN {
+	if arn.MultiRegion() {
+		arn.Region = ""
+	}
+	return arn
 }
 
 func (s *Store) recordFiles(arns []kmskey.ARN) iter.Seq2[File, error] {

@@ -292,3 +292,67 @@ func FuzzDecodeFile(f *testing.F) {
 		}
 	})
 }
+
+// TestExportReachesAsFar: a block of before its key was known reaches the key's other names by the index, which does not travel.
+// Where the export arrives, the key is blocked under every name that it is blocked under here.
+func TestExportReachesAsFar(t *testing.T) {
+	der := material(t)
+	for _, c := range []struct {
+		name           string
+		blocked, known kmskey.ARN
+		remove         bool
+	}{
+		{"the blocked record is not asked for", arnA, arnA, false},
+		{"the blocked record is gone", arnA, arnA, true},
+		{"another Region's is blocked", mrkWest, mrkEast, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := openWriterT(t, newHome(t))
+			if _, err := w.Block(Block{KeyID: c.blocked.String(), Reason: "leaked"}); err != nil {
+				t.Fatal(explain(err))
+			}
+			twin, stranger := record(t, arnB, der, nil), record(t, kmskey.ARN{Scope: other, KeyID: uuidB}, material(t), nil)
+			for _, k := range []*kmskey.Key{record(t, c.known, der, nil), twin, stranger} {
+				put(t, w, k, PutOptions{})
+			}
+			if c.remove {
+				if _, err := w.Remove(kmskey.Ref{Scope: c.known.Scope, KeyID: c.known.KeyID}); err != nil {
+					t.Fatal(explain(err))
+				}
+			}
+			export := func(s *Store) (files []File) {
+				for f, err := range s.Files([]kmskey.ARN{arnB, stranger.ARN()}) {
+					if err != nil {
+						t.Fatal(explain(err))
+					}
+					if _, err := DecodeFile(f.Path, f.Data); err != nil {
+						t.Fatal(explain(err))
+					}
+					if len(files) > 0 && !files[len(files)-1].Before(f) {
+						t.Errorf("%s comes after %s", f.Path, files[len(files)-1].Path)
+					}
+					files = append(files, f)
+				}
+				return files
+			}
+			files := export(w.Store())
+			there := openWriterT(t, newHome(t))
+			for _, to := range []*Writer{there, w} { // its own export is nothing new to a store but for what the index said
+				for _, f := range files {
+					if _, err := to.PutFile(f, PutOptions{}); err != nil {
+						t.Fatal(explain(err))
+					}
+				}
+				if b := blocksOf(t, to.Store(), twin.Fingerprint(), arnB); len(b) == 0 || b[0].Reason != "leaked" {
+					t.Errorf("the key is blocked under its other name by %+v", b)
+				}
+				if b := blocksOf(t, to.Store(), stranger.Fingerprint(), stranger.ARN()); len(b) != 0 {
+					t.Errorf("another key is blocked by %+v", b)
+				}
+				if again := export(to.Store()); !slices.EqualFunc(again, files, func(a, b File) bool { return a.Path == b.Path && bytes.Equal(a.Data, b.Data) }) {
+					t.Errorf("exported again, it is %+v, expected %+v", again, files)
+				}
+			}
+		})
+	}
+}

@@ -7,10 +7,11 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// Nothing can be known before its time: what is dated in the future gives way to KMS itself, and to nobody else.
+// Nothing can be known before its time: what is dated in the future, by however little, gives way to KMS itself, and to
+// nobody else but for a state that allows no more.
 func TestFutureGivesWayToKMS(t *testing.T) {
 	const future = "2027-11-23T11:00:00Z"
-	soon := testNow.Add(2 * time.Minute).Format(time.RFC3339)
+	soon, before := testNow.Add(time.Second).Format(time.RFC3339), testNow.Format(time.RFC3339)
 	for _, c := range []struct {
 		name      string
 		was       string
@@ -22,8 +23,11 @@ func TestFutureGivesWayToKMS(t *testing.T) {
 	}{
 		{"KMS", future, PutOptions{FromKMS: true}, false, kmskey.StateDisabled, tuesday, uuidB},
 		{"KMS, without a state", future, PutOptions{FromKMS: true}, true, kmskey.StateEnabled, "", uuidB},
-		{"a file", future, PutOptions{}, false, kmskey.StateEnabled, future, uuidA},
-		{"KMS, but another pull was just before", soon, PutOptions{FromKMS: true}, false, kmskey.StateEnabled, soon, uuidA},
+		{"KMS, after the clock was set back by a second", soon, PutOptions{FromKMS: true}, false, kmskey.StateDisabled, tuesday, uuidB},
+		{"KMS, but another pull was just before", before, PutOptions{FromKMS: true}, false, kmskey.StateEnabled, before, uuidA},
+		{"a file", future, PutOptions{}, false, kmskey.StateDisabled, tuesday, uuidA},
+		{"a file, without a state", future, PutOptions{}, true, kmskey.StateEnabled, future, uuidA},
+		{"a file, of before another pull", before, PutOptions{}, false, kmskey.StateEnabled, before, uuidA},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			home, der, other := newHome(t), material(t), material(t)
@@ -50,6 +54,19 @@ func TestFutureGivesWayToKMS(t *testing.T) {
 				t.Errorf("the alias means %s, %v", alias.TargetKeyID, err)
 			}
 		})
+	}
+}
+
+// A file with a state that allows more than the one on record gives way to it, however that one is dated.
+func TestFutureGivesWayToNoLaxerFile(t *testing.T) {
+	const future = "2027-11-23T11:00:00Z"
+	der := material(t)
+	w := openWriterT(t, newHome(t))
+	put(t, w, record(t, arnA, der, facts{kmskey.StateDisabled, future, future, kmskey.SourceKMS}.apply(t)), PutOptions{})
+	o := put(t, w, record(t, arnA, der, facts{kmskey.StateEnabled, tuesday, tuesday, kmskey.SourceFile}.apply(t)), PutOptions{})
+	entry, err := w.Store().readRecord(arnA)
+	if err != nil || entry.Key.State() != kmskey.StateDisabled || len(o.Kept) != 2 {
+		t.Errorf("%s, %+v, %v", entry.Key.State(), o, err)
 	}
 }
 

@@ -276,11 +276,9 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outc
 	}
 	var was []byte
 	if !isNew {
-		onRecord := old.Key
-		if opts.FromKMS {
-			if onRecord, err = w.withoutFuture(onRecord); err != nil {
-				return Outcome{}, err
-			}
+		onRecord, err := w.withoutFuture(old.Key, key, opts.FromKMS)
+		if err != nil {
+			return Outcome{}, err
 		}
 		if record, outcome.What, outcome.Kept, err = merge(onRecord, key, opts.FromKMS); err != nil {
 			return Outcome{}, err
@@ -329,25 +327,26 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outc
 	return outcome, nil
 }
 
-// futureTolerance is how far ahead of this machine's clock a time may lie without being called wrong.
-const futureTolerance = 5 * time.Minute
+// future reports whether nobody can have known anything at that time yet. There is no tolerance: where the clock was set back
+// by a minute, what KMS answers now would else give way to what it said before.
+func (w *Writer) future(t kmskey.Time) bool { return t.After(w.now()) }
 
-// future reports whether nobody can have known anything at that time yet.
-func (w *Writer) future(t kmskey.Time) bool { return t.Sub(w.now()) > futureTolerance }
-
-// withoutFuture returns a key whose times are known unless they lie in the future, where a wrong clock put them. What KMS
-// answers now is newer than these, or a store that was filled while the clock stood ahead would not hear that a key was
-// disabled before that time has come.
-func (w *Writer) withoutFuture(key *kmskey.Key) (*kmskey.Key, error) {
-	r := key.Record()
+// withoutFuture returns the key on record, whose times are known unless they lie in the future, where a wrong clock put them.
+// What KMS answers now is newer than these, or a store that was filled while the clock stood ahead would not hear that a key
+// was disabled before that time has come. A file is no such evidence, but for a state that allows no more.
+func (w *Writer) withoutFuture(onRecord, given *kmskey.Key, fromKMS bool) (*kmskey.Key, error) {
+	r := onRecord.Record()
 	late := false
-	for _, t := range []*kmskey.Time{&r.Snapshot.Time, &r.Snapshot.StateTime} {
-		if w.future(*t) {
-			late, *t = true, kmskey.Time{}
-		}
+	if fromKMS && w.future(r.Snapshot.Time) {
+		late, r.Snapshot.Time = true, kmskey.Time{}
+	}
+	was, now := r.KeyMetadata, given.Metadata()
+	stricter := was != nil && now != nil && !given.Snapshot().StateTime.IsZero() && asStrict(was, now)
+	if w.future(r.Snapshot.StateTime) && (fromKMS || stricter) {
+		late, r.Snapshot.StateTime = true, kmskey.Time{}
 	}
 	if !late {
-		return key, nil
+		return onRecord, nil
 	}
 	return kmskey.NewKey(r)
 }
