@@ -6,10 +6,12 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -76,11 +78,18 @@ func (r *batchRun) openReports() error {
 	return nil
 }
 
+// How the reports begin. Nothing else makes way for one.
+const (
+	junitBegins = `<?xml version="1.0" encoding="UTF-8"?>` + "\n<testsuites>\n" + `<testsuite name="` + name + ` verify --batch"`
+	sarifBegins = `{"$schema":"https://json.schemastore.org/sarif-2.1.0.json",`
+)
+
 // mayBeReport refuses what a report would take the place of although it is no report: /dev/stdout, which for root would be
-// an ordinary file from then on, a link, the batch itself, or another report of this run.
+// an ordinary file from then on, a link, the batch itself, a policy, which would restrict nothing any more, a message, or
+// another report of this run.
 func (r *batchRun) mayBeReport(path string, others []string) error {
 	for _, other := range others {
-		if _, file, _ := strings.Cut(other, "="); filepath.Clean(filePath(file)) == filepath.Clean(path) {
+		if _, file, _ := strings.Cut(other, "="); sameName(filePath(file), path) {
 			return invalid("--report names %s twice", path).WithHint("Give each report a file of its own.")
 		}
 	}
@@ -97,7 +106,36 @@ func (r *batchRun) mayBeReport(path string, others []string) error {
 	if r.app.answersGoTo(there) {
 		return invalid("--report names %s, which the answers are written to", path).WithHint("Name another file.")
 	}
+	if there.Size() > 0 && !isReport(path) { // an empty one may have been made to hold the place
+		return invalid("--report names %s, which is there and is no report of %s", path, name).WithHint("Name a new file, or remove that one.")
+	}
 	return nil
+}
+
+func isReport(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, max(len(junitBegins), len(sarifBegins)))
+	n, _ := io.ReadFull(f, head) // what cannot be read is no report
+	return bytes.HasPrefix(head[:n], []byte(junitBegins)) || bytes.HasPrefix(head[:n], []byte(sarifBegins))
+}
+
+// sameName reports whether two paths, of files that need not be there, are one: however the folder is written, and for
+// systems that make nothing of letter case in either.
+func sameName(a, b string) bool {
+	x, y := filepath.Base(a), filepath.Base(b)
+	if x != y && (!strings.EqualFold(x, y) || runtime.GOOS != "windows" && runtime.GOOS != "darwin") {
+		return false
+	}
+	above, err := os.Stat(filepath.Dir(a))
+	if err != nil {
+		return filepath.Clean(a) == filepath.Clean(b)
+	}
+	other, err := os.Stat(filepath.Dir(b))
+	return err == nil && os.SameFile(above, other)
 }
 
 // answersGoTo reports whether standard output was directed to this very file.
@@ -232,9 +270,8 @@ func (j *junit) finish(r *batchRun, broken *kmserr.Error) error {
 		}
 	}
 	_, _ = j.WriteString("</testsuite>\n</testsuites>\n") // complete returns its error, which stays
-	head := fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?>`+"\n<testsuites>\n"+
-		`<testsuite name="%s verify --batch" tests="%d" failures="%d" errors="%d" skipped="%d" time="%.3f" timestamp="%s"`,
-		name, j.tests, j.failures, j.errors, j.skipped, time.Since(r.began).Seconds(), r.began.UTC().Format("2006-01-02T15:04:05"))
+	head := junitBegins + fmt.Sprintf(` tests="%d" failures="%d" errors="%d" skipped="%d" time="%.3f" timestamp="%s"`,
+		j.tests, j.failures, j.errors, j.skipped, time.Since(r.began).Seconds(), r.began.UTC().Format("2006-01-02T15:04:05"))
 	return j.complete([]byte(head + strings.Repeat(" ", junitHead-len(head)-2) + ">\n"))
 }
 
@@ -289,7 +326,7 @@ type sarifRule struct {
 }
 
 func newSARIF(f *reportFile, input string) *sarif {
-	_, _ = f.WriteString(`{"$schema":"https://json.schemastore.org/sarif-2.1.0.json","version":"2.1.0","runs":[{"results":[`)
+	_, _ = f.WriteString(sarifBegins + `"version":"2.1.0","runs":[{"results":[`)
 	uri := "stdin"
 	if input != "-" {
 		path := filepath.ToSlash(filePath(input))

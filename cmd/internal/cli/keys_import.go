@@ -178,6 +178,9 @@ func (a *app) keyFiles(args []string) (files []string, err error) {
 			files = append(files, arg) // reading it says what is wrong, if anything is
 			continue
 		}
+		if link, err := os.Lstat(root); err == nil && !link.IsDir() {
+			root += string(filepath.Separator) // WalkDir does not enter a link
+		}
 		found := 0
 		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 			switch {
