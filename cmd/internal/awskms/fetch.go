@@ -35,6 +35,8 @@ type Fetched struct {
 	// AliasesKnown says that the record's aliases are all that the key has. Without kms:ListAliases they are not known,
 	// nor for a key of another account.
 	AliasesKnown bool
+	// AliasesAt is when the aliases were asked for, where that is later than the record's own time; else zero.
+	AliasesAt kmskey.Time
 	// Notes are what could not be had, one sentence each.
 	Notes []string
 	// Incomplete is why the aliases are not known, where that is no matter of what is allowed: the key is good, but what

@@ -47,7 +47,7 @@ func again(key *kmskey.Key, metadata *kmskey.KeyMetadata, asked kmskey.Time, ali
 	if err != nil {
 		return nil, err
 	}
-	out := &Fetched{Key: same, AliasesKnown: aliases.known}
+	out := &Fetched{Key: same, AliasesKnown: aliases.known, AliasesAt: asked, Incomplete: aliases.failed}
 	if aliases.note != "" {
 		out.Notes = []string{aliases.note}
 	}

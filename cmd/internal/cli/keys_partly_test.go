@@ -167,18 +167,20 @@ func TestRefreshWhenOnePartFails(t *testing.T) {
 			s.Inject(kmstest.Rule{Operation: "ListAliases"}, kmstest.Fail(kmstest.ExpiredToken))
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			server, arns := fakeKMS(t)
-			if code, _, stderr := call("keys", "pull", arns["p256"]); code != 0 {
-				t.Fatal(stderr)
-			}
-			server.SetState(arns["p256"], kmstest.State{Name: "Disabled"})
-			fault(server, arns["p256"])
-			code, stdout, stderr := call("keys", "refresh")
-			if code != 3 || !strings.Contains(stdout, "Enabled → Disabled") || !strings.Contains(stderr, "the aliases of "+arns["p256"]+" are not known") {
-				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
-			}
-		})
+		for _, state := range []string{"Disabled", "PendingDeletion"} { // of the latter KMS gives no public key
+			t.Run(name+", "+state, func(t *testing.T) {
+				server, arns := fakeKMS(t)
+				if code, _, stderr := call("keys", "pull", arns["p256"]); code != 0 {
+					t.Fatal(stderr)
+				}
+				server.SetState(arns["p256"], kmstest.State{Name: state})
+				fault(server, arns["p256"])
+				code, stdout, stderr := call("keys", "refresh")
+				if code != 3 || !strings.Contains(stdout, "Enabled → "+state) || !strings.Contains(stderr, "the aliases of "+arns["p256"]+" are not known") {
+					t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+				}
+			})
+		}
 	}
 	t.Run("state: credentials expired", func(t *testing.T) {
 		server, arns := fakeKMS(t)
@@ -238,5 +240,32 @@ func TestOneDamagedRecord(t *testing.T) {
 	code, stdout, stderr = call("keys", "status", "--output", "json")
 	if code != 3 || strings.Count(stdout, "DisabledException") != 2 || !strings.Contains(stderr, "StoreIntegrityException") {
 		t.Errorf("status: exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// TestRefreshPendingDeletionWithAnAlias: KMS gives no public key of a key that is pending deletion, so the one on record keeps its
+// date. What KMS says of its aliases is of now all the same: one that moved to it must not go on meaning the key it left.
+func TestRefreshPendingDeletionWithAnAlias(t *testing.T) {
+	server, arns := fakeKMS(t)
+	write(t, "message", []byte("message"))
+	server.PutAlias("alias/moves", arns["p256"])
+	for _, key := range []string{arns["p384"], arns["p256"]} { // the older record is the alias's new key
+		if code, _, stderr := call("keys", "pull", key); code != 0 {
+			t.Fatal(stderr)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	if code, _, stderr := call("sign", "--key-id", arns["p256"], "--signature", "sig", "message"); code != 0 {
+		t.Fatal(stderr)
+	}
+	server.RemoveAlias("arn:aws:kms:us-east-1:111122223333:alias/moves")
+	server.PutAlias("alias/moves", arns["p384"])
+	server.SetState(arns["p384"], kmstest.State{Name: "PendingDeletion"})
+	code, stdout, stderr := call("keys", "refresh", arns["p384"])
+	if code != 0 || !strings.Contains(stdout, "→ PendingDeletion") || strings.Contains(stdout, "kept") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := call("verify", "--key-id", "alias/moves", "--signature", "sig", "message"); code != 1 || !strings.Contains(stderr, "PendingDeletion") {
+		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

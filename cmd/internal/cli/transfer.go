@@ -208,7 +208,11 @@ func (t *transfer) write(batch []arrival) (err error) {
 
 func (t *transfer) put(w *keystore.Writer, got arrival) (transferRow, error) {
 	key := got.fetched.Key
-	outcome, err := w.Put(key, keystore.PutOptions{FromKMS: true})
+	opts := keystore.PutOptions{FromKMS: true}
+	if at := got.fetched.AliasesAt; !at.IsZero() {
+		opts.Aliases, opts.AliasTime = key.Record().Aliases, at
+	}
+	outcome, err := w.Put(key, opts)
 	if err != nil {
 		return transferRow{}, err
 	}
