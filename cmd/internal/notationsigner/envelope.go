@@ -23,8 +23,9 @@ const (
 	attributeMinVersion = "io.cncf.notary.verificationPluginMinVersion"
 )
 
-// minVersion is the first version of the verification plugin that understands these signatures.
-const minVersion = "0.1.0"
+// minVersion is the first version of the verification plugin that understands these signatures: the lowest pre-release of
+// 0.1.0 (SemVer 2.0, section 11). 0.1.0 itself would shut out its own release candidates.
+const minVersion = "0.1.0-0"
 
 // generateEnvelope makes a whole signature envelope.
 func generateEnvelope(ctx context.Context, req *envelopeRequest) (_ *plugin.GenerateEnvelopeResponse, err error) {

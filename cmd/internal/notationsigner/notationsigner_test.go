@@ -91,7 +91,7 @@ func TestEnvelope(t *testing.T) {
 						attributes[a.Key] = a.Value
 					}
 					if len(attributes) != 3 || attributes["io.cncf.notary.verificationPlugin"] != "awskms-offline" ||
-						attributes["io.cncf.notary.verificationPluginMinVersion"] != "0.1.0" || attributes["awskms-offline.keyArn"] != kms.arns[name] {
+						attributes["io.cncf.notary.verificationPluginMinVersion"] != "0.1.0-0" || attributes["awskms-offline.keyArn"] != kms.arns[name] {
 						t.Errorf("got the attributes %v", attributes)
 					}
 					if at := info.SignedAttributes.SigningTime; at.Before(before) || at.After(time.Now()) || !info.SignedAttributes.Expiry.Equal(at.Add(time.Hour)) {

@@ -129,7 +129,29 @@ func httpURL(option, text string) error {
 	if err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {
 		return nil
 	}
-	return invalid("the plugin option %s is %q, expected an http or https URL", option, text)
+	return invalid("the plugin option %s is %q, expected an http or https URL", option, withoutCredentials(text, text))
+}
+
+// withoutCredentials leaves user and password of a URL out of a text that quotes it: errors end in the logs of a CI. Of what
+// is no URL, as one with a # in its password, it leaves out all up to the last @.
+func withoutCredentials(text, link string) string {
+	start, end := 0, len(link)
+	if i := strings.Index(link, "//"); i >= 0 {
+		start = i + 2
+	}
+	if u, err := url.Parse(link); err == nil && u.Host != "" {
+		if u.User == nil {
+			return text
+		}
+		if i := strings.IndexAny(link[start:], "/?#"); i >= 0 {
+			end = start + i
+		}
+	}
+	at := strings.LastIndexByte(link[start:end], '@')
+	if at < 0 {
+		return text
+	}
+	return strings.ReplaceAll(text, link[start:start+at+1], "…@")
 }
 
 func invalid(format string, args ...any) *kmserr.Error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -44,7 +45,7 @@ func newTimestamping(o options) (timestamping, error) {
 		t.roots.AddCert(cert)
 	}
 	if t.timestamper, err = tspclient.NewHTTPTimestamper(&http.Client{Timeout: tsaTimeout}, o.tsaURL); err != nil {
-		return timestamping{}, invalid("the plugin option %s: %v", optionTSAURL, err)
+		return timestamping{}, invalid("the plugin option %s: %s", optionTSAURL, withoutCredentials(err.Error(), o.tsaURL))
 	}
 	if t.revocation, err = revocation.NewWithOptions(revocation.Options{CertChainPurpose: purpose.Timestamping}); err != nil {
 		return timestamping{}, kmserr.New(kmserr.Internal, "revocation of timestamping certificates cannot be checked: %v", err)
@@ -69,7 +70,7 @@ func timestampRefusal(o options, err *signature.TimestampError) error {
 	if timedOut(err) {
 		name = kmserr.DeadlineExceeded
 	}
-	return kmserr.New(name, "there is no timestamp of %s: %v", o.tsaURL, reason).
+	return kmserr.New(name, "there is no timestamp of %s", withoutCredentials(fmt.Sprintf("%s: %v", o.tsaURL, reason), o.tsaURL)).
 		WithHint("Check %s and %s, and whether the revocation of the authority's certificates can be looked up. The signature was thrown away.", optionTSAURL, optionTSARoot).
 		WithCause(errors.Unwrap(err))
 }

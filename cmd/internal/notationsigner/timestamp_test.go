@@ -3,6 +3,7 @@ package notationsigner
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +83,34 @@ func TestTimestampRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, envelopeType := range envelopeTypes {
 				refused(t, "generate-envelope", envelopeOf(kms.arns["p256"], envelopeType, kms.config(certFile("p256"), c.options...)).json(), c.code, c.says)
+			}
+		})
+	}
+	// Of credentials in the URL, for an authority that asks for some, only the authority gets to know.
+	busy := serve(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, ok := r.BasicAuth(); !ok || user != "user" || password != "s3cret" {
+			t.Error("the authority is not told the password")
+		}
+		http.Error(w, "no", http.StatusServiceUnavailable)
+	})
+	for name, url := range map[string]string{
+		"an answer":         strings.Replace(busy[1], "//", "//user:s3cret@", 1),
+		"nobody answers":    "http://user:s3cret@127.0.0.1:1",
+		"another scheme":    "ftp://user:s3cret@127.0.0.1:1/path",
+		"no host":           "https://user:s3cret@",
+		"a # not escaped":   "https://user:s#3cret@127.0.0.1:1",
+		"a % not escaped":   "https://user:s3cret%@127.0.0.1:1",
+		"no scheme":         "user:s3cret@127.0.0.1:1",
+		"none, and another": "ftp://127.0.0.1:1/user@path",
+	} {
+		t.Run("password, "+name, func(t *testing.T) {
+			request := envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256"), "tsa-url", url, "tsa-root", good[3])).json()
+			_, failure := run(t, "generate-envelope", request)
+			if failure == nil {
+				t.Fatal("signed")
+			}
+			if said := failure.Message; strings.Contains(said, "3cret") || !strings.Contains(url, "3cret") && !strings.Contains(said, url) {
+				t.Error(said)
 			}
 		})
 	}
