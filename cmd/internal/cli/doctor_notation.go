@@ -57,7 +57,7 @@ func examineNotation(r *report, dir string, store *keystore.Store) error {
 			r.add(levelDanger, "notation", "Make it readable.", "%s cannot be read: %v", path, reason(err))
 			continue
 		}
-		examineTrustPolicy(r, path, data, filepath.Join(dir, "truststore", "x509", "ca"), store)
+		examineTrustPolicy(r, path, data, filepath.Join(dir, "truststore", "x509"), store)
 	}
 	if !found {
 		r.add(levelWarning, "notation", "See docs/notation.md.", "there is no trust policy in %s", dir)
@@ -215,7 +215,7 @@ type trustPolicyFile struct {
 	} `json:"trustPolicies"`
 }
 
-func examineTrustPolicy(r *report, path string, data []byte, caDir string, store *keystore.Store) {
+func examineTrustPolicy(r *report, path string, data []byte, storesDir string, store *keystore.Store) {
 	const part = "notation"
 	var file trustPolicyFile
 	// Notation takes member names in any letter case: what it would read must not be overlooked here.
@@ -254,7 +254,7 @@ func examineTrustPolicy(r *report, path string, data []byte, caDir string, store
 				"the policy %q in %s trusts %q beside KMS key ARNs", p.Name, path, id)
 		}
 		examineLevel(r, path, p.Name, p.SignatureVerification.Level, p.SignatureVerification.Override)
-		examineTrustStores(r, path, p.Name, p.TrustStores, caDir, store)
+		examineTrustStores(r, path, p.Name, p.TrustStores, storesDir, store)
 		if store != nil {
 			for _, id := range ours {
 				ref, _ := kmskey.ParseRef(id)
@@ -293,25 +293,31 @@ func examineLevel(r *report, path, policy, level string, override map[string]str
 	}
 }
 
-// examineTrustStores: each ca: store exists and holds only certificates whose keys are in our store.
-func examineTrustStores(r *report, path, policy string, stores []string, caDir string, store *keystore.Store) {
+// examineTrustStores: there is one of type ca, each is there, and holds only certificates whose keys are in our store. One of
+// type tsa is for timestamps alone.
+func examineTrustStores(r *report, path, policy string, stores []string, storesDir string, store *keystore.Store) {
 	const part = "notation"
 	if !slices.ContainsFunc(stores, func(s string) bool { return strings.HasPrefix(s, "ca:") }) {
 		r.add(levelDanger, part, "Add \"ca:NAME\" and the keys' certificates: notation cert add --type ca --store NAME FILE.", "the policy %q in %s names no trust store of type ca", policy, path)
 	}
 	for _, s := range stores {
-		name, isCA := strings.CutPrefix(s, "ca:")
-		if !isCA {
+		kind, name, _ := strings.Cut(s, ":")
+		switch kind {
+		case "ca":
+		case "signingAuthority":
+			r.add(levelWarning, part, "Name trust stores of type ca alone, unless you know the signing authority to tell the time right.",
+				"the policy %q in %s names the trust store %q: a signature that it takes says itself when it was made, and passes after its certificate has expired", policy, path, s)
+		default:
 			continue
 		}
 		if !filepath.IsLocal(name) {
 			r.add(levelDanger, part, "", "the policy %q in %s names the trust store %q, which is no name of one", policy, path, s)
 			continue
 		}
-		dir := filepath.Join(caDir, name)
+		dir := filepath.Join(storesDir, kind, name)
 		entries, err := os.ReadDir(dir)
 		if err != nil || len(entries) == 0 {
-			r.add(levelDanger, part, "notation cert add --type ca --store "+name+" FILE.", "the policy %q in %s names the trust store %q, which is missing or empty: %s", policy, path, s, dir)
+			r.add(levelDanger, part, "notation cert add --type "+kind+" --store "+name+" FILE.", "the policy %q in %s names the trust store %q, which is missing or empty: %s", policy, path, s, dir)
 			continue
 		}
 		for _, e := range entries {
