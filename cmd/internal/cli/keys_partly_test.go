@@ -269,3 +269,35 @@ func TestRefreshPendingDeletionWithAnAlias(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }
+
+// TestPullOfAKeyPendingDeletion: KMS gives no public key of it. The one in the store must not stay Enabled for that, however it is
+// asked for.
+func TestPullOfAKeyPendingDeletion(t *testing.T) {
+	for _, asked := range []string{"arn", "alias/release", "--all"} {
+		t.Run(asked, func(t *testing.T) {
+			server, arns := fakeKMS(t)
+			write(t, "message", []byte("message"))
+			server.PutAlias("alias/before", arns["p256"])
+			if code, _, stderr := call("keys", "pull", arns["p256"]); code != 0 {
+				t.Fatal(stderr)
+			}
+			if code, _, stderr := call("sign", "--key-id", arns["p256"], "--signature", "sig", "message"); code != 0 {
+				t.Fatal(stderr)
+			}
+			server.PutAlias("alias/release", arns["p256"])
+			server.SetState(arns["p256"], kmstest.State{Name: "PendingDeletion"})
+			if asked == "arn" {
+				asked = arns["p256"]
+			}
+			code, stdout, stderr := call("keys", "pull", asked)
+			if code != 0 || !strings.Contains(stdout, "Enabled → PendingDeletion") {
+				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+			for _, name := range []string{arns["p256"], "alias/before", "alias/release"} {
+				if code, _, stderr := call("verify", "--key-id", name, "--signature", "sig", "message"); code != 1 || !strings.Contains(stderr, "PendingDeletion") {
+					t.Errorf("%s: exit code %d, %s", name, code, stderr)
+				}
+			}
+		})
+	}
+}

@@ -153,7 +153,7 @@ func (a *app) runPull(f pullFlags, args []string) error {
 			}
 			t.summary.Skipped += list.Skipped
 			for _, key := range list.Keys {
-				t.jobs = append(t.jobs, job{name: key.Ref.String(), fetch: func(ctx context.Context) (*awskms.Fetched, error) { return client.FetchListed(ctx, key) }})
+				t.jobs = append(t.jobs, job{name: key.Ref.String(), fetch: t.orKnown(key.Ref, func(ctx context.Context) (*awskms.Fetched, error) { return client.FetchListed(ctx, key) })})
 			}
 		}
 		if len(t.jobs) == 0 && len(t.failed) == 0 { // as a batch without a line: another account or a misspelt filter must not pass
@@ -163,7 +163,7 @@ func (a *app) runPull(f pullFlags, args []string) error {
 		return t.run()
 	}
 	for _, ref := range refs {
-		t.jobs = append(t.jobs, job{name: ref.String(), fetch: func(ctx context.Context) (*awskms.Fetched, error) { return client.Fetch(ctx, ref) }})
+		t.jobs = append(t.jobs, job{name: ref.String(), fetch: t.orKnown(ref, func(ctx context.Context) (*awskms.Fetched, error) { return client.Fetch(ctx, ref) })})
 	}
 	return t.run()
 }

@@ -98,6 +98,29 @@ func (t *transfer) run() error {
 	return t.finish()
 }
 
+// orKnown is fetch, but of a key in a state in which KMS gives no public key it is the one in the store with that state: to
+// refuse it would leave the key as it was known, and verifying.
+func (t *transfer) orKnown(ref kmskey.Ref, fetch func(context.Context) (*awskms.Fetched, error)) func(context.Context) (*awskms.Fetched, error) {
+	return func(ctx context.Context) (*awskms.Fetched, error) {
+		got, err := fetch(ctx)
+		if err == nil {
+			return got, nil
+		}
+		return t.client.Withheld(ctx, ref, err, func(arn kmskey.ARN) *kmskey.Key {
+			store, err := t.app.openStoreQuietly()
+			if err != nil {
+				return nil
+			}
+			defer store.Close()
+			found, err := store.Resolve(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
+			if err != nil {
+				return nil
+			}
+			return found.Entries[0].Key
+		})
+	}
+}
+
 // bring asks for all keys and writes what arrives.
 func (t *transfer) bring() error {
 	// An error of the store ends the asking.
