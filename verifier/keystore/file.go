@@ -324,7 +324,12 @@ func (w *Writer) putAlias(given AliasEntry, opts PutOptions) (Outcome, error) {
 	case err != nil:
 		return Outcome{}, err
 	default:
-		what, kept, err := moveAlias(was, &now, opts)
+		// Of many aliases in an export some may have moved there and others here: to let the former move is no demand for the latter.
+		move := opts
+		if !now.Time.IsZero() && now.Time.Before(was.Time.Time) {
+			move.MoveAlias = false
+		}
+		what, kept, err := moveAlias(was, &now, move)
 		if err != nil {
 			return Outcome{}, err
 		}

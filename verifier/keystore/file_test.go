@@ -187,10 +187,12 @@ func TestPutAliasFile(t *testing.T) {
 		"another, newer":                     {entry(uuidB, wednesday), false, "only if told to", "", "", nil, ""},
 		"another, newer, told to":            {entry(uuidB, wednesday), true, "", uuidB, wednesday, []string{uuidA}, Changed},
 		"another, older":                     {entry(uuidB, monday), false, "", uuidA, tuesday, nil, Unchanged},
-		"another, older, told to":            {entry(uuidB, monday), true, "is older", "", "", nil, ""},
+		"another, older, told to":            {entry(uuidB, monday), true, "", uuidA, tuesday, nil, Unchanged}, // it is another alias that is meant
+		"no key":                             {entry("", wednesday), false, "moves to no key only if told to", "", "", nil, ""},
 		"no key, told to":                    {entry("", wednesday), true, "", "", wednesday, []string{uuidA}, Changed},
 		"more history":                       {entry(uuidA, tuesday, meantC), false, "once meant " + uuidC, "", "", nil, ""},
 		"more history, told to":              {entry(uuidA, tuesday, meantC), true, "", uuidA, tuesday, []string{uuidC}, Changed},
+		"more history, older, told to":       {entry(uuidA, monday, meantC), true, "", uuidA, tuesday, []string{uuidC}, Changed},
 		"another, with its history, told to": {entry(uuidB, wednesday, meantC, AliasHistory{KeyID: uuidA, To: at(t, wednesday)}), true, "", uuidB, wednesday, []string{uuidC, uuidA}, Changed},
 		"another, older, with a history":     {entry(uuidB, monday, meantC), false, "", uuidA, tuesday, nil, Unchanged},
 	}

@@ -448,7 +448,7 @@ func moveAlias(was AliasEntry, now *AliasEntry, opts PutOptions) (what, kept str
 	case older, opts.FromKMS && !newer && !opts.MoveAlias:
 		return "", fmt.Sprintf("%s → %s of %s, as %s is of %s", name, orNoKey(was.TargetKeyID), stamp(was.Time), orNoKey(now.TargetKeyID), stamp(now.Time)), nil
 	case !opts.MoveAlias && !opts.FromKMS:
-		return refuse("moves to "+now.TargetKeyID+" only if told to", "Check that the alias was moved in KMS, then give --move-alias.")
+		return refuse("moves to "+orNoKey(now.TargetKeyID)+" only if told to", "Check that the alias was moved in KMS, then give --move-alias.")
 	}
 	if was.TargetKeyID != "" {
 		now.History = append(slices.Clone(was.History), AliasHistory{KeyID: was.TargetKeyID, From: was.Time, To: now.Time})
