@@ -531,7 +531,10 @@ func (c *checker) time(pointer string, text *string) time.Time {
 		return time.Time{}
 	}
 	utc := len("2026-01-02T03:04:05Z")
-	if n := len(*text); n == utc || n == utc+5 && strings.ContainsRune("+-", rune((*text)[utc-1])) {
+	n := len(*text)
+	// time.Parse takes offsets of a day and of sixty minutes, too.
+	offset := n == utc+5 && strings.ContainsRune("+-", rune((*text)[utc-1])) && (*text)[n-5:n-3] < "24" && (*text)[n-2:] < "60"
+	if n == utc || offset {
 		if t, err := time.Parse(time.RFC3339, *text); err == nil && t.UTC().Year() >= 1970 && t.UTC().Year() <= 9999 {
 			return t.UTC()
 		}
