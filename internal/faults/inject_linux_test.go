@@ -1,107 +1,31 @@
 package faults
 
 import (
-	"bytes"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"github.com/awskms-offline/awskms-offline/internal/strace"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// calls of file I/O, and the errors that each of them fails with. What a system does not have is never met.
-var systemCalls = []struct {
-	name   string
-	errors []string
-}{
-	{"openat", []string{"EIO", "EMFILE"}},
-	{"newfstatat", []string{"EIO", "EACCES"}},
-	{"fstat", []string{"EIO"}},
-	{"read", []string{"EIO"}},
-	{"pread64", []string{"EIO"}},
-	{"write", []string{"ENOSPC", "EIO"}},
-	{"pwrite64", []string{"ENOSPC"}},
-	{"close", []string{"EIO"}},
-	{"flock", []string{"ENOLCK"}},
-	{"fsync", []string{"EIO"}},
-	{"getdents64", []string{"EIO"}},
-	{"readlinkat", []string{"EACCES"}},
-	{"fcntl", []string{"EIO"}},
-	{"renameat", []string{"EIO"}},
-	{"renameat2", []string{"EIO"}},
-	{"linkat", []string{"EIO"}},
-	{"unlinkat", []string{"EIO"}},
-	{"mkdirat", []string{"ENOSPC"}},
-	{"ftruncate", []string{"EIO"}},
-	{"fchmod", []string{"EPERM"}},
-	{"fchmodat", []string{"EPERM"}},
-}
-
 // shortStep is how many system calls of a kind are passed over where not everything is tried.
 const shortStep = 9
 
-// needStrace skips where no error can be injected from outside.
-func needStrace(t *testing.T) {
+// eachFault is strace.EachFault, with every fault where everything is tried.
+func eachFault(t *testing.T, needed []string, try func(fault string, prefix []string)) int {
 	t.Helper()
-	path, err := exec.LookPath("strace")
-	if err != nil {
-		t.Skip("strace is missing: system calls cannot be made to fail from outside (Debian: apt-get install strace)")
-	}
-	out, err := exec.Command(path, "-f", "-o", os.DevNull, "-e", "trace=getcwd", "-e", "inject=getcwd:error=EIO:when=1", "true").CombinedOutput()
-	if err != nil {
-		t.Skipf("strace cannot trace here, as in a container without SYS_PTRACE: %v, %s", err, out)
-	}
-}
-
-// eachFault calls try with a prefix that makes the nth call of a kind fail, for each kind, error and n, until there is no
-// nth call. try returns after the run. A thread's calls are counted for itself, so that two threads may both fail, and how many
-// calls a thread makes of a kind differs from run to run. Where not every n is tried and there are fewer calls than the first n
-// chosen, the first call fails instead: each kind that a program makes fails. The kinds needed must be among them.
-func eachFault(t *testing.T, needed []string, try func(fault string, prefix []string)) (tried int) {
-	t.Helper()
-	met := map[string]bool{}
-	trace := filepath.Join(t.TempDir(), "trace")
 	step := shortStep
 	if *full {
 		step = 1
 	}
-	for _, kind := range systemCalls {
-		for i, code := range kind.errors {
-			first := 1 + (tried+i)%step
-			for n := first; ; n += step {
-				fault := fmt.Sprintf("%s number %d fails with %s", kind.name, n, code)
-				try(fault, []string{"strace", "-f", "-qq", "-o", trace, "-e", "trace=" + kind.name, "-e", "signal=none",
-					"-e", fmt.Sprintf("inject=%s:error=%s:when=%d", kind.name, code, n)})
-				data, err := os.ReadFile(trace)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if bytes.Contains(data, []byte("(INJECTED)")) {
-					tried++
-					met[kind.name] = true
-					continue
-				}
-				if n != first || n == 1 {
-					break
-				}
-				first, n = 1, 1-step
-			}
-		}
-	}
-	for _, kind := range needed {
-		if !met[kind] {
-			t.Errorf("no call of %s failed: the calls are not those that are traced", kind)
-		}
-	}
-	return tried
+	return strace.EachFault(t, step, needed, func(f strace.Fault) { try(f.String(), f.Prefix) })
 }
 
 // TestSystemCallsFail: whatever call of file I/O fails in a decision, the answer is the right one or a refusal.
 func TestSystemCallsFail(t *testing.T) {
-	needStrace(t)
+	strace.Need(t)
 	w := newWorld(t)
 	for i, c := range w.calls() {
 		if !*full && i%3 != 0 {
@@ -130,7 +54,7 @@ func TestSystemCallsFail(t *testing.T) {
 // TestWritesFail: whatever call fails while the store is written, what was there before is there afterwards, the store is
 // sound, and the same command succeeds once nothing fails.
 func TestWritesFail(t *testing.T) {
-	needStrace(t)
+	strace.Need(t)
 	record := filepath.Join(testdata, "records", "rsa2048.get-public-key.json")
 	arn := must(kmskey.ParseRef(must(kmskey.DecodeRecord(must(os.ReadFile(record)))).KeyID))
 	block, unblock := []string{"keys", "block", key(good).ARN().String(), "--reason", "fault"}, []string{"keys", "unblock", key(good).ARN().String()}

@@ -54,6 +54,7 @@ var subjects = []subject{
 	{"verifier/kmskey", nil, []string{"verifier/keystore", "verifier"}},
 	{"verifier/keystore", []string{"writer.go", "merge.go", "fsck.go", "index.go", "alias_write.go", "block_write.go", "list.go", "file.go"}, []string{"verifier", "plugin/notation"}},
 	{"verifier/policy", []string{"explain.go", "strict.go"}, []string{"verifier"}},
+	{"verifier/audit", nil, []string{"verifier"}},
 	{"plugin/notation", nil, nil},
 	{"plugin/sigstore", nil, nil},
 	{"internal/strictjson", nil, []string{"verifier/kmskey", "plugin/notation", "plugin/sigstore"}},
@@ -267,7 +268,7 @@ func (r *runner) exportData(ctx context.Context) (map[string]string, error) {
 }
 
 // crowds are tests that start dozens of processes, which ask what other tests ask too, but all at once.
-var crowds = []string{"TestDecidingProcesses"}
+var crowds = []string{"TestDecidingProcesses", "TestProcesses"}
 
 // suite is the tests of one package, built with every break in it.
 type suite struct {

@@ -303,10 +303,6 @@ func (d *folder) openCurrent(guard *fileguard.Guard, create bool) (*os.File, int
 		if f != nil {
 			f.Close()
 		}
-		var known *kmserr.Error
-		if errors.As(err, &known) {
-			return nil, 0, known
-		}
 		return nil, 0, unavailable(err, "the log %s cannot be opened: %v", d.path(d.name), fileguard.Cause(err))
 	}
 	return f, info.Size(), nil
@@ -418,9 +414,13 @@ func (d *folder) reopen(f *os.File) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if was, err := f.Stat(); err != nil || !os.SameFile(was, info) {
+	was, err := f.Stat()
+	if err == nil && !os.SameFile(was, info) {
+		err = notRegular(d.path(d.name), info.Mode())
+	}
+	if err != nil {
 		w.Close()
-		return nil, notRegular(d.path(d.name), info.Mode())
+		return nil, err
 	}
 	return w, nil
 }
@@ -473,7 +473,11 @@ func (l *FileLog) LastTime() (time.Time, error) {
 	return last.time, err
 }
 
+// unavailable is the error of a log that cannot be written; one that has our name already says more.
 func unavailable(err error, format string, args ...any) *kmserr.Error {
+	if known := new(kmserr.Error); errors.As(err, &known) {
+		return known
+	}
 	e := kmserr.New(kmserr.AuditUnavailable, format, args...).WithCause(err)
 	switch {
 	case errors.Is(err, syscall.ENOSPC):

@@ -169,10 +169,6 @@ func (d *folder) readTail(current *os.File, size int64) (t tail, err error) {
 
 // unusable says of a file of the log that it cannot be gone on with.
 func (d *folder) unusable(name string, err error) error {
-	var known *kmserr.Error
-	if errors.As(err, &known) {
-		return known
-	}
 	e := unavailable(err, "the log %s cannot be used: %v", d.path(name), fileguard.Cause(err))
 	if e.Hint == "" {
 		e.Hint = "Run `awskms-offline audit verify`; to begin a new log, move this one's files away."

@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if task := os.Getenv(writerVariable); task != "" {
 		os.Exit(runWriter(task))
 	}
+	if task := os.Getenv(taskVariable); task != "" {
+		os.Exit(printTask(task))
+	}
 	if path := os.Getenv(limitedVariable); path != "" {
 		os.Exit(runLimited(path))
 	}
