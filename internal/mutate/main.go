@@ -32,6 +32,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/awskms-offline/awskms-offline/internal/strace"
 )
 
 const module = "github.com/awskms-offline/awskms-offline/"
@@ -348,7 +350,7 @@ func (s *suite) run(ctx context.Context, limit time.Duration, names []string, en
 	defer stop()
 	cmd := exec.CommandContext(limited, s.binary, "-test.run=^("+strings.Join(names, "|")+")$", "-test.failfast", "-test.timeout=0")
 	cmd.Dir = s.dir
-	cmd.Env = append(cmd.Environ(), env)
+	cmd.Env = append(cmd.Environ(), env, strace.Every+"=1")
 	cmd.WaitDelay = time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

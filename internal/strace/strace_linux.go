@@ -40,9 +40,6 @@ var calls = []struct {
 	{"fchmodat", []syscall.Errno{syscall.EPERM}},
 }
 
-// Every is the environment variable that, when not empty, makes EachFault try every n.
-const Every = "AWSKMS_OFFLINE_TEST_EVERY_FAULT"
-
 // Need skips the test where no call can be made to fail from outside.
 func Need(t testing.TB) {
 	t.Helper()
