@@ -18,25 +18,36 @@ const maxLinks = 40
 // elsewhere.
 var ErrAbsent = errors.New("absent")
 
+// step is one element of a path on its way; link is the link that brought it, "" for none.
+type step struct{ name, link string }
+
+func steps(path, link string) (all []step) {
+	for name := range strings.SplitSeq(path, "/") {
+		all = append(all, step{name, link})
+	}
+	return all
+}
+
 // ResolveFolder returns the real path of a folder given by an absolute path: its links resolved, every folder on the way
 // and above it checked from the top down, so that nobody but those trusted could have led it elsewhere. The folder
 // itself is checked like the others; Open checks what holds the files again, more strictly, on its open handle.
-// ErrAbsent if it is not there.
+// ErrAbsent if it is not there; a link that leads nowhere is a StoreAccessException.
 func (g *Guard) ResolveFolder(abs string) (string, error) {
 	if runtime.GOOS == "windows" {
 		return g.resolveFolderByName(abs)
 	}
-	todo := strings.Split(filepath.Clean(abs), "/")
-	real, viaLink := "/", ""
+	todo := steps(filepath.Clean(abs), "")
+	real := "/"
 	for links := 0; len(todo) > 0; {
 		// The first part is empty, as is that of an absolute link's target, and leads to the root folder. real is free of
 		// links, so ".." in a link's target leads to the folder above.
-		next := filepath.Join(real, todo[0])
+		here := todo[0]
 		todo = todo[1:]
+		next := filepath.Join(real, here.name)
 		info, err := os.Lstat(next)
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && viaLink != "":
-			return "", access(err, "%s is a link that leads to %s, which is not there", viaLink, next)
+		case errors.Is(err, fs.ErrNotExist) && here.link != "":
+			return "", access(err, "%s is a link that leads to %s, which is not there", here.link, next)
 		case errors.Is(err, fs.ErrNotExist):
 			return "", ErrAbsent
 		case err != nil:
@@ -57,8 +68,7 @@ func (g *Guard) ResolveFolder(abs string) (string, error) {
 			if filepath.IsAbs(target) {
 				real = "/"
 			}
-			viaLink = next
-			todo = append(strings.Split(target, "/"), todo...)
+			todo = append(steps(target, next), todo...)
 		case !info.IsDir():
 			return "", access(nil, "%s is no folder", next)
 		default:

@@ -68,15 +68,6 @@ func settle(err error) error {
 
 // walk is one attempt of find. trail is every link followed and where it led.
 func (t *Tree) walk(rel string) (found *place, trail string, err error) {
-	type step struct{ name, link string } // link is the link that brought this step
-	split := func(p, link string) (steps []step) {
-		for name := range strings.SplitSeq(p, "/") {
-			if name != "" && name != "." {
-				steps = append(steps, step{name, link})
-			}
-		}
-		return steps
-	}
 	p := &place{}
 	defer func() {
 		if err != nil {
@@ -85,7 +76,10 @@ func (t *Tree) walk(rel string) (found *place, trail string, err error) {
 	}()
 	stack, names := []*os.Root{t.root}, []string{}
 	links := 0
-	for todo := split(rel, ""); len(todo) > 0; {
+	elements := func(p, link string) []step {
+		return slices.DeleteFunc(steps(p, link), func(s step) bool { return s.name == "" || s.name == "." })
+	}
+	for todo := elements(rel, ""); len(todo) > 0; {
 		here := todo[0]
 		todo = todo[1:]
 		if here.name == ".." {
@@ -116,7 +110,7 @@ func (t *Tree) walk(rel string) (found *place, trail string, err error) {
 				return nil, trail, t.leaves(at)
 			}
 			trail += at + " " + target + "\n"
-			todo = append(split(target, at), todo...)
+			todo = append(elements(target, at), todo...)
 			continue
 		case len(todo) == 0:
 			p.folder, p.name, p.path, p.info = top, here.name, at, info

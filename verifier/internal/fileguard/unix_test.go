@@ -4,6 +4,7 @@ package fileguard
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,6 +118,32 @@ func TestAbsentAndRelative(t *testing.T) {
 	}
 	if _, _, err := tree.Read("file", 6); err == nil || !strings.Contains(err.Error(), "more than 6 bytes") {
 		t.Error(err)
+	}
+}
+
+// TestAbsentBelowALink: what is not there below a link that leads somewhere is absent, as anywhere else; a link that leads
+// nowhere, or into nothing, is not.
+func TestAbsentBelowALink(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(folder(t, 0o700, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{
+		"relative": ".", "absolute": dir, "chain": "relative/absolute/chained", "chained": "absolute", "nowhere": "none", "into": "absolute/none", "through": "into/more",
+	} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, nowhere := range map[string]string{
+		"relative/none": "", "absolute/none/more": "", "chain/none": "", "chain/chain/none": "",
+		"nowhere": "nowhere", "into": "into", "into/more": "into", "through": "into", "relative/through/more": "into",
+	} {
+		real, err := New(Options{}).ResolveFolder(filepath.Join(dir, path))
+		leads := fmt.Sprintf("%s is a link that leads to %s, which is not there", filepath.Join(dir, nowhere), filepath.Join(dir, "none"))
+		if real != "" || nowhere == "" && !errors.Is(err, ErrAbsent) || nowhere != "" && (!kmserr.Is(err, kmserr.StoreAccess) || !strings.Contains(err.Error(), leads)) {
+			t.Errorf("%s: got %q, %v", path, real, err)
+		}
 	}
 }
 
