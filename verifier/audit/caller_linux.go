@@ -13,9 +13,6 @@ func programOf(pid int) string {
 	if path, err := os.Readlink(folder + "/exe"); err == nil {
 		return path
 	}
-	name, err := os.ReadFile(folder + "/comm")
-	if err != nil {
-		return ""
-	}
+	name, _ := os.ReadFile(folder + "/comm")
 	return strings.TrimSuffix(string(name), "\n")
 }

@@ -63,9 +63,10 @@ type FileLog struct {
 	mu      sync.Mutex // of the Writer and its chain
 	written Head
 
-	// write and sync are the disk's, other in tests.
-	write func(*os.File, []byte) (int, error)
-	sync  func(*os.File) error
+	// write, sync and syncFolder are the disk's, other in tests.
+	write      func(*os.File, []byte) (int, error)
+	sync       func(*os.File) error
+	syncFolder func(root *os.Root, name string) error
 }
 
 // OpenFile returns the log of cfg. It touches no disk, as a process that decides nothing leaves no trace: that the file
@@ -80,10 +81,8 @@ func OpenFile(cfg Config) (*FileLog, error) {
 	case cfg.RotateBytes != 0 && cfg.RotateBytes < MaxLine:
 		return nil, kmserr.New(kmserr.Validation, "the log rotates at %d bytes, expected 0 for never, or at least %d", cfg.RotateBytes, MaxLine)
 	}
-	if cfg.Path != "-" {
-		cfg.Path = filepath.Clean(cfg.Path)
-	}
-	return &FileLog{cfg: cfg, wait: lockWait, turn: make(chan struct{}, 1), write: (*os.File).Write, sync: (*os.File).Sync}, nil
+	cfg.Path = filepath.Clean(cfg.Path)
+	return &FileLog{cfg: cfg, wait: lockWait, turn: make(chan struct{}, 1), write: (*os.File).Write, sync: (*os.File).Sync, syncFolder: durable.SyncFolder}, nil
 }
 
 // Required reports whether an answer may be given only with its line written.
@@ -160,14 +159,14 @@ func (l *FileLog) append(ctx context.Context, all []Decision) (*os.File, error) 
 		return nil, err
 	}
 	defer func() { _ = tree.Close() }() // nothing is written through it
-	d := &folder{root: tree.Root(), dir: filepath.Dir(l.cfg.Path), name: filepath.Base(l.cfg.Path)}
+	d := newFolder(tree.Root(), l.cfg.Path)
 	release, err := l.lock(ctx, d, len(all) > 1)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 
-	f, size, err := d.openCurrent(guard, true)
+	f, size, err := d.openCurrent(guard)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +210,7 @@ func (l *FileLog) append(ctx context.Context, all []Decision) (*os.File, error) 
 			head, size, data = next, last.end+int64(len(one)), data[:0]
 			continue
 		}
-		if limit, full := l.cfg.RotateBytes, size+int64(before); limit > 0 && full > 0 && full+int64(len(one)) > limit {
+		if limit, full := l.cfg.RotateBytes, size+int64(before); limit > 0 && full+int64(len(one)) > limit {
 			if err := l.put(d, f, size, data[:before]); err != nil {
 				return nil, err
 			}
@@ -220,7 +219,7 @@ func (l *FileLog) append(ctx context.Context, all []Decision) (*os.File, error) 
 				return nil, err
 			}
 			f.Close()
-			if f, size, err = d.openCurrent(guard, true); err != nil {
+			if f, size, err = d.openCurrent(guard); err != nil {
 				return nil, err
 			}
 		}
@@ -239,7 +238,7 @@ func (l *FileLog) put(d *folder, f *os.File, size int64, data []byte) error {
 	}
 	if size == 0 {
 		// Before there is a line, so that whoever finds one need not ask whether the file's name is on the disk.
-		if err := durable.SyncFolder(d.root, "."); err != nil {
+		if err := l.syncFolder(d.root, "."); err != nil {
 			return unavailable(err, "the log's folder %s cannot be flushed to the disk: %v", d.dir, fileguard.Cause(err))
 		}
 	}
@@ -249,7 +248,7 @@ func (l *FileLog) put(d *folder, f *os.File, size int64, data []byte) error {
 	}
 	if err != nil {
 		// A part of a line is torn already; the next writer would mend it, but not every log has a next writer.
-		_ = d.truncate(f, size)
+		d.truncate(f, size)
 		return unavailable(err, "the log %s cannot be written: %v", l.cfg.Path, fileguard.Cause(err))
 	}
 	return nil
@@ -273,10 +272,10 @@ func (l *FileLog) openTree(create bool) (*fileguard.Guard, *fileguard.Tree, erro
 		}
 		tree, err = guard.Open(dir)
 	}
-	if err != nil && !errors.Is(err, fileguard.ErrAbsent) {
+	if err != nil {
 		return nil, nil, guarded(err)
 	}
-	return guard, tree, err
+	return guard, tree, nil
 }
 
 // guarded gives an error of the guard our name.
@@ -285,10 +284,10 @@ func guarded(err error) error {
 	return kmserr.New(kmserr.AuditUnavailable, "%s", known.Fact).WithHint("%s", known.Hint).WithCause(err)
 }
 
-// openCurrent opens the log's file for appending, made if it is not there and create is set.
-func (d *folder) openCurrent(guard *fileguard.Guard, create bool) (*os.File, int64, error) {
+// openCurrent opens the log's file for appending, made if it is not there.
+func (d *folder) openCurrent(guard *fileguard.Guard) (*os.File, int64, error) {
 	f, info, err := d.openRegular(d.name, os.O_RDWR|os.O_APPEND)
-	if create && errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		f, err = d.root.OpenFile(d.name, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, durable.FilePerm)
 		if err == nil {
 			info, err = f.Stat()
@@ -400,12 +399,12 @@ func (l *FileLog) overwrite(d *folder, f *os.File, at int64, data []byte) error 
 	return errors.Join(err, w.Close())
 }
 
-func (d *folder) truncate(f *os.File, size int64) error {
-	w, err := d.reopen(f)
-	if err != nil {
-		return err
+// truncate cuts the file off behind size bytes, if it can: that the disk fails is being told already.
+func (d *folder) truncate(f *os.File, size int64) {
+	if w, err := d.reopen(f); err == nil {
+		_ = w.Truncate(size)
+		_ = w.Close()
 	}
-	return errors.Join(w.Truncate(size), w.Close())
 }
 
 // reopen opens the file f once more, for writing elsewhere than at its end.
@@ -456,7 +455,7 @@ func (l *FileLog) LastTime() (time.Time, error) {
 		return time.Time{}, err
 	}
 	defer func() { _ = tree.Close() }() // nothing is written through it
-	d := &folder{root: tree.Root(), dir: filepath.Dir(l.cfg.Path), name: filepath.Base(l.cfg.Path)}
+	d := newFolder(tree.Root(), l.cfg.Path)
 	f, info, err := d.openRegular(d.name, os.O_RDONLY)
 	if err == nil {
 		defer f.Close()

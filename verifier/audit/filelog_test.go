@@ -20,6 +20,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/lockedfile"
 
+	"github.com/awskms-offline/awskms-offline/internal/durable"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
@@ -51,9 +52,12 @@ func TestOpenFileRefuses(t *testing.T) {
 // TestZeroLog: a log that was not made promises nothing.
 func TestZeroLog(t *testing.T) {
 	for _, l := range []*FileLog{nil, {}} {
-		unavailableError(t, l.Append(t.Context(), decision(1)))
+		unavailableError(t, l.Append(t.Context(), decision(1)), "OpenFile")
 		if l.Required() {
 			t.Error("it is required")
+		}
+		if at, err := l.LastTime(); err != nil || !at.IsZero() {
+			t.Errorf("its last time is %v, %v", at, err)
 		}
 	}
 	if !openLog(t, Config{Path: "-", Writer: io.Discard, Required: true}).Required() {
@@ -118,7 +122,11 @@ func TestNoOrdinaryFile(t *testing.T) {
 				if err := make(); err != nil {
 					t.Skip(err)
 				}
-				unavailableError(t, openLog(t, Config{Path: filepath.Join(dir, FileName)}).Append(t.Context(), decision(1)), path+" is "+what)
+				l := openLog(t, Config{Path: filepath.Join(dir, FileName)})
+				unavailableError(t, l.Append(t.Context(), decision(1)), path+" is "+what)
+				if name == FileName {
+					unavailableError(t, errOf(l.LastTime()), path+" is "+what)
+				}
 				if err := os.Remove(path); err != nil {
 					t.Fatal(err)
 				}
@@ -140,6 +148,7 @@ func TestForeignFile(t *testing.T) {
 		"pretty JSON": "{\n \"a\": 1\n}\n",
 		"binary":      "\x7fELF\x00\x01",
 		"long":        strings.Repeat("long text without an end", MaxLine),
+		"no end":      `{"eventVersion":"` + strings.Repeat("x", MaxLine-len(`{"eventVersion":"`)),
 		"huge":        strings.Repeat("huge text\n", (maxTorn+MaxLine)/10+1000),
 		"twice":       `{"eventVersion":"1.0","eventVersion":"1.0"}` + "\n",
 		"other's log": `{"eventVersion":"1.08","eventTime":"2026-11-23T11:00:00Z"}` + "\n",
@@ -260,6 +269,7 @@ func TestTorn(t *testing.T) {
 		"a megabyte of zeros":    strings.Repeat("\x00", 1<<20),
 		"longer than a line":     "{" + strings.Repeat("x", MaxLine) + "\n",
 		"a blank line":           "\n",
+		"as long as a line":      `{"eventVersion":"` + strings.Repeat("x", MaxLine-1-len(`{"eventVersion":"`)),
 		"long, with a next part": string(next[:100]) + strings.Repeat("\x00", 3*MaxLine),
 	} {
 		for _, lines := range []int{2, 0} {
@@ -420,6 +430,14 @@ func TestCrowded(t *testing.T) {
 	l := openLog(t, Config{Path: path})
 	l.wait = 400 * time.Millisecond
 	unavailableError(t, l.Append(t.Context(), decision(2)), "busy")
+	// Those that hardly wait do not make it longer.
+	until := l.crowded.Load()
+	for range 3 {
+		unavailableError(t, l.Append(t.Context(), decision(2)), "busy")
+	}
+	if now := l.crowded.Load(); now != until && time.Now().UnixNano() < until {
+		t.Errorf("three lines that hardly waited made the others hurry for %v more", time.Duration(now-until))
+	}
 	held.Close()
 	// All who gave up take the lock once more and give it back, which a busy machine does slowly; a line waits a fortieth of this.
 	l.wait = 10 * time.Minute
@@ -508,6 +526,29 @@ func TestRotationGoesOn(t *testing.T) {
 		intact(t, path, int64(n), Options{})
 	}
 
+	// A damaged rotated file, or something else with such a name, is not gone on from; the newest that has a line is.
+	stray := filepath.Join(filepath.Dir(path), rotatedName(FileName, 8))
+	for name, content := range map[string]string{"empty": "", "damaged": "{}\n"} {
+		if err := os.WriteFile(stray, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		at, err := l.LastTime()
+		if name == "damaged" {
+			unavailableError(t, err, stray)
+		} else if err != nil || !at.Equal(someTime.Add(5*time.Second)) {
+			t.Errorf("%s: the last time is %v, %v", name, at, err)
+		}
+		if err := os.Rename(path+".away", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(stray); err != nil {
+		t.Fatal(err)
+	}
+
 	// Something has the name already.
 	occupied := filepath.Join(filepath.Dir(path), rotatedName(FileName, 6))
 	if err := os.Mkdir(occupied, 0o700); err != nil {
@@ -531,6 +572,187 @@ func TestRotationGoesOn(t *testing.T) {
 	}
 }
 
+// TestRotatedNames: files of other names are none of the log's, and too many are not looked at.
+func TestRotatedNames(t *testing.T) {
+	path := newLog(t, 1)
+	for _, name := range []string{".5", ".00000000000000017", ".+000000000000017", ".-000000000000017", ".000000000000001x", ".000000000000_017", "0000000000000017"} {
+		if err := os.WriteFile(path+name, []byte("{}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "0000000000000017"), []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".0000000000000001"); err != nil {
+		t.Fatal(err)
+	}
+	l := openLog(t, Config{Path: path})
+	appendAll(t, l, 2, 2)
+	if r := intact(t, path, 2, Options{}); r.Files != 2 {
+		t.Errorf("%d files", r.Files)
+	}
+
+	defer func(was int) { maxRotated = was }(maxRotated)
+	l.cfg.RotateBytes = 1
+	maxRotated = 3
+	appendAll(t, l, 3, 4)
+	intact(t, path, 4, Options{})
+	if err := os.Rename(path, path+".0000000000000004"); err != nil {
+		t.Fatal(err)
+	}
+	unavailableError(t, l.Append(t.Context(), decision(5)), "more than 3 rotated files")
+}
+
+// TestRotationToTheByte: a file may be as long as RotateBytes, and no longer.
+func TestRotationToTheByte(t *testing.T) {
+	size := sizeOf(t, newLog(t, 3))
+	for limit, files := range map[int64]int{size: 1, size - 1: 2} {
+		path := logPath(t)
+		l := openLog(t, Config{Path: path})
+		l.cfg.RotateBytes = limit
+		appendAll(t, l, 1, 3)
+		if r := intact(t, path, 3, Options{}); r.Files != files {
+			t.Errorf("%d bytes and at most %d in a file: %d files", size, limit, r.Files)
+		}
+	}
+}
+
+// TestLastNumber: the numbers of lines end where not every reader of JSON tells them apart any more.
+func TestLastNumber(t *testing.T) {
+	path := logPath(t)
+	var lines []string
+	for n, head := range []Head{{Sequence: maxSequence - 3}, {Sequence: maxSequence - 2}} {
+		l := newLine(decision(n))
+		l.follow(head)
+		lines = append(lines, string(must(l.appendTo(nil))))
+	}
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeLines(t, path, lines)
+	l := openLog(t, Config{Path: path})
+	appendAll(t, l, 3, 3)
+	unavailableError(t, l.Append(t.Context(), decision(4)), "has the line 9007199254740991, the last that can be counted")
+	if got := parsed(t, path); len(got) != 3 || got[2]["sequence"] != float64(maxSequence) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestFolderIsFlushed: before the first line of a file its name is on the disk; that it is not is told before there is a line.
+func TestFolderIsFlushed(t *testing.T) {
+	path := logPath(t)
+	l := openLog(t, Config{Path: path})
+	l.syncFolder = func(*os.Root, string) error { return syscall.EIO }
+	unavailableError(t, l.Append(t.Context(), decision(1)), "input/output error", "folder")
+	if size := sizeOf(t, path); size != 0 {
+		t.Errorf("%d bytes are written", size)
+	}
+	flushed := 0
+	l.syncFolder = func(root *os.Root, name string) error { flushed++; return durable.SyncFolder(root, name) }
+	appendAll(t, l, 1, 3)
+	if flushed != 1 {
+		t.Errorf("the folder was flushed %d times for three lines of one file", flushed)
+	}
+}
+
+// TestSwapped: a file that takes another's place between a look and the opening is not the log, whatever it is.
+func TestSwapped(t *testing.T) {
+	path := newLog(t, 1)
+	root := must(os.OpenRoot(filepath.Dir(path)))
+	defer root.Close()
+	d := newFolder(root, path)
+	first := must(os.ReadFile(path))
+	swaps := 0
+	swap := func(content []byte) {
+		swaps++
+		next := fmt.Sprint("next", swaps)
+		if err := errors.Join(root.WriteFile(next, content, 0o600), root.Rename(next, d.name)); err != nil {
+			t.Error(err)
+		}
+	}
+	for limit, taken := range map[int]bool{1: true, 2: true, 3: false, 100: false} {
+		swaps = 0
+		d.lstat = func(name string) (fs.FileInfo, error) {
+			info, err := root.Lstat(name)
+			if swaps < limit {
+				swap(first)
+			}
+			return info, err
+		}
+		f, info, err := d.openRegular(d.name, os.O_RDWR)
+		if !taken {
+			unavailableError(t, err, "another file than a moment ago")
+			if f != nil || swaps != 3 {
+				t.Errorf("%d swaps: %v, %d looks", limit, f, swaps)
+			}
+			continue
+		}
+		if err != nil || !os.SameFile(info, must(root.Lstat(d.name))) {
+			t.Errorf("%d swaps: %v", limit, err)
+		}
+		f.Close()
+	}
+	if err := root.Mkdir("dir", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.lstat = func(name string) (fs.FileInfo, error) {
+		info, err := root.Lstat(name)
+		return info, errors.Join(err, root.Remove(name), root.Rename("dir", name))
+	}
+	if runtime.GOOS != "windows" { // which opens no folder as a file
+		_, _, err := d.openRegular(d.name, os.O_RDONLY)
+		unavailableError(t, err, "is a folder")
+	}
+
+	// What is open already is compared, too, where it is opened once more to be cut.
+	d = newFolder(root, path)
+	if err := root.Remove(d.name); err != nil {
+		t.Fatal(err)
+	}
+	swap(first)
+	f, _, err := d.openRegular(d.name, os.O_RDWR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if w, err := d.reopen(f); err != nil {
+		t.Error(err)
+	} else {
+		w.Close()
+	}
+	swap(first)
+	_, err = d.reopen(f)
+	unavailableError(t, err, "another file than a moment ago")
+	f.Close()
+	if _, err := d.reopen(f); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("got %v of a closed file", err)
+	}
+}
+
+// TestBelowALink: the log's folder may be below a link, as in a home that lies elsewhere.
+func TestBelowALink(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Skip(err)
+	}
+	path := filepath.Join(link, "a", "b", FileName)
+	appendAll(t, openLog(t, Config{Path: path}), 1, 2)
+	intact(t, filepath.Join(dir, "a", "b", FileName), 2, Options{})
+}
+
+// TestHints: what a person can do is told with the system's reason.
+func TestHints(t *testing.T) {
+	for err, hint := range map[error]string{
+		syscall.ENOSPC: "Make room", syscall.EROFS: "mounted read-only", syscall.EACCES: "Let the current user write it", syscall.EPERM: "Let the current user write it", syscall.EIO: "",
+	} {
+		got := unavailable(&fs.PathError{Op: "open", Path: "x", Err: err}, "it failed: %v", err)
+		if !strings.Contains(got.Hint, hint) || (hint == "") != (got.Hint == "") || !errors.Is(got, err) {
+			t.Errorf("%v: %q", err, got.Hint)
+		}
+	}
+}
+
 // TestRotatedIsFlushed: a file is flushed before it is rotated, since of two files the later one may reach the disk first.
 func TestRotatedIsFlushed(t *testing.T) {
 	path := newLog(t, 1)
@@ -550,6 +772,27 @@ func TestRotatedIsFlushed(t *testing.T) {
 	l.sync = func(*os.File) error { return syscall.EIO }
 	unavailableError(t, l.Append(t.Context(), decision(3)), "flushed")
 	intact(t, path, 2, Options{})
+}
+
+// failingReader fails where a disk would.
+type failingReader struct{ err error }
+
+func (r failingReader) ReadAt([]byte, int64) (int, error) { return 0, r.err }
+
+// TestTailOfAFile: an error of reading is no end; a file that was cut meanwhile has the lines that it still has.
+func TestTailOfAFile(t *testing.T) {
+	if _, err := findTail(failingReader{syscall.EIO}, 100); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v", err)
+	}
+	l := newLine(decision(1))
+	l.follow(Head{})
+	line := string(must(l.appendTo(nil)))
+	if got, err := findTail(strings.NewReader(line), int64(len(line))+10); err != nil || got.end != int64(len(line)) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, err := findTail(strings.NewReader(""), 0); err != nil || got != (tail{}) {
+		t.Errorf("of nothing: %+v, %v", got, err)
+	}
 }
 
 // TestTailWindow: what looks like a line only because the window begins in the middle of another is none.
@@ -664,8 +907,9 @@ func TestStandardError(t *testing.T) {
 		t.Fatal(err)
 	}
 	intact(t, path, 3, Options{})
-	for _, w := range []io.Writer{&shortWriter{}, failingWriter{}} {
-		unavailableError(t, openLog(t, Config{Path: "-", Writer: w}).Append(t.Context(), decision(1)), "standard error")
+	for w, reason := range map[io.Writer]error{&shortWriter{}: io.ErrShortWrite, failingWriter{}: syscall.EPIPE} {
+		err := openLog(t, Config{Path: "-", Writer: w}).Append(t.Context(), decision(1))
+		unavailableError(t, err, "standard error", reason.Error())
 	}
 }
 
@@ -677,6 +921,7 @@ func TestDefaultPath(t *testing.T) {
 		env    map[string]string
 		want   string
 	}{
+		"iOS":              {"ios", map[string]string{"HOME": root, "XDG_STATE_HOME": "/x"}, join(root, "Library", "Logs", "awskms-offline", FileName)},
 		"XDG":              {"linux", map[string]string{"XDG_STATE_HOME": root, "HOME": "/h"}, join(root, "awskms-offline", FileName)},
 		"home":             {"linux", map[string]string{"HOME": root}, join(root, ".local", "state", "awskms-offline", FileName)},
 		"freebsd":          {"freebsd", map[string]string{"HOME": root}, join(root, ".local", "state", "awskms-offline", FileName)},

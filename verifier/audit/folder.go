@@ -29,8 +29,8 @@ const (
 	tornTime      = "20060102T150405.000000000Z"
 )
 
-// maxRotated bounds how many rotated files are looked at.
-const maxRotated = 1_000_000
+// maxRotated bounds how many rotated files are looked at. Tests lower it.
+var maxRotated = 1_000_000
 
 // lockWait is how long a writer waits for the others (rule R14). The lock is held for well under a millisecond, as lines
 // are flushed after it was given back.
@@ -41,6 +41,14 @@ type folder struct {
 	root *os.Root
 	dir  string // its path, for people
 	name string // the log file's
+
+	// lstat is root's, other in tests.
+	lstat func(name string) (fs.FileInfo, error)
+}
+
+// newFolder returns the folder of the log at path, which is open as root.
+func newFolder(root *os.Root, path string) *folder {
+	return &folder{root: root, dir: filepath.Dir(path), name: filepath.Base(path), lstat: root.Lstat}
 }
 
 func (d *folder) path(name string) string { return filepath.Join(d.dir, name) }
@@ -67,17 +75,14 @@ func (d *folder) listRotated() ([]rotated, error) {
 		names, err := f.Readdirnames(1000)
 		for _, name := range names {
 			digits, ok := strings.CutPrefix(name, d.name+".")
-			if !ok || len(digits) != rotatedDigits || strings.Trim(digits, "0123456789") != "" {
-				continue
-			}
-			last, err := strconv.ParseInt(digits, 10, 64)
-			if err != nil {
+			last, err := strconv.ParseUint(digits, 10, 63)
+			if !ok || len(digits) != rotatedDigits || err != nil {
 				continue
 			}
 			if len(all) == maxRotated {
 				return nil, fmt.Errorf("there are more than %d rotated files", maxRotated)
 			}
-			all = append(all, rotated{name, last})
+			all = append(all, rotated{name, int64(last)})
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -94,7 +99,7 @@ func (d *folder) listRotated() ([]rotated, error) {
 // not there.
 func (d *folder) openRegular(name string, flag int) (*os.File, fs.FileInfo, error) {
 	for attempt := 1; ; attempt++ {
-		found, err := d.root.Lstat(name)
+		found, err := d.lstat(name)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -106,7 +111,7 @@ func (d *folder) openRegular(name string, flag int) (*os.File, fs.FileInfo, erro
 			return nil, nil, err
 		}
 		info, err := f.Stat()
-		if err == nil && os.SameFile(found, info) {
+		if os.SameFile(found, info) {
 			return f, info, nil
 		}
 		f.Close()
@@ -180,7 +185,7 @@ func (d *folder) unusable(name string, err error) error {
 func createFolder(dir string) error {
 	above, below := dir, ""
 	for {
-		if _, err := os.Lstat(above); err == nil || !errors.Is(err, fs.ErrNotExist) || above == filepath.Dir(above) {
+		if _, err := os.Lstat(above); err == nil || above == filepath.Dir(above) {
 			break
 		}
 		below = filepath.Join(filepath.Base(above), below)

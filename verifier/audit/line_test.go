@@ -5,11 +5,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"os/user"
+	"path/filepath"
 	"reflect"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,7 +183,7 @@ func fill(v reflect.Value, text func() string, items int) {
 
 // TestLongestLine: whatever a caller sends, the line fits, is read again, and still tells long texts apart.
 func TestLongestLine(t *testing.T) {
-	for name, one := range map[string]string{"plain": "a", "escaped": "\x00", "control": "\u0085", "astral": "\U000E0001", "invalid": "\xff", "marks": "…"} {
+	for name, one := range map[string]string{"plain": "a", "escaped": "\x00", "control": "\u0085", "astral": "\U000E0001", "invalid": "\xff", "continuation": "\x80", "marks": "…"} {
 		for _, items := range []int{1, 1000} {
 			t.Run(fmt.Sprint(name, items), func(t *testing.T) {
 				var d Decision
@@ -246,6 +251,9 @@ func TestBadTexts(t *testing.T) {
 	if err := json.Unmarshal(data, &back); err != nil || back.Asked != "alias/\ufffd" || back.Warnings[0] != "\ufffd(" || len(back.Options) != 1 {
 		t.Errorf("%v, got %+v", err, back)
 	}
+	if !jsontext.Value(data).IsValid() {
+		t.Errorf("a name is there twice: %s", data)
+	}
 }
 
 // TestPlain: nothing in a line acts on a terminal or hides there, and a reader gets the texts back.
@@ -277,8 +285,14 @@ func TestEventTime(t *testing.T) {
 	if got := newLine(Decision{}).EventTime; time.Since(got.Time).Abs() > time.Minute {
 		t.Errorf("got %v for no time", got)
 	}
-	for _, year := range []int{-1, 1601, 1969, 10000} {
-		l := newLine(Decision{EventTime: kmskey.Time{Time: time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)}})
+	for _, year := range []int{-1, 1601, 1969, 1970, 9999, 10000} {
+		at := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+		l := newLine(Decision{EventTime: kmskey.Time{Time: at}})
+		if year == 1970 || year == 9999 {
+			if !l.EventTime.Equal(at) {
+				t.Errorf("the year %d became %v", year, l.EventTime)
+			}
+		}
 		l.follow(Head{})
 		data, err := l.appendTo(nil)
 		if err != nil {
@@ -354,6 +368,36 @@ func TestDecodeLine(t *testing.T) {
 	}
 }
 
+// TestDecodePlace: what a crash leaves of a line is none, and no crash leaves what is JSON and no line.
+func TestDecodePlace(t *testing.T) {
+	l := newLine(decision(1))
+	l.follow(Head{})
+	good := string(must(l.appendTo(nil)))
+	good = good[:len(good)-1]
+	for n := range len(good) {
+		if _, err := decodePlace([]byte(good[:n])); !errors.Is(err, errNoObject) {
+			t.Errorf("%v for %s", err, good[:n])
+		}
+	}
+	for name, c := range map[string]struct {
+		line string
+		torn bool
+	}{
+		"two":                  {good + good, true},
+		"behind":               {good + "x", true},
+		"a bad value, and cut": {`{"sequence":"a","previous":"`, true},
+		"65 digits":            {strings.Replace(good, `"previous":"`, `"previous":"0`, 1), false},
+		"66 digits":            {strings.Replace(good, `"previous":"`, `"previous":"00`, 1), false},
+		"no digit behind 64":   {strings.Replace(good, strings.Repeat("0", 64)+`"`, strings.Repeat("0", 64)+`zz"`, 1), false},
+		"previous no text":     {strings.Replace(good, `"`+strings.Repeat("0", 64)+`"`, strings.Repeat("1", 64), 1), false},
+		"version no text":      {strings.Replace(good, `"1.0"`, `1.0`, 1), false},
+	} {
+		if p, err := decodePlace([]byte(c.line)); c.line == good || err == nil || errors.Is(err, errNoObject) != c.torn || p != (place{}) {
+			t.Errorf("%s: got %+v, %v", name, p, err)
+		}
+	}
+}
+
 func TestParseHead(t *testing.T) {
 	for _, h := range []Head{{}, {Sequence: 1, Hash: sha256.Sum256(nil)}, {Sequence: maxSequence, Hash: sha256.Sum256([]byte("a"))}} {
 		if got, err := ParseHead(h.String()); err != nil || got != h {
@@ -374,6 +418,16 @@ func TestCaller(t *testing.T) {
 	if who.user.PrincipalID == "" || who.process.ID == 0 || who.process.Name == "" || who.parent.ID == 0 {
 		t.Errorf("got %+v", who)
 	}
+	if runtime.GOOS != "windows" {
+		if u, err := user.LookupId(who.user.PrincipalID); err != nil || who.user.UserName != u.Username {
+			t.Errorf("the user is %+v, expected %+v, %v", who.user, u, err)
+		}
+	}
+	if runtime.GOOS == "linux" {
+		if got, want := programOf(os.Getpid()), must(filepath.EvalSymlinks(must(os.Executable()))); got != want {
+			t.Errorf("the program of this process is %q, expected %q", got, want)
+		}
+	}
 }
 
 // Texts that are written out, so that no program formats them at its start, name the limits that hold.
@@ -381,6 +435,20 @@ func TestLimitsAreNamed(t *testing.T) {
 	for err, limit := range map[error]int{errTooLong: MaxLine, errDamaged: maxTorn} {
 		if !strings.Contains(err.Error(), " "+strconv.Itoa(limit)+" bytes") {
 			t.Errorf("%q does not name %d", err, limit)
+		}
+	}
+}
+
+// TestJustTooLong: the longest line that fits stays as it is, and one that is a byte longer is shortened.
+func TestJustTooLong(t *testing.T) {
+	l := newLine(Decision{})
+	l.follow(Head{})
+	room := MaxLine - len(must(l.appendTo(nil)))
+	for extra, shortened := range []bool{false, true, true} {
+		l.Asked = strings.Repeat("a", room+extra)
+		data, err := l.appendTo(nil)
+		if err != nil || len(data) > MaxLine || bytes.Contains(data, []byte(`"shortened":true`)) != shortened {
+			t.Errorf("%d bytes more than there is room for: %d bytes, %v", extra, len(data), err)
 		}
 	}
 }

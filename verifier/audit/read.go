@@ -40,7 +40,7 @@ func openSnapshot(ctx context.Context, path string) (*snapshot, error) {
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	s := &snapshot{folder: folder{root: root, dir: filepath.Dir(path), name: filepath.Base(path)}}
+	s := &snapshot{folder: *newFolder(root, path)}
 	if err := s.take(ctx); err != nil {
 		s.close()
 		return nil, err

@@ -2,12 +2,15 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/awskms-offline/awskms-offline/internal/strace"
@@ -59,10 +62,25 @@ func content(path, infix string) (all []byte) {
 // is there or the reason.
 func TestSystemCallsFail(t *testing.T) {
 	strace.Need(t)
-	for _, c := range []struct{ task, state string }{
-		{"append", "no folder"}, {"append", "ten lines"}, {"append", "torn"}, {"append", "renamed"},
-		{"group", "ten lines"}, {"group", "torn"}, {"rotate", "ten lines"}, {"rotate unflushed", "ten lines"},
-		{"last time", "ten lines"}, {"last time", "renamed"}, {"head", "ten lines"}, {"verify", "ten lines"}, {"show", "ten lines"},
+	type counts map[string]int
+	for _, c := range []struct {
+		task, state string
+		// errors is how many errors there are at least, of what must not fail unnoticed, where every fault is tried.
+		errors counts
+	}{
+		{"append", "no folder", counts{"mkdirat": 2, "write": 2, "fsync": 4, "close": 1, "flock": 1}},
+		{"append", "ten lines", counts{"write": 2, "fsync": 1, "close": 1, "flock": 1}},
+		{"append", "torn", counts{"write": 2, "fsync": 3, "close": 3, "flock": 1, "pwrite64": 1, "ftruncate": 1}},
+		{"append", "renamed", counts{"write": 2, "fsync": 2, "close": 1, "flock": 1, "getdents64": 3}},
+		{"group", "ten lines", counts{"write": 6, "fsync": 5, "close": 1, "flock": 1}},
+		{"group", "torn", counts{"write": 8, "fsync": 7, "close": 3, "flock": 1, "pwrite64": 1, "ftruncate": 1}},
+		{"rotate", "ten lines", counts{"write": 2, "fsync": 3, "close": 1, "flock": 1}},
+		{"rotate unflushed", "ten lines", counts{"write": 2, "fsync": 1, "close": 1, "flock": 1}},
+		{"last time", "ten lines", counts{"pread64": 1}},
+		{"last time", "renamed", counts{"getdents64": 3, "pread64": 1}},
+		{"head", "ten lines", counts{"flock": 1, "getdents64": 3, "pread64": 1}},
+		{"verify", "ten lines", counts{"flock": 1, "getdents64": 3, "pread64": 4}},
+		{"show", "ten lines", counts{"flock": 1, "getdents64": 3, "pread64": 2}},
 	} {
 		t.Run(c.task+"/"+c.state, func(t *testing.T) {
 			t.Parallel()
@@ -71,7 +89,7 @@ func TestSystemCallsFail(t *testing.T) {
 			if lines > 0 {
 				needed = append(needed, "write")
 			}
-			failed := 0
+			failed := counts{}
 			tried := strace.EachFault(t, 7, needed, func(f strace.Fault) {
 				path := state(t, c.state)
 				before := append(content(path, ".0*"), content(path, "")...)
@@ -90,23 +108,28 @@ func TestSystemCallsFail(t *testing.T) {
 				said := string(out)
 				switch {
 				case strings.HasPrefix(said, "failed "):
-					failed++
-					if reason := f.Errno.Error(); !strings.Contains(said, reason) || !strings.Contains(said, "AuditUnavailableException: ") {
-						t.Errorf("%s: expected an AuditUnavailableException that says %q, got %s", f, reason, said)
+					failed[f.Call]++
+					if reason := f.Errno.Error(); !strings.Contains(said, reason) || strings.Count(said, "AuditUnavailableException") != 1 || strings.Contains(said, "the time was over") {
+						t.Fatalf("%s: expected one AuditUnavailableException that says %q, got %s", f, reason, said)
 					}
 				case strings.HasPrefix(said, "done"):
 					if !strings.HasPrefix(said, right) {
-						t.Errorf("%s: got %q, expected %q", f, said, right)
+						t.Fatalf("%s: got %q, expected %q", f, said, right)
 					}
-				case err == nil:
-					t.Errorf("%s: nothing is said, and the exit code is 0: %s", f, stderr.Bytes())
+				case err == nil || strings.Contains(stderr.String(), "panic: "):
+					t.Fatalf("%s: nothing is said, %v: %s", f, err, stderr.Bytes())
 				}
 				if lines > 0 {
 					checkAfter(t, f, path, before, c.state, lines, strings.HasPrefix(said, "done"))
 				}
 			})
-			t.Logf("%d faults, %d errors", tried, failed)
-			if failed == 0 {
+			t.Logf("%d faults, errors: %v", tried, failed)
+			for call, n := range c.errors {
+				if os.Getenv(strace.Every) != "" && failed[call] < n {
+					t.Errorf("%d errors of %s, expected %d at least", failed[call], call, n)
+				}
+			}
+			if len(failed) == 0 {
 				t.Error("nothing failed")
 			}
 		})
@@ -119,10 +142,10 @@ func checkAfter(t *testing.T, f strace.Fault, path string, before []byte, state 
 	was := int64(bytes.Count(before, []byte("\n")))
 	head, err := HeadOf(t.Context(), path)
 	if err != nil && (done || state != "no folder") {
-		t.Errorf("%s: the head cannot be read: %v", f, err)
+		t.Fatalf("%s: the head cannot be read: %v", f, err)
 	}
 	if written := head.Sequence - was; written < 0 || written > int64(lines) || done && written < int64(lines) {
-		t.Errorf("%s: %d lines are written, expected %d, success is told: %t", f, written, lines, done)
+		t.Fatalf("%s: %d lines are written, expected %d, success is told: %t", f, written, lines, done)
 	}
 	if done {
 		intact(t, path, head.Sequence, Options{})
@@ -130,13 +153,75 @@ func checkAfter(t *testing.T, f strace.Fault, path string, before []byte, state 
 	after := append(content(path, ".0*"), content(path, "")...)
 	whole, _ := bytes.CutSuffix(before, []byte(torn))
 	if !bytes.HasPrefix(after, whole) {
-		t.Errorf("%s: lines that were there are changed", f)
+		t.Fatalf("%s: lines that were there are changed", f)
 	}
 	if aside := content(path, tornInfix+"*"); state == "torn" && string(aside) != torn && !bytes.Equal(after, before) {
-		t.Errorf("%s: what was torn is neither where it was nor kept aside: %q", f, aside)
+		t.Fatalf("%s: what was torn is neither where it was nor kept aside: %q", f, aside)
 	}
 	if err := openLog(t, Config{Path: path}).Append(t.Context(), decision(99)); err != nil {
-		t.Errorf("%s: the next line cannot be written: %v", f, err)
+		t.Fatalf("%s: the next line cannot be written: %v", f, err)
 	}
 	intact(t, path, head.Sequence+1, Options{})
+}
+
+// TestNothingStaysOpen: whatever comes of it, what was opened is closed, not left to the garbage collector.
+func TestNothingStaysOpen(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	good, changed := state(t, "ten lines"), newLog(t, 3)
+	lines := readLines(t, changed)
+	writeLines(t, changed, append([]string{strings.Replace(lines[0], "release", "another", 1)}, lines[1:]...))
+	foreign, open, damaged := logPath(t), newLog(t, 1), state(t, "renamed")
+	for _, err := range []error{
+		os.Mkdir(filepath.Dir(foreign), 0o700), os.WriteFile(foreign, []byte("{}\n"), 0o600), os.Chmod(open, 0o602),
+		os.WriteFile(filepath.Join(filepath.Dir(damaged), rotatedName(FileName, 10)), []byte("{}\n"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	failing := openLog(t, Config{Path: good})
+	failing.write = func(*os.File, []byte) (int, error) { return 0, syscall.ENOSPC }
+	unflushed := openLog(t, Config{Path: good})
+	unflushed.sync = func(*os.File) error { return syscall.EIO }
+	ctx := context.Background()
+	for name, do := range map[string]func() error{
+		"append, full disk":       func() error { return failing.Append(ctx, decision(11)) },
+		"append, no flush":        func() error { return unflushed.Append(ctx, decision(11)) },
+		"append, others write":    func() error { return openLog(t, Config{Path: open}).Append(ctx, decision(11)) },
+		"append, foreign":         func() error { return openLog(t, Config{Path: foreign}).Append(ctx, decision(11)) },
+		"append, damaged":         func() error { return openLog(t, Config{Path: damaged}).Append(ctx, decision(11)) },
+		"last time, others write": func() error { return errOf(openLog(t, Config{Path: open}).LastTime()) },
+		"last time, damaged":      func() error { return errOf(openLog(t, Config{Path: damaged}).LastTime()) },
+		"verify, changed":         func() error { return errOf(Verify(ctx, changed, Options{})) },
+		"verify, none":            func() error { return errOf(Verify(ctx, good+".none", Options{})) },
+		"head, foreign":           func() error { return errOf(HeadOf(ctx, foreign)) },
+	} {
+		before := openFiles(t)
+		for range 5 {
+			if do() == nil {
+				t.Errorf("%s: no error", name)
+			}
+		}
+		if after := openFiles(t); after > before {
+			t.Errorf("%s: %d files are open after five times, %d before", name, after, before)
+		}
+	}
+	before := openFiles(t)
+	for range 5 {
+		appendAll(t, openLog(t, Config{Path: good}), 12, 12)
+		if err := errors.Join(errOf(openLog(t, Config{Path: good}).LastTime()), errOf(Verify(ctx, good, Options{})), errOf(HeadOf(ctx, good))); err != nil {
+			t.Error(err)
+		}
+		for range Lines(ctx, good, Filter{}) {
+			break
+		}
+	}
+	if after := openFiles(t); after > before {
+		t.Errorf("%d files are open after all went well, %d before", after, before)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	return len(must(os.ReadDir("/proc/self/fd")))
 }

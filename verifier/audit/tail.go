@@ -39,9 +39,6 @@ var errDamaged = errors.New("has no line of a log within its last 4194304 bytes"
 // findTail reads the end of a file of size bytes. Errors: of reading; a last line that is JSON, but no line of a log,
 // which no crash leaves; errForeign; errDamaged.
 func findTail(r io.ReaderAt, size int64) (tail, error) {
-	if size == 0 {
-		return tail{}, nil
-	}
 	// Nearly every line fits in the first window.
 	for _, window := range []int64{8 << 10, maxTorn + MaxLine} {
 		length := min(size, window)
