@@ -23,6 +23,13 @@ func FuzzDecodeLine(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data[:len(data)-1])
+	for _, before := range []int64{0, maxSequence - 1} { // the first line, and the last that can be counted
+		l.follow(Head{Sequence: before})
+		if data, err = l.appendTo(nil); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data[:len(data)-1])
+	}
 	for _, seed := range []string{"", "{}", "null", "\x00", `{"eventVersion":"1.0","sequence":1,"previous":"` + strings.Repeat("0", 64) + `","eventTime":1}`,
 		`{"eventVersion":"1.0","sequence":9007199254740993}`, `{"eventVersion":"2.0","sequence":1,"previous":"` + strings.Repeat("a", 64) + `","eventTime":"2026-11-23T11:00:00Z","new":null}`} {
 		f.Add([]byte(seed))
@@ -101,6 +108,7 @@ func FuzzTail(f *testing.F) {
 func FuzzChunker(f *testing.F) {
 	f.Add([]byte("a\nb\n"), 3)
 	f.Add([]byte(strings.Repeat("x", chunkSize)+"\n\n"), 1)
+	f.Add([]byte(strings.Repeat("x", chunkSize-2)+"\nx"), chunkSize)
 	f.Add([]byte(strings.Repeat("line\n", chunkSize/2)), chunkSize)
 	f.Fuzz(func(t *testing.T, b []byte, step int) {
 		step = max(1, step%(2*chunkSize))

@@ -35,11 +35,11 @@ func (h Head) previous() string { return hex.EncodeToString(h.Hash[:]) }
 func ParseHead(text string) (Head, error) {
 	var h Head
 	number, hash, _ := strings.Cut(text, ":")
-	n, err := strconv.ParseInt(number, 10, 64)
-	raw, hexErr := hex.DecodeString(hash)
+	// What is no number, or no hash, is another text when it is written back.
+	h.Sequence, _ = strconv.ParseInt(number, 10, 64)
+	raw, _ := hex.DecodeString(hash)
 	copy(h.Hash[:], raw)
-	h.Sequence = n
-	if err != nil || hexErr != nil || len(raw) != sha256.Size || n < 0 || n > maxSequence || h.String() != text {
+	if h.Sequence < 0 || h.Sequence > maxSequence || h.String() != text {
 		return Head{}, kmserr.New(kmserr.Validation, "%q is no head of a log, expected its last line's number, a colon and 64 lower-case hexadecimal digits", shortText(text, 200)).
 			WithHint("`awskms-offline audit head` prints one.")
 	}

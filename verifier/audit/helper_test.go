@@ -120,6 +120,9 @@ func broken(t testing.TB, path string, opts Options, kind Kind) *Break {
 	if b.Kind != kind {
 		t.Fatalf("got %v, expected %s", b, kind)
 	}
+	if hint := kmserr.As(err).Hint; (kind == Torn) != strings.Contains(hint, "the next decision mends it") {
+		t.Errorf("of %s the hint is %q", kind, hint)
+	}
 	return b
 }
 
@@ -156,3 +159,10 @@ func parsed(t testing.TB, path string) []map[string]any {
 }
 
 func hexSHA256(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

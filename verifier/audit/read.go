@@ -21,8 +21,8 @@ import (
 type snapshot struct {
 	folder
 	rotated []rotated
-	current *os.File // nil if it is not there
-	size    int64    // of current
+	current *os.File    // nil if it is not there
+	info    fs.FileInfo // of current, as it was then
 }
 
 // openSnapshot takes the log at path under the lock, so that no line is half-written and no file about to be rotated. A
@@ -81,7 +81,7 @@ func (s *snapshot) take(ctx context.Context) error {
 	case err != nil:
 		return unreadable(s.path(s.name), err)
 	}
-	s.current, s.size = f, info.Size()
+	s.current, s.info = f, info
 	return nil
 }
 
@@ -110,10 +110,16 @@ func (s *snapshot) lockShared(ctx context.Context) (release func(), err error) {
 }
 
 func (s *snapshot) close() {
-	if s.current != nil {
-		s.current.Close()
-	}
+	s.current.Close() // which a nil one refuses, and no more
 	s.root.Close()
+}
+
+// tail returns the end of the log.
+func (s *snapshot) tail() (tail, error) {
+	if s.current == nil {
+		return s.readTail(nil, 0)
+	}
+	return s.readTail(s.current, s.info.Size())
 }
 
 // names returns the names of the snapshot's files, oldest first.
@@ -131,24 +137,16 @@ func (s *snapshot) names() []string {
 // section is the content of a file of a snapshot.
 type section struct {
 	*io.SectionReader
-	file *os.File
+	file *os.File // nil for the current file, which is the snapshot's to close
 }
 
-// Close closes what open has opened; the current file is the snapshot's.
-func (s *section) Close() {
-	if s.file != nil {
-		s.file.Close()
-	}
-}
+// Close closes what open has opened.
+func (s *section) Close() { s.file.Close() } // which a nil one refuses, and no more
 
 // open opens a file of the snapshot.
 func (s *snapshot) open(name string) (*section, fs.FileInfo, error) {
 	if name == s.name {
-		info, err := s.current.Stat()
-		if err != nil {
-			return nil, nil, unreadable(s.path(name), err)
-		}
-		return &section{SectionReader: io.NewSectionReader(s.current, 0, s.size)}, info, nil
+		return &section{SectionReader: io.NewSectionReader(s.current, 0, s.info.Size())}, s.info, nil
 	}
 	f, info, err := s.openRegular(name, os.O_RDONLY)
 	if err != nil {

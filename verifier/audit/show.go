@@ -37,7 +37,7 @@ func (f Filter) Matches(l Line) bool {
 	switch {
 	case f.Key != "" && !f.matchesKey(l):
 		return false
-	case !f.Since.IsZero() && l.EventTime.Before(f.Since):
+	case l.EventTime.Before(f.Since):
 		return false
 	case !f.Until.IsZero() && !l.EventTime.Before(f.Until):
 		return false
@@ -70,7 +70,8 @@ type Entry struct {
 	// File is the path of the file, Number the line's number in it, from 1.
 	File   string
 	Number int64
-	// Raw is the line's bytes without the line feed: what its hash is of. It is valid until the next entry.
+	// Raw is the line's bytes without the line feed: what its hash is of. It is valid until the next entry. Of a line that is
+	// far too long it is the end, of one without a line feed nil.
 	Raw []byte
 }
 
@@ -125,7 +126,7 @@ type shower struct {
 	yield  func(Entry, error) bool
 	follow bool // stop before a line that has no end yet
 
-	// The file read last, whatever its name may be by now, and how far.
+	// The file read last, whatever its name may be by now, and how far: up to the end of a line.
 	file   fs.FileInfo
 	offset int64
 	number int64
@@ -135,7 +136,7 @@ type shower struct {
 func (w *shower) snapshot(ctx context.Context, s *snapshot) bool {
 	names := s.names()
 	for i, name := range slices.Backward(names) {
-		if info, err := s.root.Lstat(name); err == nil && w.file != nil && os.SameFile(w.file, info) {
+		if info, _ := s.root.Lstat(name); os.SameFile(w.file, info) { // which nothing is to nil
 			names = names[i:]
 			break
 		}
@@ -146,7 +147,7 @@ func (w *shower) snapshot(ctx context.Context, s *snapshot) bool {
 			w.yield(Entry{}, err)
 			return false
 		}
-		if w.file == nil || !os.SameFile(w.file, info) {
+		if !os.SameFile(w.file, info) {
 			w.file, w.offset, w.number = info, 0, 0
 		}
 		more := w.lines(ctx, s.path(name), r)
@@ -160,50 +161,60 @@ func (w *shower) snapshot(ctx context.Context, s *snapshot) bool {
 
 // lines yields the lines of a file from the offset on, and returns whether to go on.
 func (w *shower) lines(ctx context.Context, path string, file *section) bool {
-	if _, err := file.Seek(w.offset, io.SeekStart); err != nil {
-		w.yield(Entry{}, unreadable(path, err))
-		return false
-	}
+	_, _ = file.Seek(w.offset, io.SeekStart) // which refuses an offset below zero only
 	chunks := chunker{r: file}
+	begun := int64(0) // how much was read of a line whose end is still to come
 	for {
 		data, err := chunks.next()
 		if errors.Is(err, io.EOF) {
-			return true
+			break
 		}
 		if err == nil {
 			err = ctx.Err()
 		}
-		if w.follow && ctx.Err() != nil {
-			return false
-		}
 		if err != nil {
-			w.yield(Entry{}, unreadable(path, err))
+			if !w.follow || ctx.Err() == nil {
+				w.yield(Entry{}, unreadable(path, err))
+			}
 			return false
 		}
 		for len(data) > 0 {
 			line, rest, whole := cutLine(data)
-			if !whole && w.follow && len(line) < MaxLine {
-				break
-			}
-			w.number++
-			w.offset += int64(len(data) - len(rest))
-			data = rest
-			entry := Entry{File: path, Number: w.number, Raw: line}
-			var damage error
-			if entry.Line, _, damage = decodeLine(line); damage == nil && !whole {
-				damage = errNoEnd
-			}
-			if damage != nil {
-				damage = kmserr.New(kmserr.AuditIntegrity, "line %d of %s %v", w.number, path, damage).
-					WithHint("Run `awskms-offline audit verify`.")
-			} else if !w.filter.Matches(entry.Line) {
+			if data = rest; !whole {
+				begun += int64(len(line))
 				continue
 			}
-			if !w.yield(entry, damage) {
+			var damage error
+			if begun > 0 {
+				damage = errTooLong // longer than a piece
+			}
+			if !w.line(path, line, begun+int64(len(line))+1, damage) {
 				return false
 			}
+			begun = 0
 		}
 	}
+	if begun == 0 || w.follow { // the next writer may cut off what has no end
+		return true
+	}
+	return w.line(path, nil, begun, errNoEnd)
+}
+
+// line yields the next line, of size bytes, and returns whether to go on. Without a damage that is known raw is all of it.
+func (w *shower) line(path string, raw []byte, size int64, damage error) bool {
+	w.number++
+	w.offset += size
+	entry := Entry{File: path, Number: w.number, Raw: raw}
+	if damage == nil {
+		entry.Line, _, damage = decodeLine(raw)
+	}
+	if damage != nil {
+		damage = kmserr.New(kmserr.AuditIntegrity, "line %d of %s %v", w.number, path, damage).
+			WithHint("Run `awskms-offline audit verify`.")
+	} else if !w.filter.Matches(entry.Line) {
+		return true
+	}
+	return w.yield(entry, damage)
 }
 
 // HeadOf returns the head of the log at path, to be noted elsewhere: its last whole line. Errors are those of Verify.
@@ -213,6 +224,6 @@ func HeadOf(ctx context.Context, path string) (Head, error) {
 		return Head{}, err
 	}
 	defer s.close()
-	t, err := s.readTail(s.current, s.size)
+	t, err := s.tail()
 	return t.head, err
 }

@@ -2,13 +2,18 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -124,6 +129,148 @@ func TestDamagedEntries(t *testing.T) {
 		if !kmserr.Is(err, kmserr.Validation) {
 			t.Errorf("got %v", err)
 		}
+	}
+}
+
+// TestLongDamage: a line that is longer than what is read at once is one line, told of once, and so is an end without a line
+// feed, wherever it is.
+func TestLongDamage(t *testing.T) {
+	long := strings.Repeat("x", chunkSize)
+	for name, c := range map[string]struct {
+		change func(first []string) string
+		want   []string
+	}{
+		"long":                   {func(l []string) string { return l[0] + long + long + "\n" + l[2] }, []string{"1 false", "2 true", "3 false"}},
+		"long, and a line in it": {func(l []string) string { return long + l[0] + l[1] }, []string{"1 true", "2 false"}},
+		"long without an end":    {func(l []string) string { return l[0] + long + long }, []string{"1 false", "2 true"}},
+		"torn":                   {func(l []string) string { return l[0] + l[1][:50] }, []string{"1 false", "2 true"}},
+		"its line feed":          {func(l []string) string { return l[0] + strings.TrimSuffix(l[1], "\n") }, []string{"1 false", "2 true"}},
+	} {
+		path, files := rotatedLog(t)
+		if err := os.WriteFile(files[0], []byte(c.change(readLinesWithEnds(t, files[0]))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		behind := 0
+		for entry, err := range Lines(t.Context(), path, Filter{}) {
+			if entry.File != files[0] {
+				behind++
+				continue
+			}
+			got = append(got, fmt.Sprint(entry.Number, " ", err != nil))
+			if err != nil && (!kmserr.Is(err, kmserr.AuditIntegrity) || entry.Sequence != 0) {
+				t.Errorf("%s: got %+v, %v", name, entry, err)
+			}
+		}
+		if !slices.Equal(got, c.want) || behind != 9 {
+			t.Errorf("%s: got %q, expected %q, and %d lines behind it", name, got, c.want, behind)
+		}
+		for _, err := range Lines(t.Context(), path, Filter{}) {
+			if err != nil {
+				break // whoever has seen enough is not asked again
+			}
+		}
+	}
+}
+
+// TestReadingFails: a listing that was given up, or could not go on, says so; following has no other end than being given up.
+func TestReadingFails(t *testing.T) {
+	list := func(ctx context.Context, follow bool, path string, each func()) (n int, failed error) {
+		t.Helper()
+		lines := Lines
+		if follow {
+			lines = Follow
+		}
+		for _, err := range lines(ctx, path, Filter{}) {
+			if each(); failed != nil {
+				t.Fatalf("after the error %v comes %v", failed, err)
+			}
+			if failed = err; err == nil {
+				n++
+			}
+		}
+		return n, failed
+	}
+	for _, follow := range []bool{false, true} {
+		path, files := rotatedLog(t)
+		ctx := &givenUp{t.Context(), false}
+		n, err := list(ctx, follow, path, func() { ctx.over = true })
+		if n != 3 || follow != (err == nil) || !follow && !kmserr.Is(err, kmserr.AuditUnavailable) {
+			t.Errorf("given up, following %t: %d lines, %v", follow, n, err)
+		}
+		long := contextFor(t, 10*time.Second)
+		if err := errors.Join(os.Remove(files[1]), os.Mkdir(files[1], 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		n, err = list(long, follow, path, func() {})
+		if unavailableError(t, err, "a folder"); n != 3 {
+			t.Errorf("before a folder, following %t: %d lines", follow, n)
+		}
+		if err := errors.Join(os.Remove(path+lockSuffix), os.Mkdir(path+lockSuffix, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		n, err = list(long, follow, path, func() {})
+		if unavailableError(t, err, "a folder"); n != 0 || long.Err() != nil {
+			t.Errorf("without a lock, following %t: %d lines, %v", follow, n, long.Err())
+		}
+
+		var got []error
+		w := shower{follow: follow, yield: func(_ Entry, err error) bool { got = append(got, err); return true }}
+		if w.lines(t.Context(), path, &section{SectionReader: io.NewSectionReader(&failsOnce{}, 0, 10)}) || len(got) != 1 {
+			t.Fatalf("following %t, got %v", follow, got)
+		}
+		unavailableError(t, got[0], path, syscall.EIO.Error())
+	}
+}
+
+// failsOnce is a file that cannot be read, and then is empty.
+type failsOnce struct{ failed bool }
+
+func (f *failsOnce) ReadAt([]byte, int64) (int, error) {
+	if f.failed {
+		return 0, io.EOF
+	}
+	f.failed = true
+	return 0, syscall.EIO
+}
+
+// TestFollowEnds: with whoever listens, and with its context, even where it waits for the log.
+func TestFollowEnds(t *testing.T) {
+	path := newLog(t, 3)
+	ctx := contextFor(t, 10*time.Second)
+	for range Follow(ctx, path, Filter{}) {
+		break
+	}
+	if ctx.Err() != nil {
+		t.Error("it goes on when nobody listens")
+	}
+	held, err := lockedfile.OpenFile(path+lockSuffix, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	for _, err := range Follow(contextFor(t, 30*time.Millisecond), path, Filter{}) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestFollowMended: an end that a crash left is not a line, however long it is, and hides none that is written in its place.
+func TestFollowMended(t *testing.T) {
+	path := newLog(t, 2)
+	if err := os.Truncate(path, sizeOf(t, path)+chunkSize+MaxLine); err != nil { // by zeros
+		t.Fatal(err)
+	}
+	var got []string
+	for entry, err := range Follow(contextFor(t, 10*time.Second), path, Filter{}) {
+		if got = append(got, fmt.Sprint(entry.Number, entry.Sequence, err)); entry.Number == 2 {
+			appendAll(t, openLog(t, Config{Path: path, NoSync: true}), 3, 3)
+		}
+		if entry.Number == 3 {
+			break
+		}
+	}
+	if want := []string{"1 1 <nil>", "2 2 <nil>", "3 3 <nil>"}; !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
 	}
 }
 

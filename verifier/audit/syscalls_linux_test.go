@@ -41,13 +41,6 @@ func state(t *testing.T, name string) string {
 
 const torn = `{"eventVersion":"1.0","sequence":11,"previous":"half a li`
 
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
 // content returns the bytes of all files of a log whose names hold infix, oldest first.
 func content(path, infix string) (all []byte) {
 	files := must(filepath.Glob(path + infix))
@@ -107,6 +100,8 @@ func TestSystemCallsFail(t *testing.T) {
 				}
 				said := string(out)
 				switch {
+				case bytes.Contains(stderr.Bytes(), []byte("panic: ")):
+					t.Errorf("%s: %s", f, stderr.Bytes())
 				case strings.HasPrefix(said, "failed "):
 					failed[f.Call]++
 					if reason := f.Errno.Error(); !strings.Contains(said, reason) || strings.Count(said, "AuditUnavailableException") != 1 || strings.Contains(said, "the time was over") {
@@ -133,6 +128,19 @@ func TestSystemCallsFail(t *testing.T) {
 				t.Error("nothing failed")
 			}
 		})
+	}
+}
+
+// TestNoLocks: a file system without locks has no writers either, and what is there is read.
+func TestNoLocks(t *testing.T) {
+	strace.Need(t)
+	path := state(t, "ten lines")
+	for _, task := range []string{"verify", "head", "show"} {
+		cmd := exec.Command("strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=flock", "-e", "inject=flock:error=EOPNOTSUPP", os.Args[0])
+		cmd.Env = append(os.Environ(), taskVariable+"="+task+"\n"+path)
+		if out, err := cmd.Output(); err != nil || string(out) != fmt.Sprintln("done", must(runTask(task, path))) {
+			t.Errorf("%s: %v, %s", task, err, out)
+		}
 	}
 }
 

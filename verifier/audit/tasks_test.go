@@ -44,13 +44,14 @@ func runTask(task, path string) (learned any, err error) {
 		return []any{report.Intact, report.Lines, report.Files}, err
 	case "show":
 		lines := 0
-		for _, err := range Lines(ctx, path, Filter{}) {
+		for _, line := range Lines(ctx, path, Filter{}) {
 			if err != nil {
-				return lines, err
+				return nil, fmt.Errorf("something comes after the error %w", err)
 			}
+			err = line
 			lines++
 		}
-		return lines, nil
+		return lines, err
 	}
 	return nil, fmt.Errorf("there is no task %q", task)
 }

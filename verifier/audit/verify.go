@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -58,7 +59,7 @@ const (
 	Inserted Kind = "inserted"
 	// Removed: lines are not there, in the middle, before the first, or, of a head noted elsewhere, at the end.
 	Removed Kind = "removed"
-	// Torn: the last line has no end, as a crash leaves it. The next writer mends that.
+	// Torn: the last line has no end, as a crash leaves it, and the next writer mends that.
 	Torn Kind = "torn"
 )
 
@@ -134,7 +135,7 @@ type checked struct {
 	hash      [sha256.Size]byte
 	recovered bool
 	bad       error // a clause: why this is no line
-	torn      bool  // it has no end, and the log ends here
+	open      bool  // it has no line feed at its end
 }
 
 func (c *checked) head() Head { return Head{Sequence: c.place.sequence, Hash: c.hash} }
@@ -191,8 +192,13 @@ func (v *verification) at(line *checked, kind Kind, sequence int64, format strin
 func (v *verification) explain(before, line *checked) (*Break, error) {
 	last := v.report.Last
 	due := last.Sequence + 1
-	if line.torn {
-		return v.at(line, Torn, due, "the log ends in the middle of a line"), nil
+	if line.open && line.file == v.snapshot.name {
+		switch end, err := v.snapshot.tail(); {
+		case err == nil && end.head == last: // as the next writer sees it
+			return v.at(line, Torn, due, "the log ends in the middle of a line"), nil
+		case err != nil && !errors.Is(err, errForeign) && !errors.Is(err, errDamaged):
+			return nil, err
+		}
 	}
 	if line.bad != nil {
 		return v.at(line, Changed, due, "this line %v", line.bad), nil
@@ -201,15 +207,12 @@ func (v *verification) explain(before, line *checked) (*Break, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if next != nil && next.bad != nil {
-		next = nil
-	}
 	follows := func(h Head) bool { return next != nil && next.place.previous == h.Hash }
 	sequence := line.place.sequence
 	switch {
 	case sequence == due && next != nil && next.place.sequence == due && follows(last):
 		return v.at(line, Inserted, due, "the line %d that follows is the one that continues the chain, not this one", due), nil
-	case sequence == due && before == nil && due == 1:
+	case sequence == due && due == 1:
 		return v.at(line, Changed, due, "the first line does not begin a chain: its member previous is not 64 zeros"), nil
 	case sequence == due && before == nil:
 		return v.at(line, Changed, due, "the first line does not follow the start that was expected"), nil
@@ -219,16 +222,16 @@ func (v *verification) explain(before, line *checked) (*Break, error) {
 		return v.at(line, Changed, due, "neither does it hold the SHA-256 of line %d, nor does the next line hold its own", last.Sequence), nil
 	case sequence == due:
 		return v.at(before, Changed, last.Sequence, "line %d, the last, holds another SHA-256 of it; or that one was changed", due), nil
-	case sequence < due && before == nil:
+	case sequence <= last.Sequence && before == nil:
 		return v.at(line, Inserted, sequence, "the log was expected to begin with line %d, and begins with line %d", due, sequence), nil
 	case sequence == last.Sequence && follows(line.head()):
 		return v.at(before, Inserted, sequence, "line %d is there twice, and the chain goes on from the other one", sequence), nil
-	case sequence < due:
+	case sequence <= last.Sequence:
 		return v.at(line, Inserted, due, "line %d stands where line %d was expected", sequence, due), nil
 	}
 	// A line of a later number: is the one that is due still to come?
 	for later := next; ; {
-		if later != nil && later.bad == nil && later.place.sequence == due {
+		if later != nil && later.place.sequence == due {
 			return v.at(line, Swapped, due, "line %d stands where line %d was expected, which comes later", sequence, due), nil
 		}
 		if later, err = v.lines.next(); errors.Is(err, io.EOF) {
@@ -249,22 +252,19 @@ func (v *verification) explain(before, line *checked) (*Break, error) {
 // inspector reads the files of a snapshot in order, and has their lines looked at by several workers: what costs time,
 // hashing and parsing, asks for no order.
 type inspector struct {
-	ctx    context.Context // of the reading
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	order  chan *piece
-	now    *piece
+	now    piece
 	number int64 // of the last line returned, in its file
-	end    error // once set, what next returns: io.EOF only if all was read
+	end    error // what next returns once order is closed: io.EOF only if all was read
 }
 
 // piece is some lines of a file.
 type piece struct {
 	file     string
 	data     []byte
-	first    bool  // of its file
-	final    bool  // of the log
-	err      error // instead of lines, in the last piece: io.EOF if all was read
+	first    bool // of its file
 	lines    []checked
 	finished chan struct{}
 }
@@ -272,7 +272,7 @@ type piece struct {
 func inspect(ctx context.Context, s *snapshot) *inspector {
 	ctx, cancel := context.WithCancel(ctx)
 	workers := min(runtime.GOMAXPROCS(0), 8)
-	in := &inspector{ctx: ctx, cancel: cancel, order: make(chan *piece, 2*workers)}
+	in := &inspector{cancel: cancel, order: make(chan *piece, 2*workers)}
 	work := make(chan *piece)
 	used := make(chan []byte, 2*workers)
 	for range workers {
@@ -291,35 +291,23 @@ func inspect(ctx context.Context, s *snapshot) *inspector {
 	in.done.Go(func() {
 		defer close(in.order)
 		defer close(work)
-		hand := func(p *piece) bool {
+		in.end = s.pieces(used, func(p *piece) error {
 			p.finished = make(chan struct{})
 			select {
 			case in.order <- p:
 			case <-ctx.Done():
-				return false
+				return context.Cause(ctx)
 			}
-			if p.err != nil {
-				close(p.finished)
-			} else {
-				work <- p
-			}
-			return true
-		}
-		if err := s.pieces(used, hand); !errors.Is(err, errStopped) {
-			hand(&piece{err: err})
-		}
+			work <- p
+			return nil
+		})
 	})
 	return in
 }
 
-// errStopped says that reading was given up.
-var errStopped = errors.New("stopped")
-
-// pieces cuts the snapshot into pieces. It returns io.EOF after the last, errStopped once take returns false. What is in used is
-// read into.
-func (s *snapshot) pieces(used chan []byte, take func(*piece) bool) error {
-	names := s.names()
-	for i, name := range names {
+// pieces cuts the snapshot into pieces. It returns io.EOF after the last, or the error of take. What is in used is read into.
+func (s *snapshot) pieces(used chan []byte, take func(*piece) error) error {
+	for _, name := range s.names() {
 		r, _, err := s.open(name)
 		if err != nil {
 			return err
@@ -327,14 +315,11 @@ func (s *snapshot) pieces(used chan []byte, take func(*piece) bool) error {
 		chunks := chunker{r: r, used: used}
 		data, err := chunks.next()
 		for first := true; err == nil; first = false {
-			p := &piece{file: name, data: data, first: first}
-			if data, err = chunks.next(); errors.Is(err, io.EOF) {
-				p.final = i == len(names)-1
-			}
-			if !take(p) {
+			if err := take(&piece{file: name, data: data, first: first}); err != nil {
 				r.Close()
-				return errStopped
+				return err
 			}
+			data, err = chunks.next()
 		}
 		r.Close()
 		if !errors.Is(err, io.EOF) {
@@ -347,20 +332,14 @@ func (s *snapshot) pieces(used chan []byte, take func(*piece) bool) error {
 func (p *piece) inspect() {
 	for rest := p.data; len(rest) > 0; {
 		line, after, whole := cutLine(rest)
-		c := checked{file: p.file, bytes: int64(len(line)) + 1}
+		c := checked{file: p.file, bytes: int64(len(line)) + 1, open: !whole}
 		rest = after
-		last := p.final && len(rest) == 0
-		var err error
-		if c.place, c.recovered, err = inspectLine(line, last || p.first && len(p.lines) == 0); err == nil {
+		full := len(p.lines) == 0 || len(rest) == 0 // among these are the first of the log and the last, of which the time is told
+		if c.place, c.recovered, c.bad = inspectLine(line, full); c.bad == nil {
 			c.hash = sha256.Sum256(line)
-		}
-		switch {
-		case !whole && len(line) < MaxLine && last:
-			c.torn, c.bad = true, errNoEnd
-		case !whole && err == nil:
-			c.bad = errNoEnd
-		case err != nil:
-			c.bad = err
+			if c.open {
+				c.bad = errNoEnd
+			}
 		}
 		p.lines = append(p.lines, c)
 	}
@@ -383,55 +362,33 @@ func inspectLine(line []byte, full bool) (p place, recovered bool, err error) {
 
 // quickPlace reads the place, without the time, from a line that begins as encode writes it.
 func quickPlace(line []byte) (p place, ok bool) {
-	rest, ok := bytes.CutPrefix(line, []byte(`{"eventVersion":"`+EventVersion+`","sequence":`))
-	if !ok {
-		return p, false
-	}
-	digits, rest, _ := bytes.Cut(rest, []byte(`,"previous":"`))
-	if len(digits) == 0 || len(digits) > rotatedDigits || digits[0] == '0' {
-		return p, false
-	}
-	for _, digit := range digits {
-		if digit < '0' || digit > '9' {
-			return p, false
-		}
-		p.sequence = p.sequence*10 + int64(digit-'0')
-	}
-	const hexDigits = 2 * sha256.Size
-	if len(rest) <= hexDigits || rest[hexDigits] != '"' || bytes.ContainsAny(rest[:hexDigits], "ABCDEF") {
-		return p, false
-	}
-	if _, err := hex.Decode(p.previous[:], rest[:hexDigits]); err != nil {
-		return p, false
-	}
+	const start, between, end = `{"eventVersion":"` + EventVersion + `","sequence":`, `,"previous":"`, `"`
+	rest := line[min(len(line), len(start)):]
+	digits, rest, _ := bytes.Cut(rest, []byte(between))
+	// What is no number, or no hash, is another text when it is written back.
 	p.version = EventVersion
-	return p, p.sequence <= maxSequence
+	p.sequence, _ = strconv.ParseInt(string(digits), 10, 64)
+	_, _ = hex.Decode(p.previous[:], rest[:min(len(rest), hex.EncodedLen(sha256.Size))])
+	var room [len(start) + rotatedDigits + len(between) + 2*sha256.Size + len(end)]byte
+	again := strconv.AppendInt(append(room[:0], start...), p.sequence, 10)
+	again = append(hex.AppendEncode(append(again, between...), p.previous[:]), end...)
+	return p, p.sequence >= 1 && p.sequence <= maxSequence && bytes.HasPrefix(line, again)
 }
 
 var errNoEnd = errors.New("has no line feed at its end")
 
 // next returns the next line, io.EOF after the last.
 func (in *inspector) next() (*checked, error) {
-	for in.now == nil || len(in.now.lines) == 0 {
-		if in.end != nil {
+	for len(in.now.lines) == 0 {
+		p, more := <-in.order
+		if !more {
 			return nil, in.end
 		}
-		p, more := <-in.order
-		if !more { // without the piece that says so, the end is not the log's
-			in.end = context.Cause(in.ctx)
-			if in.end == nil {
-				in.end = errStopped
-			}
-			continue
-		}
 		<-p.finished
-		if in.end = p.err; in.end != nil {
-			continue
-		}
 		if p.first {
 			in.number = 0
 		}
-		in.now = p
+		in.now = *p
 	}
 	line := &in.now.lines[0]
 	in.now.lines = in.now.lines[1:]

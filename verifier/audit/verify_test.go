@@ -113,9 +113,25 @@ func TestTampering(t *testing.T) {
 			}
 			return l
 		}, Changed, 5, 5, "neither"},
-		"the end torn off": {func(l []string) []string { l[9] = ""; l[8] = l[8][:100]; return l }, Torn, 9, 9, "in the middle of a line"},
-		"the line feed":    {func(l []string) []string { l[9] = strings.TrimSuffix(l[9], "\n"); return l }, Torn, 10, 10, "in the middle of a line"},
-		"zeros at the end": {func(l []string) []string { return append(l, "\x00\x00\x00") }, Torn, 11, 11, "in the middle of a line"},
+		"two forged ones that fit not": {func(l []string) []string {
+			forged := rehash(edit(l[9], `"sequence":10`, `"sequence":5`))
+			return slices.Insert(l, 4, forged, forged)
+		}, Changed, 5, 5, "neither"},
+		"a forged one behind": {func(l []string) []string { return slices.Insert(l, 5, edit(l[4], `"Verify"`, `"Forged"`)) }, Inserted, 6, 6, "line 5 stands where line 6"},
+		"its hash, and the next holds that": {func(l []string) []string {
+			own := parsedLine(t, l[4]).Previous
+			l[4], l[5] = rehash(l[4]), edit(l[5], parsedLine(t, l[5]).Previous, own)
+			return l
+		}, Changed, 5, 5, "neither"},
+		"its hash, and rubbish behind": {func(l []string) []string { l[4], l[5] = rehash(l[4]), "rubbish\n"; return l }, Changed, 5, 5, "neither"},
+		"the last blanked":             {func(l []string) []string { l[9] = "\n"; return l }, Changed, 10, 10, "no JSON object"},
+		"the end torn off":             {func(l []string) []string { l[9] = ""; l[8] = l[8][:100]; return l }, Torn, 9, 9, "in the middle of a line"},
+		"the line feed":                {func(l []string) []string { l[9] = strings.TrimSuffix(l[9], "\n"); return l }, Torn, 10, 10, "in the middle of a line"},
+		"zeros at the end":             {func(l []string) []string { return append(l, "\x00\x00\x00") }, Torn, 11, 11, "in the middle of a line"},
+		// More than a piece of the reading, and more than the next writer mends.
+		"many zeros":     {func(l []string) []string { return append(l, strings.Repeat("\x00", 3*chunkSize)) }, Torn, 11, 11, "in the middle of a line"},
+		"too many zeros": {func(l []string) []string { return append(l, strings.Repeat("\x00", maxTorn+MaxLine)) }, Changed, 11, 11, "longer than"},
+		"another file":   {func([]string) []string { return []string{"no log"} }, Changed, 1, 1, "no JSON object"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := newLog(t, n)
@@ -126,6 +142,55 @@ func TestTampering(t *testing.T) {
 			b := broken(t, path, Options{}, c.kind)
 			if b.Number != c.number || b.Sequence != c.sequence || b.File != path || !strings.Contains(b.Why, c.says) {
 				t.Errorf("got line %d, sequence %d: %v", b.Number, b.Sequence, b)
+			}
+		})
+	}
+}
+
+func parsedLine(t testing.TB, raw string) Line {
+	t.Helper()
+	l, _, err := decodeLine([]byte(strings.TrimSuffix(raw, "\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestForms: a line in another form is found although the lines behind it hold its SHA-256, as whoever can write the log can
+// make them.
+func TestForms(t *testing.T) {
+	const sequence = `"sequence":5,`
+	for name, c := range map[string]struct {
+		change func(line string) string
+		says   string
+	}{
+		"capitals": {func(s string) string {
+			previous := parsedLine(t, s).Previous
+			return strings.Replace(s, previous, strings.ToUpper(previous), 1)
+		}, "lower-case"},
+		"no hash":         {func(s string) string { return strings.Replace(s, parsedLine(t, s).Previous, "", 1) }, "no SHA-256"},
+		"too long a hash": {func(s string) string { return strings.Replace(s, `","eventID"`, `0","eventID"`, 1) }, "no SHA-256"},
+		"a space":         {func(s string) string { return strings.Replace(s, sequence, `"sequence": 5,`, 1) }, "not in the form"},
+		"a zero":          {func(s string) string { return strings.Replace(s, sequence, `"sequence":0,`, 1) }, "the sequence 0"},
+		"beyond the last": {func(s string) string { return strings.Replace(s, sequence, `"sequence":9007199254740992,`, 1) }, "the sequence 9007199254740992"},
+		"too long": {func(s string) string {
+			return strings.Replace(s, `"home":"`, `"home":"`+strings.Repeat("h", MaxLine-len(s)+1), 1)
+		}, "longer than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newLog(t, 7)
+			lines := readLinesWithEnds(t, path)
+			changed := c.change(lines[4])
+			if changed == lines[4] {
+				t.Fatal("nothing is changed")
+			}
+			lines[4] = changed
+			for i := 5; i < len(lines); i++ {
+				lines[i] = strings.Replace(lines[i], parsedLine(t, lines[i]).Previous, hexSHA256([]byte(strings.TrimSuffix(lines[i-1], "\n"))), 1)
+			}
+			writeLines(t, path, lines)
+			if b := broken(t, path, Options{}, Changed); b.Number != 5 || !strings.Contains(b.Why, c.says) {
+				t.Errorf("got %v", b)
 			}
 		})
 	}
@@ -153,7 +218,10 @@ func TestHead(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	for _, h := range heads {
-		intact(t, path, 10, Options{ExpectHead: h})
+		r := intact(t, path, 10, Options{ExpectHead: h})
+		if r.First != heads[0] || r.Last != heads[9] || !r.FirstTime.Equal(decision(1).EventTime.Time) || !r.LastTime.Equal(decision(10).EventTime.Time) {
+			t.Errorf("got %+v", r)
+		}
 	}
 
 	// The end removed: nothing shows it but the head.
@@ -197,7 +265,15 @@ func TestHead(t *testing.T) {
 	broken(t, path, Options{ExpectStart: heads[2]}, Removed)
 	other := heads[3]
 	other.Hash[0]++
-	broken(t, path, Options{ExpectStart: heads[3], ExpectHead: other}, Removed)
+	if b := broken(t, path, Options{ExpectStart: other}, Changed); b.Number != 1 || !strings.Contains(b.Why, "does not follow the start") {
+		t.Errorf("got %+v", b)
+	}
+	for _, l := range [][]string{lines[4:], nil} { // also where nothing came after the start
+		writeLines(t, path, l)
+		if b := broken(t, path, Options{ExpectStart: heads[3], ExpectHead: other}, Removed); !strings.Contains(b.Why, "line 4, noted elsewhere, cannot be compared") {
+			t.Errorf("got %+v", b)
+		}
+	}
 }
 
 // TestAnyChange: whatever single byte is changed, whatever lines are dropped, doubled or swapped at random: it is found.
@@ -257,16 +333,20 @@ func TestRotatedTampering(t *testing.T) {
 		tamper func(t *testing.T, dir string, files []string) error
 		kind   Kind
 		file   int // of the break
+		number int64
 	}{
-		"removed":       {func(_ *testing.T, _ string, f []string) error { return os.Remove(f[1]) }, Removed, 2},
-		"the oldest":    {func(_ *testing.T, _ string, f []string) error { return os.Remove(f[0]) }, Removed, 1},
-		"emptied":       {func(_ *testing.T, _ string, f []string) error { return os.Truncate(f[1], 0) }, Removed, 2},
-		"cut":           {func(_ *testing.T, _ string, f []string) error { return os.Truncate(f[1], 300) }, Changed, 1},
-		"its line feed": {func(t *testing.T, _ string, f []string) error { return os.Truncate(f[1], sizeOf(t, f[1])-1) }, Changed, 1},
-		"renamed away":  {func(_ *testing.T, d string, f []string) error { return os.Rename(f[1], filepath.Join(d, "x")) }, Removed, 2},
+		"removed":       {func(_ *testing.T, _ string, f []string) error { return os.Remove(f[1]) }, Removed, 2, 1},
+		"the oldest":    {func(_ *testing.T, _ string, f []string) error { return os.Remove(f[0]) }, Removed, 1, 1},
+		"emptied":       {func(_ *testing.T, _ string, f []string) error { return os.Truncate(f[1], 0) }, Removed, 2, 1},
+		"cut":           {func(_ *testing.T, _ string, f []string) error { return os.Truncate(f[1], 300) }, Changed, 1, 1},
+		"its line feed": {func(t *testing.T, _ string, f []string) error { return os.Truncate(f[1], sizeOf(t, f[1])-1) }, Changed, 1, 3},
+		"the newest's line feed": {func(t *testing.T, d string, f []string) error { // which no crash takes from a rotated file, nor any writer gives back
+			return errors.Join(os.Remove(filepath.Join(d, FileName)), os.Truncate(f[2], sizeOf(t, f[2])-1))
+		}, Changed, 2, 3},
+		"renamed away": {func(_ *testing.T, d string, f []string) error { return os.Rename(f[1], filepath.Join(d, "x")) }, Removed, 2, 1},
 		"renamed to last": {func(_ *testing.T, d string, f []string) error {
 			return os.Rename(f[0], filepath.Join(d, rotatedName(FileName, 99)))
-		}, Swapped, 1},
+		}, Swapped, 1, 1},
 		"the last line changed": {func(t *testing.T, _ string, f []string) error {
 			data, err := os.ReadFile(f[1])
 			if err != nil {
@@ -275,26 +355,39 @@ func TestRotatedTampering(t *testing.T) {
 			at := strings.LastIndex(string(data), `"Verify"`)
 			data[at+1] = 'w'
 			return os.WriteFile(f[1], data, 0o600)
-		}, Changed, 1},
+		}, Changed, 1, 3},
+		"a member more in the last, before an empty file": {func(t *testing.T, d string, f []string) error {
+			lines := readLinesWithEnds(t, f[2])
+			lines[2] = strings.Replace(lines[2], `"home"`, `"more":1,"home"`, 1)
+			writeLines(t, f[2], lines)
+			return os.Truncate(filepath.Join(d, FileName), 0)
+		}, Changed, 2, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := logPath(t)
-			l := openLog(t, Config{Path: path, NoSync: true})
-			l.cfg.RotateBytes = 5000
-			appendAll(t, l, 1, 12)
-			files, err := filepath.Glob(path + ".0*")
-			if err != nil || len(files) != 3 {
-				t.Fatalf("%q, %v", files, err)
-			}
+			path, files := rotatedLog(t)
 			intact(t, path, 12, Options{})
 			if err := c.tamper(t, filepath.Dir(path), files); err != nil {
 				t.Fatal(err)
 			}
-			if b := broken(t, path, Options{}, c.kind); b.File != files[c.file] {
+			if b := broken(t, path, Options{}, c.kind); b.File != files[c.file] || b.Number != c.number {
 				t.Errorf("got %v", b)
 			}
 		})
 	}
+}
+
+// rotatedLog returns the path of a log of 12 lines, and of its three rotated files, of three lines each.
+func rotatedLog(t *testing.T) (path string, rotated []string) {
+	t.Helper()
+	path = logPath(t)
+	l := openLog(t, Config{Path: path, NoSync: true})
+	l.cfg.RotateBytes = fewLines
+	appendAll(t, l, 1, 12)
+	rotated, err := filepath.Glob(path + ".0*")
+	if err != nil || len(rotated) != 3 {
+		t.Fatalf("%q, %v", rotated, err)
+	}
+	return path, rotated
 }
 
 func sizeOf(t *testing.T, path string) int64 {
@@ -325,13 +418,70 @@ func TestUnreadable(t *testing.T) {
 			t.Fatalf("given up, it is %+v, %v", report, err)
 		}
 	}
+	if report, err := Verify(&givenUp{t.Context(), true}, path, Options{}); !kmserr.Is(err, kmserr.AuditUnavailable) || report.Intact {
+		t.Errorf("given up after the reading, it is %+v, %v", report, err)
+	}
+	unavailableError(t, errOf(Verify(t.Context(), filepath.Join(path, FileName), Options{})), "cannot be read")
 	if err := os.Mkdir(filepath.Join(filepath.Dir(path), rotatedName(FileName, 1)), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if report, err := Verify(t.Context(), path, Options{}); !kmserr.Is(err, kmserr.AuditUnavailable) || report.Intact {
-		t.Errorf("with a folder among its files it is %+v, %v", report, err)
+	report, err := Verify(t.Context(), path, Options{})
+	if report.Intact {
+		t.Errorf("with a folder among its files it is %+v", report)
 	}
-	unavailableError(t, errOf(HeadOf(t.Context(), filepath.Join(filepath.Dir(path), rotatedName(FileName, 1)))), "a folder")
+	unavailableError(t, err, "a folder", "Move it away")
+	unavailableError(t, errOf(HeadOf(t.Context(), filepath.Join(filepath.Dir(path), rotatedName(FileName, 1)))), "a folder", "Move it away")
+	writeLines(t, path, []string{"{}\n"})
+	unavailableError(t, errOf(HeadOf(t.Context(), path)), "no line of this log")
+}
+
+// givenUp is a context that says so, once it is over, to those only who ask.
+type givenUp struct {
+	context.Context
+	over bool
+}
+
+func (*givenUp) Done() <-chan struct{} { return nil }
+
+func (g *givenUp) Err() error {
+	if g.over {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestUnreadableBehind: what comes behind a break, and cannot be read, is no reason to call the break another one.
+func TestUnreadableBehind(t *testing.T) {
+	for name, c := range map[string]struct {
+		tamper func(l []string) []string // the first file's lines
+		file   int                       // that cannot be read
+	}{
+		"at once": {func(l []string) []string { l[2] = l[0]; return l }, 1},
+		"later":   {func(l []string) []string { return slices.Delete(l, 1, 2) }, 2},
+	} {
+		path, files := rotatedLog(t)
+		writeLines(t, files[0], c.tamper(readLinesWithEnds(t, files[0])))
+		if err := errors.Join(os.Remove(files[c.file]), os.Mkdir(files[c.file], 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		report, err := Verify(t.Context(), path, Options{})
+		if report != (Report{}) {
+			t.Errorf("%s: got %+v", name, report)
+		}
+		unavailableError(t, err, "a folder")
+	}
+	path := newLog(t, 1)
+	s, err := openSnapshot(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	v := verification{snapshot: s}
+	b, err := v.explain(nil, &checked{file: s.name, open: true, bad: errNoEnd})
+	if b != nil {
+		t.Errorf("got %v", b)
+	}
+	unavailableError(t, err, "closed")
 }
 
 func errOf[T any](_ T, err error) error { return err }
@@ -391,7 +541,7 @@ func TestGivenUp(t *testing.T) {
 		in := inspect(ctx, s)
 		cancel()
 		n := 0
-		for ; err == nil; n++ {
+		for ; err == nil && n <= lines+1; n++ {
 			_, err = in.next()
 		}
 		if errors.Is(err, io.EOF) && n != lines+1 || !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
@@ -450,8 +600,12 @@ func TestConstantMemory(t *testing.T) {
 func TestBreakError(t *testing.T) {
 	var b *Break
 	path := newLog(t, 3)
+	_, err := Verify(t.Context(), path, Options{ExpectHead: Head{Sequence: 4}})
+	if !errors.As(err, &b) || b.Error() != path+": removed: the log ends with line 3, and the head noted elsewhere is line 4" {
+		t.Errorf("got %v", err)
+	}
 	writeLines(t, path, readLinesWithEnds(t, path)[1:])
-	_, err := Verify(t.Context(), path, Options{})
+	_, err = Verify(t.Context(), path, Options{})
 	if !errors.As(err, &b) || b.Error() != path+", line 1: removed: line 1 is missing before it" || !strings.Contains(err.Error(), b.Error()) {
 		t.Errorf("got %v", err)
 	}
