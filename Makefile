@@ -99,6 +99,7 @@ fuzz-brief:
 # Every fault, one after the other: docs/reliability.md. strace and root make more of it.
 faults:
 	$(GO) test -count=1 -timeout 3h -v -run 'Fault|Fail|Memory|Descriptors|Killed|Disk|Links|Owner|Swapped|Clock' ./internal/faults -args -full
+	AWSKMS_OFFLINE_TEST_EVERY_FAULT=1 $(GO) test -count=1 -timeout 1h -v -run SystemCallsFail ./verifier/audit
 
 # 200 processes for five minutes, then ten million verifications in one process.
 load:
