@@ -233,9 +233,6 @@ func (l *FileLog) append(ctx context.Context, all []Decision) (*os.File, error) 
 
 // put writes whole lines, in one call, behind the size bytes that the file has.
 func (l *FileLog) put(d *folder, f *os.File, size int64, data []byte) error {
-	if len(data) == 0 {
-		return nil
-	}
 	if size == 0 {
 		// Before there is a line, so that whoever finds one need not ask whether the file's name is on the disk.
 		if err := l.syncFolder(d.root, "."); err != nil {

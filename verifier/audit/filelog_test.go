@@ -401,6 +401,22 @@ func TestLock(t *testing.T) {
 	intact(t, path, 4, Options{})
 }
 
+// TestGivenUpInTime: a caller whose time is over gets an error or its line, and whichever it is, others write on.
+func TestGivenUpInTime(t *testing.T) {
+	path := newLog(t, 1)
+	l := openLog(t, Config{Path: path, NoSync: true})
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	written := int64(1)
+	for range 200 {
+		if l.Append(over, decision(2)) == nil {
+			written++
+		}
+	}
+	appendAll(t, l, 2, 2)
+	intact(t, path, written+1, Options{})
+}
+
 // TestCrowded: a log that may lack lines holds up a caller with many questions for one wait, not for one a question; one that
 // must have them waits for each, as a group does.
 func TestCrowded(t *testing.T) {
@@ -875,6 +891,12 @@ func TestLastTime(t *testing.T) {
 	for name, path := range map[string]string{"no folder": logPath(t), "no file": filepath.Join(t.TempDir(), FileName)} {
 		if at, err := openLog(t, Config{Path: path}).LastTime(); err != nil || !at.IsZero() {
 			t.Errorf("%s: %v, %v", name, at, err)
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: it was made: %v", name, err)
+		}
+		if _, err := os.Lstat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) != (name == "no folder") {
+			t.Errorf("%s: its folder: %v", name, err)
 		}
 	}
 	if at, err := openLog(t, Config{Path: "-", Writer: io.Discard}).LastTime(); err != nil || !at.IsZero() {
