@@ -286,7 +286,7 @@ func TestEventTime(t *testing.T) {
 		t.Errorf("got %v for no time", got)
 	}
 	for _, year := range []int{-1, 1601, 1969, 1970, 9999, 10000} {
-		at := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+		at := time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)
 		l := newLine(Decision{EventTime: kmskey.Time{Time: at}})
 		if year == 1970 || year == 9999 {
 			if !l.EventTime.Equal(at) {
@@ -374,26 +374,31 @@ func TestDecodePlace(t *testing.T) {
 	l.follow(Head{})
 	good := string(must(l.appendTo(nil)))
 	good = good[:len(good)-1]
+	torn := errNoObject.Error()
+	longest := `{"` + strings.Repeat("x", MaxLine-1-len(good)-len(`"":1,`)) + `":1,` + good[1:]
+	if _, err := decodePlace([]byte(longest)); err != nil || len(longest) != MaxLine-1 {
+		t.Errorf("%v of %d bytes", err, len(longest))
+	}
 	for n := range len(good) {
 		if _, err := decodePlace([]byte(good[:n])); !errors.Is(err, errNoObject) {
 			t.Errorf("%v for %s", err, good[:n])
 		}
 	}
 	for name, c := range map[string]struct {
-		line string
-		torn bool
+		line, says string
 	}{
-		"two":                  {good + good, true},
-		"behind":               {good + "x", true},
-		"a bad value, and cut": {`{"sequence":"a","previous":"`, true},
-		"65 digits":            {strings.Replace(good, `"previous":"`, `"previous":"0`, 1), false},
-		"66 digits":            {strings.Replace(good, `"previous":"`, `"previous":"00`, 1), false},
-		"no digit behind 64":   {strings.Replace(good, strings.Repeat("0", 64)+`"`, strings.Repeat("0", 64)+`zz"`, 1), false},
-		"previous no text":     {strings.Replace(good, `"`+strings.Repeat("0", 64)+`"`, strings.Repeat("1", 64), 1), false},
-		"version no text":      {strings.Replace(good, `"1.0"`, `1.0`, 1), false},
+		"two":                  {good + good, torn},
+		"behind":               {good + "x", torn},
+		"a bad value, and cut": {`{"sequence":"a","previous":"`, torn},
+		"a byte too long":      {strings.Replace(longest, "x", "xx", 1), "longer than"},
+		"65 digits":            {strings.Replace(good, `"previous":"`, `"previous":"0`, 1), "no SHA-256"},
+		"66 digits":            {strings.Replace(good, `"previous":"`, `"previous":"00`, 1), "no SHA-256"},
+		"no digit behind 64":   {strings.Replace(good, strings.Repeat("0", 64)+`"`, strings.Repeat("0", 64)+`zz"`, 1), "no SHA-256"},
+		"previous no text":     {strings.Replace(good, `"`+strings.Repeat("0", 64)+`"`, strings.Repeat("1", 64), 1), "bad value at /previous"},
+		"version no text":      {strings.Replace(good, `"1.0"`, `1.0`, 1), "bad value at /eventVersion"},
 	} {
-		if p, err := decodePlace([]byte(c.line)); c.line == good || err == nil || errors.Is(err, errNoObject) != c.torn || p != (place{}) {
-			t.Errorf("%s: got %+v, %v", name, p, err)
+		if p, err := decodePlace([]byte(c.line)); c.line == good || err == nil || !strings.Contains(err.Error(), c.says) || errors.Is(err, errNoObject) != (c.says == torn) || p != (place{}) {
+			t.Errorf("%s: got %+v, %v, expected %q", name, p, err, c.says)
 		}
 	}
 }
