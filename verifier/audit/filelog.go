@@ -331,12 +331,12 @@ func (l *FileLog) lock(ctx context.Context, d *folder, group bool) (release func
 		return lockedfile.OpenFile(filepath.Join(d.root.Name(), name), os.O_RDWR|os.O_CREATE|nonblock, durable.FilePerm)
 	})
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case err == nil: // be it as late as it may: what is held is given back by whoever has release
+		return release, nil
+	case ctx.Err() != nil:
 		return nil, l.busy(err)
-	case err != nil:
-		return nil, unavailable(err, "the log's lock %s cannot be taken: %v", d.path(name), fileguard.Cause(err))
 	}
-	return release, nil
+	return nil, unavailable(err, "the log's lock %s cannot be taken: %v", d.path(name), fileguard.Cause(err))
 }
 
 // patience is how long other writers are waited for. Where a line may be lost, and one has waited in vain, single lines hardly
