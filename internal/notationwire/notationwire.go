@@ -27,6 +27,11 @@ var errVersion = errors.New("unsupported contract version")
 // is an error object.
 func Serve(deadline time.Duration, stdout, stderr io.Writer, answer func(context.Context) ([]byte, error)) int {
 	response, err := wire.Run(context.Background(), deadline, answer)
+	return Write(stdout, stderr, response, err)
+}
+
+// Write writes the response to stdout, or where err is not nil its error object to stderr, and returns the exit code, 0 or 1.
+func Write(stdout, stderr io.Writer, response []byte, err error) int {
 	if err == nil {
 		if _, err = stdout.Write(response); err == nil {
 			return 0

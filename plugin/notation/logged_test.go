@@ -6,11 +6,15 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
@@ -38,6 +42,55 @@ func TestEveryRefusalIsLogged(t *testing.T) {
 			lines := strings.Split(strings.TrimSpace(string(must(os.ReadFile(log)))), "\n")
 			if last := lines[len(lines)-1]; !strings.Contains(last, `"verified":false`) || !strings.Contains(last, c.last) {
 				t.Errorf("the last line is %s", last)
+			}
+		})
+	}
+}
+
+// So has a call that breaks or hangs while its request is read, and one whose time is over in the middle of a decision, in the
+// log of the home that it names.
+func TestWhatBreaksIsLogged(t *testing.T) {
+	defer func(d time.Duration) { deadline = d }(deadline)
+	deadline = 100 * time.Millisecond
+	home := newHome(t, known(t, "p256"))
+	q := question{home: home, leaf: cert("p256"), identities: []string{arnOf(t, "p256")}}
+	for name, c := range map[string]struct {
+		stdin io.Reader
+		home  string // of the environment
+		busy  bool   // the log is, until the answer is no longer waited for
+		says  string // error name of the one line that says no
+	}{
+		"panics":           {panicking{}, home, false, "InternalException"},
+		"hangs":            {hanging{}, home, false, "DeadlineExceededException"},
+		"breaks":           {failing{}, home, false, "ValidationException"},
+		"is not there yet": {bytes.NewReader(q.json()), filepath.Join(home, "none"), true, "DeadlineExceededException"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := filepath.Join(t.TempDir(), "audit.jsonl")
+			t.Setenv(keystore.EnvHome, c.home)
+			t.Setenv(wire.EnvExplain, "1")
+			overwrite(t, home, "policy.json", string(must(json.Marshal(object{"version": "1", "log": object{"path": log}}))))
+			if c.busy {
+				lock := must(lockedfile.OpenFile(log+".lock", os.O_RDWR|os.O_CREATE, 0o600))
+				time.AfterFunc(5*deadline, func() { lock.Close() })
+			}
+			var out, errs bytes.Buffer
+			code := Main([]string{"verify-signature"}, c.stdin, &out, &errs)
+			if _, failure := outcome(t, code, out.Bytes(), errs.Bytes()); failure == nil || failure.Metadata["error"] != c.says {
+				t.Errorf("answered %s %s", out.Bytes(), errs.Bytes())
+			}
+			if c.busy && !strings.Contains(errs.String(), "Step by step: "+Name+": key: ") {
+				t.Errorf("how far the decision had come is not told: %s", errs.Bytes())
+			}
+			data := string(must(os.ReadFile(log)))
+			for start := time.Now(); c.busy && !strings.Contains(data, `"verified":true`); data = string(must(os.ReadFile(log))) {
+				if time.Since(start) > 10*time.Second {
+					t.Fatalf("the decision itself has no line: %s", data)
+				}
+				time.Sleep(deadline / 10)
+			}
+			if strings.Count(data, `"verified":false`) != 1 || strings.Count(data, c.says) != 1 {
+				t.Errorf("the log is %s", data)
 			}
 		})
 	}

@@ -8,10 +8,8 @@
 package notation
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
@@ -41,31 +39,20 @@ var deadline = 30 * time.Second
 
 // Main runs one command and returns the exit code, 0 or 1.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	// Beside an error object nothing may stand on standard error: Notation would show that it is no JSON, in the place of
-	// the reason. So the steps wait for the answer, and an error takes them along.
-	var steps bytes.Buffer
-	code := notationwire.Serve(deadline, stdout, stderr, func(ctx context.Context) ([]byte, error) {
-		response, err := answer(ctx, args, stdin, &steps)
-		return response, explained(err, steps.String())
-	})
+	c := new(call)
+	response, err := wire.Run(context.Background(), deadline, func(ctx context.Context) ([]byte, error) { return c.answer(ctx, args, stdin) })
+	if err != nil {
+		err = c.explained(c.logged(err))
+	}
+	code := notationwire.Write(stdout, stderr, response, err)
 	if code == 0 {
-		_, _ = stderr.Write(steps.Bytes()) // the answer is given
+		_, _ = io.WriteString(stderr, c.told()) // the answer is given
 	}
 	return code
 }
 
-// explained returns the error with the steps that led to it.
-func explained(err error, steps string) error {
-	if err == nil || steps == "" {
-		return err
-	}
-	told := *kmserr.As(err)
-	told.Hint = strings.TrimSpace(told.Hint + " Step by step: " + strings.ReplaceAll(strings.TrimSpace(steps), "\n"+Name+": ", "; "))
-	return &told
-}
-
 // answer is the one place where a response is made.
-func answer(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer) ([]byte, error) {
+func (c *call) answer(ctx context.Context, args []string, stdin io.Reader) ([]byte, error) {
 	if len(args) != 1 {
 		return nil, kmserr.New(kmserr.Validation, "%d arguments are given, expected one command", len(args)).
 			WithHint("Notation calls this plugin by itself; to try it: notation plugin list.")
@@ -78,16 +65,17 @@ func answer(ctx context.Context, args []string, stdin io.Reader, stderr io.Write
 		}
 		return metadata(), nil
 	case commandVerify:
+		c.decides(nil)
 		data, err := wire.ReadRequest(stdin)
 		if err != nil {
-			return nil, logged(ctx, options(nil), err)
+			return nil, err
 		}
 		req, err := decodeRequest(data)
+		c.decides(req)
 		if err != nil {
-			return nil, logged(ctx, options(req), err)
+			return nil, err
 		}
-		req.explain = wire.Explain(Name, stderr)
-		return verifySignature(ctx, req)
+		return c.verifySignature(ctx, req)
 	}
 	return nil, kmserr.New(kmserr.Validation, "the command %q is none of this plugin's: %s, %s",
 		args[0], commandMetadata, commandVerify).

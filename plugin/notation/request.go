@@ -9,7 +9,6 @@ import (
 	"github.com/awskms-offline/awskms-offline/internal/notationwire"
 	"github.com/awskms-offline/awskms-offline/internal/strictjson"
 	"github.com/awskms-offline/awskms-offline/internal/wire"
-	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -34,7 +33,6 @@ type request struct {
 	Unknown map[string]jsontext.Value `json:",embed"`
 
 	leafKey      []byte // the leaf certificate's SubjectPublicKeyInfo
-	explain      func(verifier.Step)
 	capabilities []capability
 }
 

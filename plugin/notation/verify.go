@@ -8,10 +8,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
 	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier"
-	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -30,40 +28,24 @@ type verdict struct {
 	ignored   []string               // entries that are no KMS ARN
 }
 
-func verifySignature(ctx context.Context, req *request) ([]byte, error) {
+func (c *call) verifySignature(ctx context.Context, req *request) ([]byte, error) {
 	algorithm, err := req.algorithm()
 	if err != nil {
-		return nil, logged(ctx, options(req), err)
+		return nil, err
 	}
-	v, err := verifier.Open(options(req))
+	v, err := verifier.Open(c.options())
 	if err != nil {
-		return nil, logged(ctx, options(req), err)
+		return nil, err
 	}
 	defer v.Close()
-	return respond(ctx, v, req, algorithm)
-}
-
-// options say which home is used; req is nil where no request could be read.
-func options(req *request) verifier.Options {
-	o := verifier.Options{FrontEnd: audit.FrontEnd{Name: "notation-" + Name, Version: buildinfo.Version}}
-	if req != nil {
-		o.Explain = req.explain
-		if home, ok := req.PluginConfig[homeOption]; ok {
-			o.Home, o.HomeOption = &home, "plugin configuration home"
-		}
-	}
-	return o
-}
-
-// logged leaves a line of a call that the verifier was never asked about, and returns the refusal as it is.
-func logged(ctx context.Context, o verifier.Options, refusal error) error {
-	return verifier.Unlogged(refusal, verifier.LogRefusal(ctx, o, audit.EventAuthorizeKey, "", refusal))
+	return c.respond(ctx, v, req, algorithm)
 }
 
 // respond answers every capability from one evaluation of the identities.
-func respond(ctx context.Context, v *verifier.Verifier, req *request, algorithm kmskey.SigningAlgorithm) ([]byte, error) {
+func (c *call) respond(ctx context.Context, v *verifier.Verifier, req *request, algorithm kmskey.SigningAlgorithm) ([]byte, error) {
 	found, err := evaluate(ctx, v, req, algorithm)
 	if err != nil {
+		c.hasLine()
 		return nil, err
 	}
 	refusal := found.refusal(v, req)
@@ -82,7 +64,7 @@ func respond(ctx context.Context, v *verifier.Verifier, req *request, algorithm 
 		if len(found.keys) == 0 {
 			name = kmserr.Validation
 		}
-		told := logged(ctx, options(req), kmserr.New(name, "%s", refusal))
+		told := c.logged(kmserr.New(name, "%s", refusal))
 		refusal = strings.TrimSpace(refusal + " " + kmserr.As(told).Hint)
 	}
 	var results, answer wire.Object

@@ -49,8 +49,6 @@ var (
 	// drainTime is how long a refusal waits for the end of a message that nobody will read, so that its writer does not
 	// see a broken pipe instead of the reason.
 	drainTime = 5 * time.Second
-	// logTime is how long a refusal waits for its line in the log, which itself waits two seconds for other writers.
-	logTime = 3 * time.Second
 )
 
 // response is an answer, common.PluginResp as the client reads it.
@@ -84,7 +82,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	code := 0
 	if err != nil {
 		code = 1
-		text := wire.Text(verifier.Unlogged(err, logRefusal(c, err)))
+		text := wire.Text(logged(c, err))
 		reply = &response{notes: []string{text}}
 		reply.object.Text("errorMessage", text)
 		limit := drainTime
@@ -175,24 +173,20 @@ func ask[T any](c *call, question func(*verifier.Verifier) (T, error)) (T, error
 
 var options = verifier.Options{FrontEnd: audit.FrontEnd{Name: Program, Version: buildinfo.Version}}
 
-// logRefusal leaves the line of a call that ended before the verifier wrote one: it could not be read, the store could not
-// be opened, or the time was over. c is nil where nothing could be read. The error is why there is no line; the refusal
-// stands without it.
-func logRefusal(c *call, refusal error) error {
+// logged returns the refusal of a call that has its line in the log, if it can have one. c is nil where nothing could be
+// read.
+func logged(c *call, refusal error) error {
 	event, asked := audit.EventVerify, ""
 	if c != nil {
 		if c.logged.Load() {
-			return nil
+			return refusal
 		}
 		asked = c.key.keyID
 		if c.MethodName == methodPublicKey {
 			event = audit.EventAuthorizeKey
 		}
 	}
-	_, err := wire.Run(context.Background(), logTime, func(ctx context.Context) (any, error) {
-		return nil, verifier.LogRefusal(ctx, options, event, asked, refusal)
-	})
-	return err
+	return wire.LogRefusal(options, event, asked, refusal)
 }
 
 // drain reads what is left of a message that is refused, for limit at most. A terminal has no end to wait for.
