@@ -169,16 +169,20 @@ func (a *app) certCSR() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if f.file == "-" {
+				arn := signer.Key().ARN().String()
+				switch {
+				case f.file == "-" && a.output == "json":
+					return a.json(map[string]any{"KeyId": arn, "Csr": string(made)}) // as AWS Private CA names it
+				case f.file == "-":
 					return a.write(made)
 				}
 				if err := writeNewFor("--file", f.file, made); err != nil {
 					return err
 				}
 				if a.output == "json" {
-					return a.json(map[string]any{"KeyId": signer.Key().ARN().String(), "File": f.file})
+					return a.json(map[string]any{"KeyId": arn, "File": f.file})
 				}
-				return a.printf("%s: a request of %s for %s\n", f.file, signer.Key().ARN(), plain(subject.String()))
+				return a.printf("%s: a request of %s for %s\n", f.file, arn, plain(subject.String()))
 			})
 		},
 	}

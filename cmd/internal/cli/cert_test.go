@@ -2,6 +2,7 @@ package cli
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"os"
 	"os/exec"
@@ -145,6 +146,13 @@ func TestCertCSR(t *testing.T) {
 			}
 		}
 	}
+	code, stdout, stderr := call("cert", "csr", "--key-id", arns["p256"], "--subject", "CN=release", "--output", "json")
+	var printed struct{ KeyID, Csr string }
+	if err := json.Unmarshal([]byte(stdout), &printed); code != 0 || err != nil || printed.KeyID != arns["p256"] {
+		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	write(t, "printed.csr", []byte(printed.Csr))
+	openssl(t, "req", "-in", "printed.csr", "-noout", "-verify")
 	if code, _, stderr := call("cert", "check", "rsa2048.pem", "--key-id", arns["p256"]); code != kmserr.ExitRefused || !strings.Contains(stderr, "KeyMaterialMismatchException") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}

@@ -130,6 +130,7 @@ func TestOutputSchema(t *testing.T) {
 		"sign --key-id " + arn + " app.tar.gz",
 		"cert self-sign --key-id " + arn + " --subject CN=release,O=Example,ST=WA,C=US --days 30 --file release.crt",
 		"cert csr --key-id " + arn + " --subject CN=release,O=Example,ST=WA,C=US --file release.csr",
+		"cert csr --key-id " + arn + " --subject CN=release,O=Example,ST=WA,C=US",
 		"cert check release.crt --key-id " + arn, "cert show --key-id " + arn,
 		"verify --key-id " + arn + " --signature app.sig app.tar.gz", "audit head", "audit verify", "audit show",
 		"policy show", "policy show " + arn, "policy init --strict --allow " + arn + " --file strict.json", "policy check strict.json",
