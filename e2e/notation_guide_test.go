@@ -11,22 +11,25 @@ import (
 	"github.com/awskms-offline/awskms-offline/e2e/internal/harness"
 )
 
-// TestNotationGuide follows docs/notation.md from a KMS key to a verified image, and through the rotation of the alias, as
-// it stands there but for the registry and the images: one machine signs and reaches KMS, another verifies and does not.
-func TestNotationGuide(t *testing.T) {
-	t.Parallel()
+// guide is a section of docs/notation.md.
+func guide(t *testing.T, title string) string {
+	t.Helper()
 	page, err := os.ReadFile(filepath.Join(shared.root, "docs", "notation.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	section := func(title string) string {
-		_, text, found := strings.Cut(string(page), "\n## "+title+"\n")
-		if !found {
-			t.Fatalf("docs/notation.md has no section %q", title)
-		}
-		text, _, _ = strings.Cut(text, "\n## ")
-		return text
+	_, text, found := strings.Cut(string(page), "\n## "+title+"\n")
+	if !found {
+		t.Fatalf("docs/notation.md has no section %q", title)
 	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
+// TestNotationGuide follows docs/notation.md from a KMS key to a verified image, and through the rotation of the alias, as
+// it stands there but for the registry and the images: one machine signs and reaches KMS, another verifies and does not.
+func TestNotationGuide(t *testing.T) {
+	t.Parallel()
 	const alias = "arn:aws:kms:us-east-1:111122223333:alias/release"
 	endpoint := startFakeKMS(t, t.TempDir())
 	before, after := fixture.Lookup("p256").ARN(), fixture.Lookup("rsa2048").ARN()
@@ -56,7 +59,7 @@ func TestNotationGuide(t *testing.T) {
 	follow := func(title, reference string) (ran int) {
 		machines := []*harness.Host{signing, verifying}
 		block, inside := -1, false
-		for line := range strings.Lines(section(title)) {
+		for line := range strings.Lines(guide(t, title)) {
 			line = strings.TrimRight(line, "\r\n")
 			if strings.HasPrefix(line, "```") {
 				if inside = line == "```console"; inside {

@@ -496,7 +496,8 @@ func timestamping(t *testing.T) tsaOptions {
 }
 
 // TestNotationSignTimestamp: a countersigned signature outlives its certificate, one without does not. Notation's own flag
-// is without effect where a plugin makes the envelope, which is why this one has options.
+// is without effect where a plugin makes the envelope, which is why this one has options. What the trust policy says of
+// timestamps is as docs/notation.md has it.
 func TestNotationSignTimestamp(t *testing.T) {
 	t.Parallel()
 	endpoint := startFakeKMS(t, t.TempDir())
@@ -507,18 +508,55 @@ func TestNotationSignTimestamp(t *testing.T) {
 			arn := fixture.Lookup("p384").ARN()
 			h := signingHost(t, endpoint)
 			well(t, do(t, h, h.CLI, "keys", "pull", arn))
-			well(t, do(t, h, h.Notation, "cert", "add", "--type", "tsa", "--store", "time", options.root))
+			page := guide(t, "Timestamps")
+			_, command, _ := strings.Cut(page, "```console\nnotation ")
+			command, _, _ = strings.Cut(command, "\n```")
+			well(t, do(t, h, h.Notation, strings.Fields(strings.Replace(command, "tsa-root.pem", options.root, 1))...))
 			_, _, stamped := repositoryAndImage(t, "stamped")
 			_, _, plain := repositoryAndImage(t, "plain")
-			ends := time.Now().Add(20 * time.Second) // from here a busy machine must be quick enough
+			ends := time.Now().Add(40 * time.Second) // from here a busy machine must be quick enough
 			chain, root := certified(t, private(t, "p384"), true, func(c *x509.Certificate) { c.NotAfter = ends })
-			trust(t, h, []string{root}, []string{"tsa:time"}, arn)
+			trust(t, h, []string{root}, nil, arn)
+			if err := h.AddCertificates("awskms", root); err != nil { // the page's store
+				t.Fatal(err)
+			}
+			asThePageSays := func() {
+				t.Helper()
+				_, policy, _ := strings.Cut(page, "```json\n")
+				policy, _, _ = strings.Cut(policy, "```")
+				if !strings.Contains(policy, fixture.Lookup("p256").ARN()) {
+					t.Fatalf("docs/notation.md trusts another key:\n%s", policy)
+				}
+				file := filepath.Join(t.TempDir(), "trustpolicy.json")
+				if err := os.WriteFile(file, []byte(strings.Replace(policy, fixture.Lookup("p256").ARN(), arn, 1)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				well(t, do(t, h, h.Notation, "policy", "import", "--force", file))
+			}
+			demand := func(stores ...string) {
+				t.Helper()
+				if err := h.WriteTrustPolicy(harness.Statement{Name: "test", Scopes: []string{"*"}, Level: "strict",
+					Stores: append([]string{"ca:" + store}, stores...), Identities: []string{arn}}); err != nil {
+					t.Fatal(err)
+				}
+			}
 			well(t, notationSign(t, h, envelope, arn, stamped, "certificate-chain="+chain, "tsa-url="+options.url, "tsa-root="+options.root))
 			well(t, notationSign(t, h, envelope, arn, plain, "certificate-chain="+chain, "--timestamp-url="+options.url, "--timestamp-root-cert="+options.root))
+			verifies(t, h, plain)
+			asThePageSays()
+			verifies(t, h, plain)
 			verifies(t, h, stamped)
+			demand("tsa:time")
+			verifies(t, h, stamped)
+			refuses(t, h, plain, "no timestamp countersignature was found")
 			time.Sleep(time.Until(ends) + time.Second)
 			verifies(t, h, stamped)
-			refuses(t, h, plain, "timestamp")
+			asThePageSays()
+			verifies(t, h, stamped)
+			refuses(t, h, plain, "no timestamp countersignature was found")
+			demand()
+			refuses(t, h, plain, "expired")
+			refuses(t, h, stamped, "expired")
 		})
 	}
 }

@@ -45,12 +45,13 @@ type Authority struct {
 	// Spoil, if set, may change what is signed: the honest answer, made wrong.
 	Spoil func(*tspclient.TSTInfo)
 
-	leaf *x509.Certificate
-	key  crypto.Signer
+	leaf    *x509.Certificate
+	key     crypto.Signer
+	rootKey crypto.Signer
 }
 
-// New makes an authority with new keys.
-func New() (*Authority, error) {
+// New makes an authority with new keys. edits change its certificate before the root signs it.
+func New(edits ...func(leaf *x509.Certificate)) (*Authority, error) {
 	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -68,21 +69,34 @@ func New() (*Authority, error) {
 		return c
 	}
 	rootTemplate := life(&x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "fake TSA root"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "fake TSA root"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	})
 	root, err := issue(rootTemplate, rootTemplate, rootKey.Public(), rootKey)
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := issue(life(&x509.Certificate{
+	template := life(&x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "fake TSA"}, KeyUsage: x509.KeyUsageDigitalSignature,
 		// RFC 3161, section 2.3: the extension must be critical, which crypto/x509 by itself does not make it.
 		ExtraExtensions: []pkix.Extension{{Id: oidExtKeyUsage, Critical: true, Value: usage}},
-	}), root, key.Public(), rootKey)
+	})
+	for _, edit := range edits {
+		edit(template)
+	}
+	leaf, err := issue(template, root, key.Public(), rootKey)
 	if err != nil {
 		return nil, err
 	}
-	return &Authority{Root: root, leaf: leaf, key: key}, nil
+	return &Authority{Root: root, leaf: leaf, key: key, rootKey: rootKey}, nil
+}
+
+// RevocationList is the root's CRL in DER (RFC 5280, section 5), with the authority's certificate on it or not.
+func (a *Authority) RevocationList(revoked bool) ([]byte, error) {
+	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour)}
+	if revoked {
+		list.RevokedCertificateEntries = []x509.RevocationListEntry{{SerialNumber: a.leaf.SerialNumber, RevocationTime: time.Now().Add(-time.Minute)}}
+	}
+	return x509.CreateRevocationList(rand.Reader, list, a.Root, a.rootKey)
 }
 
 func issue(template, issuer *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {

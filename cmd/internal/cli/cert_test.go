@@ -14,6 +14,7 @@ import (
 	nx509 "github.com/notaryproject/notation-core-go/x509"
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms/kmstest"
+	"github.com/awskms-offline/awskms-offline/cmd/internal/kmscert"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
@@ -49,7 +50,7 @@ func TestCertSelfSign(t *testing.T) {
 			if err := nx509.ValidateCodeSigningCertChain([]*x509.Certificate{cert}, &now); err != nil {
 				t.Error(err)
 			}
-			if got := cert.Subject.String(); got != `CN=release\, \+1,O=Example,ST=WA,C=US` || cert.NotAfter.Sub(cert.NotBefore) != 30*24*time.Hour || cert.SerialNumber.Sign() <= 0 {
+			if got := cert.Subject.String(); got != `CN=release\, \+1,O=Example,ST=WA,C=US` || cert.NotAfter.Sub(cert.NotBefore) != 30*24*time.Hour+kmscert.ClockTolerance || cert.SerialNumber.Sign() <= 0 {
 				t.Errorf("subject %s, %s to %s, serial number %s", got, cert.NotBefore, cert.NotAfter, cert.SerialNumber)
 			}
 			openssl(t, "x509", "-in", file, "-noout", "-text")

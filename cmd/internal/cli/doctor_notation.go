@@ -294,7 +294,7 @@ func examineLevel(r *report, path, policy, level string, override map[string]str
 }
 
 // examineTrustStores: there is one of type ca, each is there, and holds only certificates whose keys are in our store. One of
-// type tsa is for timestamps alone.
+// type tsa is for timestamps alone, and holds their authorities' certificates.
 func examineTrustStores(r *report, path, policy string, stores []string, storesDir string, store *keystore.Store) {
 	const part = "notation"
 	if !slices.ContainsFunc(stores, func(s string) bool { return strings.HasPrefix(s, "ca:") }) {
@@ -302,12 +302,16 @@ func examineTrustStores(r *report, path, policy string, stores []string, storesD
 	}
 	for _, s := range stores {
 		kind, name, _ := strings.Cut(s, ":")
+		keys := store
 		switch kind {
 		case "ca":
+		case "tsa":
+			keys = nil
 		case "signingAuthority":
 			r.add(levelWarning, part, "Name trust stores of type ca alone, unless you know the signing authority to tell the time right.",
 				"the policy %q in %s names the trust store %q: a signature that it takes says itself when it was made, and passes after its certificate has expired", policy, path, s)
 		default:
+			r.add(levelDanger, part, "Notation knows ca, signingAuthority and tsa.", "the policy %q in %s names the trust store %q, whose type Notation does not know", policy, path, s)
 			continue
 		}
 		if !filepath.IsLocal(name) {
@@ -321,11 +325,12 @@ func examineTrustStores(r *report, path, policy string, stores []string, storesD
 			continue
 		}
 		for _, e := range entries {
-			examineCertificate(r, filepath.Join(dir, e.Name()), store)
+			examineCertificate(r, filepath.Join(dir, e.Name()), keys)
 		}
 	}
 }
 
+// examineCertificate: it can be read, and where a store is given is of a key in it.
 func examineCertificate(r *report, path string, store *keystore.Store) {
 	const part = "notation"
 	data, err := readLimited(path, maxCertFile)

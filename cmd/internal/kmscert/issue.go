@@ -74,8 +74,12 @@ func NewIssuer(signer *awskms.Signer) (*Issuer, error) {
 	return &Issuer{signer: signer, profile: p, public: public}, nil
 }
 
+// ClockTolerance is how far the clocks of two machines may stand apart, as in a decision about a key.
+const ClockTolerance = 5 * time.Minute
+
 // SelfSigned returns a certificate in PEM that the key signs itself: for digital signatures and code signing alone, of no
-// authority, valid from now for so many days.
+// authority, valid from ClockTolerance ago until so many days from now. A timestamp of a clock that is behind would else be of
+// a time before the certificate, for which Notation refuses the signature.
 func (i *Issuer) SelfSigned(ctx context.Context, subject pkix.Name, days int, now time.Time) ([]byte, error) {
 	if days < 1 || days > MaxDays {
 		return nil, invalid("--days is %d, expected 1 to %d", days, MaxDays)
@@ -87,7 +91,7 @@ func (i *Issuer) SelfSigned(ctx context.Context, subject pkix.Name, days int, no
 	}
 	now = now.UTC().Truncate(time.Second)
 	template := &x509.Certificate{
-		SerialNumber: serial.Add(serial, big.NewInt(1)), Subject: subject, NotBefore: now, NotAfter: now.AddDate(0, 0, days),
+		SerialNumber: serial.Add(serial, big.NewInt(1)), Subject: subject, NotBefore: now.Add(-ClockTolerance), NotAfter: now.AddDate(0, 0, days),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
 		BasicConstraintsValid: true, SignatureAlgorithm: i.profile.x509,
 	}

@@ -56,9 +56,9 @@ func generateEnvelope(ctx context.Context, req *envelopeRequest) (_ *plugin.Gene
 	stamp.ask(request)
 	made, err := envelope.Sign(request)
 	if err != nil {
-		return nil, s.explain(req, err)
+		return nil, s.explain(stamp, err)
 	}
-	if err := check(req, s, request, made); err != nil {
+	if err := check(req, s, request, stamp, made); err != nil {
 		return nil, err
 	}
 	return &plugin.GenerateEnvelopeResponse{SignatureEnvelope: made, SignatureEnvelopeType: req.SignatureEnvelopeType}, nil
@@ -77,13 +77,13 @@ func (s *signer) attributes(o options) []signature.Attribute {
 }
 
 // explain finds out which of the parties refused.
-func (s *signer) explain(req *envelopeRequest, err error) error {
+func (s *signer) explain(t timestamping, err error) error {
 	if s.err != nil {
 		return s.err
 	}
 	var stamp *signature.TimestampError
 	if errors.As(err, &stamp) {
-		return timestampRefusal(req.options, stamp)
+		return t.explain(stamp)
 	}
 	var request *signature.InvalidSignRequestError
 	if errors.As(err, &request) {
@@ -92,9 +92,9 @@ func (s *signer) explain(req *envelopeRequest, err error) error {
 	return kmserr.New(kmserr.Internal, "no envelope was made: %v", err).WithCause(err)
 }
 
-// check reads the envelope as a verifier does: its signature, its payload, its attributes. What is not as asked for does not
-// leave.
-func check(req *envelopeRequest, s *signer, asked *signature.SignRequest, made []byte) error {
+// check reads the envelope as a verifier does: its signature, its payload, its attributes, its timestamp. What is not as asked
+// for does not leave.
+func check(req *envelopeRequest, s *signer, asked *signature.SignRequest, t timestamping, made []byte) error {
 	envelope, err := signature.ParseEnvelope(req.SignatureEnvelopeType, made)
 	if err != nil {
 		return kmserr.New(kmserr.Internal, "the envelope cannot be read: %v", err).WithCause(err)
@@ -117,13 +117,10 @@ func check(req *envelopeRequest, s *signer, asked *signature.SignRequest, made [
 			return kmserr.New(kmserr.Internal, "the envelope lacks the attribute %s with the value %s", want.Key, want.Value)
 		}
 	}
-	if stamped := len(info.UnsignedAttributes.TimestampSignature) > 0; stamped != (asked.Timestamper != nil) {
-		return kmserr.New(kmserr.Internal, "the envelope has a timestamp: %t, expected %t", stamped, !stamped)
-	}
 	if !info.SignedAttributes.Expiry.Equal(asked.Expiry) || !info.SignedAttributes.SigningTime.Equal(asked.SigningTime) || !bytes.Equal(info.CertificateChain[0].Raw, s.chain.Certificates[0].Raw) {
 		return kmserr.New(kmserr.Internal, "the envelope has other times or another certificate than were asked for")
 	}
-	return nil
+	return t.check(asked.Context(), info)
 }
 
 // samePayload compares bytes in COSE, and what the JSON means in JWS, where the library writes it anew.
