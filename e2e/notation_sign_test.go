@@ -514,7 +514,7 @@ func TestNotationSignTimestamp(t *testing.T) {
 			well(t, do(t, h, h.Notation, strings.Fields(strings.Replace(command, "tsa-root.pem", options.root, 1))...))
 			_, _, stamped := repositoryAndImage(t, "stamped")
 			_, _, plain := repositoryAndImage(t, "plain")
-			ends := time.Now().Add(40 * time.Second) // from here a busy machine must be quick enough
+			ends := time.Now().Add(time.Minute) // from here a busy machine must be quick enough
 			chain, root := certified(t, private(t, "p384"), true, func(c *x509.Certificate) { c.NotAfter = ends })
 			trust(t, h, []string{root}, nil, arn)
 			if err := h.AddCertificates("awskms", root); err != nil { // the page's store

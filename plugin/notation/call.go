@@ -19,7 +19,7 @@ type call struct {
 	// Notation would show that it is no JSON, in the place of the reason. So they wait for the answer, and an error takes them
 	// along.
 	steps strings.Builder
-	// logs says that a decision is asked for, which has its line in the log.
+	// logs says that a decision is asked for, which has its line in the log. It is set before anything can go wrong.
 	logs bool
 	// home is the one that the request names, nil for none.
 	home *string
@@ -27,14 +27,13 @@ type call struct {
 	lined bool
 }
 
-// decides notes that a decision is asked for, by a request that is nil until one can be read.
-func (c *call) decides(req *request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.logs = true
+// asks notes which home the request names; req is nil where none could be read.
+func (c *call) asks(req *request) {
 	if req == nil {
 		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if home, ok := req.PluginConfig[homeOption]; ok {
 		c.home = &home
 	}

@@ -50,20 +50,21 @@ func TestEveryRefusalIsLogged(t *testing.T) {
 // So has a call that breaks or hangs while its request is read, and one whose time is over in the middle of a decision, in the
 // log of the home that it names.
 func TestWhatBreaksIsLogged(t *testing.T) {
-	defer func(d time.Duration) { deadline = d }(deadline)
-	deadline = 100 * time.Millisecond
+	limit := deadline
+	t.Cleanup(func() { deadline = limit })
 	home := newHome(t, known(t, "p256"))
 	q := question{home: home, leaf: cert("p256"), identities: []string{arnOf(t, "p256")}}
 	for name, c := range map[string]struct {
-		stdin io.Reader
-		home  string // of the environment
-		busy  bool   // the log is, until the answer is no longer waited for
-		says  string // error name of the one line that says no
+		stdin    io.Reader
+		home     string // of the environment
+		deadline time.Duration
+		busy     bool   // the log is, until the answer is no longer waited for
+		says     string // error name of the one line that says no
 	}{
-		"panics":           {panicking{}, home, false, "InternalException"},
-		"hangs":            {hanging{}, home, false, "DeadlineExceededException"},
-		"breaks":           {failing{}, home, false, "ValidationException"},
-		"is not there yet": {bytes.NewReader(q.json()), filepath.Join(home, "none"), true, "DeadlineExceededException"},
+		"panics":           {panicking{}, home, limit, false, "InternalException"},
+		"hangs":            {hanging{}, home, 50 * time.Millisecond, false, "DeadlineExceededException"},
+		"breaks":           {failing{}, home, limit, false, "ValidationException"},
+		"is not there yet": {bytes.NewReader(q.json()), filepath.Join(home, "none"), time.Second, true, "DeadlineExceededException"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := filepath.Join(t.TempDir(), "audit.jsonl")
@@ -72,8 +73,9 @@ func TestWhatBreaksIsLogged(t *testing.T) {
 			overwrite(t, home, "policy.json", string(must(json.Marshal(object{"version": "1", "log": object{"path": log}}))))
 			if c.busy {
 				lock := must(lockedfile.OpenFile(log+".lock", os.O_RDWR|os.O_CREATE, 0o600))
-				time.AfterFunc(5*deadline, func() { lock.Close() })
+				time.AfterFunc(c.deadline+c.deadline/2, func() { lock.Close() }) // the log is waited for two seconds
 			}
+			deadline = c.deadline
 			var out, errs bytes.Buffer
 			code := Main([]string{"verify-signature"}, c.stdin, &out, &errs)
 			if _, failure := outcome(t, code, out.Bytes(), errs.Bytes()); failure == nil || failure.Metadata["error"] != c.says {
@@ -87,7 +89,7 @@ func TestWhatBreaksIsLogged(t *testing.T) {
 				if time.Since(start) > 10*time.Second {
 					t.Fatalf("the decision itself has no line: %s", data)
 				}
-				time.Sleep(deadline / 10)
+				time.Sleep(10 * time.Millisecond)
 			}
 			if strings.Count(data, `"verified":false`) != 1 || strings.Count(data, c.says) != 1 {
 				t.Errorf("the log is %s", data)

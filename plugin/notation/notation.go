@@ -10,6 +10,7 @@ package notation
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/internal/buildinfo"
@@ -39,7 +40,7 @@ var deadline = 30 * time.Second
 
 // Main runs one command and returns the exit code, 0 or 1.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := new(call)
+	c := &call{logs: slices.Equal(args, []string{commandVerify})}
 	response, err := wire.Run(context.Background(), deadline, func(ctx context.Context) ([]byte, error) { return c.answer(ctx, args, stdin) })
 	if err != nil {
 		err = c.explained(c.logged(err))
@@ -65,13 +66,12 @@ func (c *call) answer(ctx context.Context, args []string, stdin io.Reader) ([]by
 		}
 		return metadata(), nil
 	case commandVerify:
-		c.decides(nil)
 		data, err := wire.ReadRequest(stdin)
 		if err != nil {
 			return nil, err
 		}
 		req, err := decodeRequest(data)
-		c.decides(req)
+		c.asks(req)
 		if err != nil {
 			return nil, err
 		}

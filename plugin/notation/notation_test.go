@@ -592,7 +592,7 @@ func TestLevels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			answer, err := new(call).respond(context.Background(), v, req, kmskey.ECDSASHA256)
+			answer, err := (&call{logs: true}).respond(context.Background(), v, req, kmskey.ECDSASHA256)
 			if err != nil {
 				t.Fatal(err)
 			}

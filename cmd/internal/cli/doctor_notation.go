@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"debug/buildinfo"
@@ -294,7 +295,7 @@ func examineLevel(r *report, path, policy, level string, override map[string]str
 }
 
 // examineTrustStores: there is one of type ca, each is there, and holds only certificates whose keys are in our store. One of
-// type tsa is for timestamps alone, and holds their authorities' certificates.
+// type tsa is for timestamps alone, and holds their authorities' roots.
 func examineTrustStores(r *report, path, policy string, stores []string, storesDir string, store *keystore.Store) {
 	const part = "notation"
 	if !slices.ContainsFunc(stores, func(s string) bool { return strings.HasPrefix(s, "ca:") }) {
@@ -302,13 +303,10 @@ func examineTrustStores(r *report, path, policy string, stores []string, storesD
 	}
 	for _, s := range stores {
 		kind, name, _ := strings.Cut(s, ":")
-		keys := store
 		switch kind {
-		case "ca":
-		case "tsa":
-			keys = nil
+		case "ca", "tsa":
 		case "signingAuthority":
-			r.add(levelWarning, part, "Name trust stores of type ca alone, unless you know the signing authority to tell the time right.",
+			r.add(levelWarning, part, "Name trust stores of type ca, and tsa for timestamps, unless you know the signing authority to tell the time right.",
 				"the policy %q in %s names the trust store %q: a signature that it takes says itself when it was made, and passes after its certificate has expired", policy, path, s)
 		default:
 			r.add(levelDanger, part, "Notation knows ca, signingAuthority and tsa.", "the policy %q in %s names the trust store %q, whose type Notation does not know", policy, path, s)
@@ -325,13 +323,13 @@ func examineTrustStores(r *report, path, policy string, stores []string, storesD
 			continue
 		}
 		for _, e := range entries {
-			examineCertificate(r, filepath.Join(dir, e.Name()), keys)
+			examineCertificate(r, kind, filepath.Join(dir, e.Name()), store)
 		}
 	}
 }
 
-// examineCertificate: it can be read, and where a store is given is of a key in it.
-func examineCertificate(r *report, path string, store *keystore.Store) {
+// examineCertificate: it can be read, and is of a key in our store, or a root for timestamps.
+func examineCertificate(r *report, kind, path string, store *keystore.Store) {
 	const part = "notation"
 	data, err := readLimited(path, maxCertFile)
 	if err != nil {
@@ -341,6 +339,15 @@ func examineCertificate(r *report, path string, store *keystore.Store) {
 	certs, err := parseCertificates(data)
 	if err != nil {
 		r.add(levelDanger, part, "Remove it.", "%s is no certificate: %v", path, err)
+		return
+	}
+	if kind == "tsa" {
+		for _, cert := range certs {
+			if cert.CheckSignatureFrom(cert) != nil || !bytes.Equal(cert.RawSubject, cert.RawIssuer) {
+				r.add(levelDanger, part, "Keep only the root certificates of timestamping authorities there.",
+					"%s (%s) is no root certificate, so that Notation refuses all of the trust store", path, cert.Subject)
+			}
+		}
 		return
 	}
 	if store == nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/awskms-offline/awskms-offline/internal/faketsa"
 )
 
 // Commands of the scripts that make or compare files:
@@ -32,6 +35,7 @@ import (
 //	tar OUT NAME FILE         makes a tar that holds FILE as NAME
 //	rearn IN OUT ARN          copies a record with another KeyId
 //	relabel IN OUT SPEC       copies a record with KeySpec SPEC, and that spec's algorithm
+//	tsaroot OUT               writes the root certificate of a new timestamping authority
 //	jsonl OUT LINE            appends LINE to OUT; @NAME@ in it is the base64 of the file NAME, or else $NAME
 //	policy OUT LEVEL STORE ID…  writes a trust policy of Notation; LEVEL is level or level,check=action
 var fileCommands = map[string]func(*testscript.TestScript, bool, []string){
@@ -141,6 +145,13 @@ var fileCommands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		_, err = f.WriteString(strings.Join(parts, "") + "\n")
 		return errors.Join(err, f.Close())
+	}),
+	"tsaroot": command(1, func(ts *testscript.TestScript, args []string) error {
+		authority, err := faketsa.New()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(ts.MkAbs(args[0]), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Root.Raw}), 0o600)
 	}),
 	"policy": func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) < 4 {

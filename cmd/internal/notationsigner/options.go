@@ -129,7 +129,11 @@ func httpURL(option, text string) error {
 	if err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {
 		return nil
 	}
-	return invalid("the plugin option %s is %q, expected an http or https URL", option, withoutCredentials(text, text))
+	shown, _, queried := strings.Cut(withoutCredentials(text, text), "?")
+	if queried {
+		shown += "?…"
+	}
+	return invalid("the plugin option %s is %q, expected an http or https URL", option, shown)
 }
 
 // withoutCredentials leaves user and password of a URL out of a text that quotes it: errors end in the logs of a CI. Of what

@@ -16,6 +16,7 @@ import (
 	"github.com/notaryproject/notation-core-go/revocation/purpose"
 	"github.com/notaryproject/notation-core-go/revocation/result"
 	"github.com/notaryproject/notation-core-go/signature"
+	nx509 "github.com/notaryproject/notation-core-go/x509"
 	"github.com/notaryproject/tspclient-go"
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/kmscert"
@@ -31,9 +32,9 @@ const thrownAway = " The signature was thrown away."
 // timestamping asks for an RFC 3161 countersignature; the zero value asks for none. Notation's own flag is without effect
 // where a plugin makes the envelope.
 type timestamping struct {
-	timestamper tspclient.Timestamper
-	roots       *x509.CertPool
-	revocation  revocation.Validator
+	client     *tsaClient
+	roots      *x509.CertPool
+	revocation revocation.Validator
 	// url is the authority's, as it may be told.
 	url string
 }
@@ -62,7 +63,7 @@ func newTimestamping(o options) (timestamping, error) {
 	if err != nil {
 		return timestamping{}, invalid("the plugin option %s: %s", optionTSAURL, withoutCredentials(err.Error(), o.tsaURL))
 	}
-	t.timestamper = tsaClient{client, t.url}
+	t.client = &tsaClient{Timestamper: client, url: t.url}
 	validator, err := revocation.NewWithOptions(revocation.Options{CertChainPurpose: purpose.Timestamping})
 	if err != nil {
 		return timestamping{}, kmserr.New(kmserr.Internal, "revocation of timestamping certificates cannot be checked: %v", err)
@@ -73,7 +74,7 @@ func newTimestamping(o options) (timestamping, error) {
 
 // checkRedirect is what net/http does by itself, and does not leave TLS: whoever asks for https would not be told.
 func checkRedirect(to *http.Request, via []*http.Request) error {
-	if len(via) >= 10 {
+	if len(via) > 10 {
 		return errors.New("it redirects more than ten times")
 	}
 	if via[len(via)-1].URL.Scheme == "https" && to.URL.Scheme != "https" {
@@ -83,10 +84,10 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 }
 
 func (t timestamping) ask(r *signature.SignRequest) {
-	if t.timestamper == nil {
+	if t.client == nil {
 		return // a nil in the interface would be one
 	}
-	r.Timestamper, r.TSARootCAs, r.TSARevocationValidator = t.timestamper, t.roots, t.revocation
+	r.Timestamper, r.TSARootCAs, r.TSARevocationValidator = t.client, t.roots, t.revocation
 }
 
 // check looks at the time in the timestamp, at which Notation looks only when it verifies: it must lie within the validity
@@ -94,7 +95,7 @@ func (t timestamping) ask(r *signature.SignRequest) {
 // (Notary Project, trust-store-trust-policy.md, "Timestamp verification").
 func (t timestamping) check(ctx context.Context, signer signature.SignerInfo) error {
 	stamped := len(signer.UnsignedAttributes.TimestampSignature) > 0
-	if stamped != (t.timestamper != nil) {
+	if stamped != (t.client != nil) {
 		return kmserr.New(kmserr.Internal, "the envelope has a timestamp: %t, expected %t", stamped, !stamped)
 	}
 	if !stamped {
@@ -112,11 +113,14 @@ func (t timestamping) check(ctx context.Context, signer signature.SignerInfo) er
 	if err != nil {
 		return t.refusal("it is not of this signature: %v", err)
 	}
-	// RFC 3161, section 2.4.2: the parts below a second are 1 to 999. The library adds up whatever is there.
-	if a := info.Accuracy; a.Seconds < 0 || a.Seconds > int(kmscert.ClockTolerance/time.Second) || a.Milliseconds < 0 || a.Milliseconds > 999 || a.Microseconds < 0 || a.Microseconds > 999 {
-		return t.refusal("it is accurate to %d s, %d ms and %d µs, expected %s at most", a.Seconds, a.Milliseconds, a.Microseconds, kmscert.ClockTolerance)
+	// The library adds up whatever is there.
+	switch a := info.Accuracy; {
+	case a.Seconds < 0 || a.Milliseconds < 0 || a.Milliseconds > 999 || a.Microseconds < 0 || a.Microseconds > 999:
+		return t.refusal("its accuracy is %d s, %d ms and %d µs, which is malformed (RFC 3161, section 2.4.2)", a.Seconds, a.Milliseconds, a.Microseconds)
+	case a.Seconds >= int(kmscert.ClockTolerance/time.Second):
+		return t.refusal("it is accurate to %d s, expected less than %s", a.Seconds, kmscert.ClockTolerance)
 	}
-	now := time.Now()
+	now := t.client.answered
 	if at.Value.Add(at.Accuracy).Sub(now) > kmscert.ClockTolerance || now.Sub(at.Value.Add(-at.Accuracy)) > kmscert.ClockTolerance {
 		return t.refusal("it says %s, and this machine's clock says %s: expected are %s between them at most", told(at), stamp(now), kmscert.ClockTolerance).
 			WithHint("Set this machine's clock; if it is right, ask another authority." + thrownAway)
@@ -131,7 +135,11 @@ func (t timestamping) check(ctx context.Context, signer signature.SignerInfo) er
 				WithHint("Notation would refuse that: get a new certificate, then sign again." + thrownAway)
 		}
 	}
-	if _, err := token.Verify(ctx, x509.VerifyOptions{Roots: t.roots, CurrentTime: at.Value}); err != nil {
+	chain, err := token.Verify(ctx, x509.VerifyOptions{Roots: t.roots, CurrentTime: at.Value})
+	if err == nil {
+		err = nx509.ValidateTimestampingCertChain(chain)
+	}
+	if err != nil {
 		return t.refusal("it says %s, when it does not verify: %s", told(at), reasonOf(err))
 	}
 	return nil
@@ -170,12 +178,15 @@ func (t timestamping) explain(err *signature.TimestampError) error {
 type tsaClient struct {
 	tspclient.Timestamper
 	url string
+	// answered is when the answer came, by this machine's clock.
+	answered time.Time
 }
 
-func (c tsaClient) Timestamp(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
+func (c *tsaClient) Timestamp(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
 	answer, err := c.Timestamper.Timestamp(ctx, request)
+	c.answered = time.Now()
 	if err != nil && timedOut(err) && ctx.Err() == nil {
-		return nil, kmserr.New(kmserr.DeadlineExceeded, "there is no timestamp of %s: no answer within %s", c.url, tsaTimeout).
+		return nil, kmserr.New(kmserr.DeadlineExceeded, "there is no timestamp of %s in time, which is %s at most: %s", c.url, tsaTimeout, reasonOf(err)).
 			WithHint("Try again; if it stays, look at the network to the authority, or ask another." + thrownAway).WithCause(err)
 	}
 	return answer, err
@@ -211,7 +222,7 @@ func causes(of *result.CertRevocationResult) error {
 	var all []error
 	for _, server := range of.ServerResults {
 		if server.Error != nil {
-			all = append(all, fmt.Errorf("%s: %w", server.Server, server.Error))
+			all = append(all, fmt.Errorf("%s: %s", server.Server, reasonOf(server.Error)))
 		}
 	}
 	if len(all) == 0 {
@@ -221,17 +232,17 @@ func causes(of *result.CertRevocationResult) error {
 }
 
 func unknownRevocation(subject string, cause error) error {
-	return kmserr.New(kmserr.TimestampService, "whether the timestamping certificate of %q is revoked cannot be told: %s", subject, reasonOf(cause)).
+	return kmserr.New(kmserr.TimestampService, "whether the timestamping certificate of %q is revoked cannot be told: %v", subject, cause).
 		WithHint("Let this machine, and those that verify, reach what the authority's certificates name for revocation, or ask another authority." + thrownAway).WithCause(cause)
 }
 
 // maxReason bounds, in bytes, what is quoted of a library, which may quote the authority.
 const maxReason = 300
 
-// quotedURL is how tspclient begins: with the method, and the address as it was given.
-var quotedURL = regexp.MustCompile(`^[A-Z]+ "(?:[^"\\]|\\.)*": `)
+// quotedURL is how tspclient and net/http name what they asked for: the method, and the address as it was given.
+var quotedURL = regexp.MustCompile(`[A-Za-z]+ "https?://(?:[^"\\]|\\.)*": `)
 
-// reasonOf is the text of an error without the address, which is told already and may hold a password or a token.
+// reasonOf is the text of an error without the address, which is told elsewhere and may hold a password or a token.
 func reasonOf(err error) string {
 	var of *url.Error
 	if errors.As(err, &of) {
