@@ -1,6 +1,7 @@
 package sigstoreverifier
 
 import (
+	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"filippo.io/mldsa"
@@ -59,13 +61,47 @@ func known(name string) *kmskey.Key {
 	return must(kmskey.NewKey(r))
 }
 
+// opened is a verifier and the log that it writes.
+type opened struct {
+	*verifier.Verifier
+	log *lines
+}
+
 // open returns a verifier of a store with the keys.
-func open(t testing.TB, names ...string) *verifier.Verifier {
+func open(t testing.TB, names ...string) opened {
 	t.Helper()
 	home := newHome(t, names...)
 	store := must(keystore.Open(home, keystore.Options{}))
 	t.Cleanup(func() { store.Close() })
-	return must(verifier.New(verifier.Config{Store: store, Policy: policy.None{}}))
+	log := new(lines)
+	return opened{must(verifier.New(verifier.Config{Store: store, Policy: policy.None{}, Log: log})), log}
+}
+
+// lines is a log that remembers what was written since it was last asked.
+type lines struct {
+	mu       sync.Mutex
+	all      []audit.Decision
+	required bool
+	err      error
+}
+
+func (l *lines) Append(_ context.Context, d audit.Decision) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.all = append(l.all, d)
+	}
+	return l.err
+}
+
+func (l *lines) Required() bool { return l.required }
+
+func (l *lines) take() []audit.Decision {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	taken := l.all
+	l.all = nil
+	return taken
 }
 
 func newHome(t testing.TB, names ...string) keystore.Home {
@@ -88,12 +124,13 @@ func write(t testing.TB, home keystore.Home, change func(*keystore.Writer)) {
 	}
 }
 
-// newVerifier returns the Verifier of a key of testdata, whose every answer is compared with what its observer is told.
-func newVerifier(t testing.TB, v *verifier.Verifier, name string, o Options) *checked {
+// newVerifier returns the Verifier of a key of testdata, whose every answer is compared with what its observer is told and
+// with its line in the log.
+func newVerifier(t testing.TB, v opened, name string, o Options) *checked {
 	t.Helper()
-	c := &checked{t: t}
+	c := &checked{t: t, log: v.log}
 	o.Observe = func(d audit.Decision, err error) { c.seen = append(c.seen, answer{d, err}) }
-	a, err := New(v, known(name).ARN().String(), o)
+	a, err := New(v.Verifier, known(name).ARN().String(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,10 +146,13 @@ type answer struct {
 type checked struct {
 	*Verifier
 	t    testing.TB
+	log  *lines
 	seen []answer
+	line audit.Decision // of the last call
 }
 
-// check demands that err was the one answer observed since, that it is of our kind, and that a yes rests on a decision.
+// check demands that err was the one answer observed since, that it is of our kind, that a yes rests on a decision, and that
+// one line of the log says the same.
 func (c *checked) check(err error) {
 	c.t.Helper()
 	if len(c.seen) != 1 {
@@ -125,6 +165,18 @@ func (c *checked) check(err error) {
 	}
 	if _, ours := err.(*kmserr.Error); err != nil && !ours {
 		c.t.Errorf("the error is a %T: %v", err, err)
+	}
+	c.line = audit.Decision{}
+	if c.log == nil {
+		return // the verifier writes into a file
+	}
+	switch written := c.log.take(); {
+	case len(written) != 1:
+		c.t.Errorf("%v has %d lines in the log, expected 1", err, len(written))
+	case written[0].Verified != (err == nil) || err != nil && written[0].ErrorCode != string(kmserr.As(err).Name) || written[0].Asked != c.keyID:
+		c.t.Errorf("the answer is %v, the line %+v", err, written[0])
+	default:
+		c.line = written[0]
 	}
 }
 

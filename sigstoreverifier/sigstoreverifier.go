@@ -24,7 +24,8 @@
 // WithContext is honoured. WithDigest is the bare hash of the message, for the algorithms that sign one; a message beside
 // it is refused, and so is a digest with nothing in it. WithCryptoSignerOpts: see VerifySignature. What cannot be honoured
 // is refused: a key version (keys of KMS have none that sign), remote verification, and credentials for a server. A call
-// refused for its options asks nothing, and leaves no line in the log.
+// refused for its options leaves its line in the log like any other, without the algorithm and the hashes of what was not
+// looked at.
 //
 // sigstore's signature package doubles a program's start, so no binary of this project imports this one: the plugin for
 // cosign is plugin/sigstore.
@@ -106,48 +107,63 @@ func New(v *verifier.Verifier, keyID string, opts Options) (*Verifier, error) {
 // for many callers send SHA-256 with every key. *rsa.PSSOptions and *ed25519.Options name the algorithm, and are refused
 // where it is another or where KMS makes no such signatures.
 func (a *Verifier) VerifySignature(sig, message io.Reader, opts ...signature.VerifyOption) error {
-	var verified *verifier.Verified
+	if err := a.ready(); err != nil {
+		return a.answer(audit.Decision{}, err)
+	}
+	var given callOptions
+	var req verifier.Request
 	err := guarded(func() (err error) {
-		verified, err = a.verify(sig, message, opts)
+		if given, err = readVerifyOptions(opts); err == nil {
+			req, err = a.request(given, sig, message)
+		}
+		return err
+	})
+	if err != nil {
+		return a.refuse(given, audit.EventVerify, err)
+	}
+	var verified *verifier.Verified
+	err = guarded(func() (err error) {
+		verified, err = a.verifier.Verify(given.ctx, req)
 		return err
 	})
 	return a.answer(verified.Decision(), err)
 }
 
-func (a *Verifier) verify(sig, message io.Reader, opts []signature.VerifyOption) (*verifier.Verified, error) {
-	if err := a.ready(); err != nil {
-		return nil, err
-	}
-	given, err := readVerifyOptions(opts)
-	if err != nil {
-		return nil, err
-	}
+// request makes the verifier's question of a call.
+func (a *Verifier) request(given callOptions, sig, message io.Reader) (verifier.Request, error) {
 	req := verifier.Request{
 		KeyID: a.keyID, Message: message,
 		DistinguishingID: a.opts.DistinguishingID, ENTL: a.opts.ENTL,
 	}
+	var err error
 	if req.SigningAlgorithm, req.DefaultAlgorithms, err = given.algorithms(a.opts); err != nil {
-		return nil, err
+		return req, err
 	}
 	if req.Signature, err = given.readSignature(sig); err != nil {
-		return nil, err
+		return req, err
 	}
 	if given.hasDigest {
 		req.MessageType, req.BareHash = kmskey.Digest, true
-		if req.Message, err = given.digestAlone(message); err != nil {
-			return nil, err
-		}
+		req.Message, err = given.digestAlone(message)
 	}
-	return a.verifier.Verify(given.ctx, req)
+	return req, err
 }
 
 // PublicKey returns the key itself, if it may be relied on: *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey, and a
 // PublicKey of this package for the key specs that the standard library does not know: secp256k1, SM2 and ML-DSA.
 func (a *Verifier) PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKey, error) {
+	if err := a.ready(); err != nil {
+		return nil, a.answer(audit.Decision{}, err)
+	}
+	var given callOptions
+	if err := guarded(func() (err error) { given, err = readRPC(opts); return err }); err != nil {
+		return nil, a.refuse(given, audit.EventAuthorizeKey, err)
+	}
 	var authorized *verifier.Authorized
 	var key crypto.PublicKey
 	err := guarded(func() (err error) {
-		if authorized, err = a.authorize(opts); err == nil {
+		authorized, err = a.verifier.AuthorizeKey(given.ctx, verifier.KeyRequest{KeyID: a.keyID, SigningAlgorithm: a.opts.SigningAlgorithm})
+		if err == nil {
 			key, err = publicKey(authorized)
 		}
 		return err
@@ -162,15 +178,10 @@ func (a *Verifier) PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKe
 	return key, nil
 }
 
-func (a *Verifier) authorize(opts []signature.PublicKeyOption) (*verifier.Authorized, error) {
-	if err := a.ready(); err != nil {
-		return nil, err
-	}
-	given, err := readRPC(opts)
-	if err != nil {
-		return nil, err
-	}
-	return a.verifier.AuthorizeKey(given.ctx, verifier.KeyRequest{KeyID: a.keyID, SigningAlgorithm: a.opts.SigningAlgorithm})
+// refuse answers a call of which no question could be made. Its line in the log is the verifier's to write.
+func (a *Verifier) refuse(given callOptions, event string, refusal error) error {
+	err := guarded(func() error { return a.verifier.Refuse(given.ctx, event, a.keyID, refusal) })
+	return a.answer(audit.Decision{}, err)
 }
 
 // ready refuses a Verifier that New did not make.

@@ -64,7 +64,11 @@ func TestEveryKeyAndAlgorithm(t *testing.T) {
 					refused(t, ask(sig, nil, options.WithDigest(digest)), kmserr.Validation, "a hash of the message is given", "Give the message itself")
 				default:
 					refused(t, ask(sig, nil, options.WithDigest(digest)), "")
-					refused(t, ask(sig, nil, options.WithDigest(append(digest, 'x'))), kmserr.Validation)
+					// ECDSA's libraries look at the first bytes only (rule R18).
+					for _, junk := range []int{1, 7, len(digest), 1000, 1 << 20} {
+						long := append(bytes.Clone(digest), bytes.Repeat([]byte{'x'}, junk)...)
+						refused(t, ask(sig, nil, options.WithDigest(long)), kmserr.Validation, fmt.Sprintf("expected exactly %d", len(digest)))
+					}
 					refused(t, ask(sig, nil, options.WithDigest(digest[1:])), kmserr.Validation)
 					refused(t, ask(sig, nil, options.WithDigest(digestOf(algorithm, []byte("another")))), kmserr.InvalidSignature)
 				}
@@ -157,7 +161,7 @@ func TestStoreIsAskedAnew(t *testing.T) {
 	home := newHome(t, "p256")
 	v := must(verifier.Open(verifier.Options{Home: &home.Path, HomeOption: "test"}))
 	t.Cleanup(func() { v.Close() })
-	a := newVerifier(t, v, "p256", Options{})
+	a := newVerifier(t, opened{Verifier: v}, "p256", Options{})
 	ask := func() error {
 		err := a.VerifySignature(bytes.NewReader(sign("p256", kmskey.ECDSASHA256, message)), bytes.NewReader(message))
 		a.check(err)
@@ -197,7 +201,9 @@ func TestPublicKey(t *testing.T) {
 				if _, err := x509.ParsePKIXPublicKey(want.PublicKeyDER()); err == nil {
 					t.Error("crypto/x509 knows this key")
 				}
-				if again := must(a.PublicKey()); !k.Equal(again) || k.Equal(PublicKey{}) || (PublicKey{}).Equal(PublicKey{}) {
+				again, err := a.PublicKey()
+				a.check(err)
+				if !k.Equal(again) || k.Equal(PublicKey{}) || (PublicKey{}).Equal(PublicKey{}) {
 					t.Error("Equal is wrong")
 				}
 				if _, err := signature.LoadVerifier(key, crypto.SHA256); err == nil {
@@ -233,7 +239,7 @@ func TestWhatWasNotMadeRefuses(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	v := open(t)
+	v := open(t).Verifier
 	for name, c := range map[string]struct {
 		v     *verifier.Verifier
 		keyID string
@@ -296,7 +302,7 @@ func TestReaders(t *testing.T) {
 
 func TestObserverThatPanics(t *testing.T) {
 	v := open(t, "p256")
-	a := must(New(v, known("p256").ARN().String(), Options{Observe: func(audit.Decision, error) { panic("no room") }}))
+	a := must(New(v.Verifier, known("p256").ARN().String(), Options{Observe: func(audit.Decision, error) { panic("no room") }}))
 	refused(t, a.VerifySignature(bytes.NewReader(sign("p256", kmskey.ECDSASHA256, message)), bytes.NewReader(message)), kmserr.Internal, "no room")
 	key, err := a.PublicKey()
 	if refused(t, err, kmserr.Internal, "no room"); key != nil {
@@ -304,9 +310,52 @@ func TestObserverThatPanics(t *testing.T) {
 	}
 }
 
+// TestEveryCallHasItsLine: what the line holds of a call whose options alone are refused. That each has one, and of the same
+// name as the answer, holds for every test here: see checked.
+func TestEveryCallHasItsLine(t *testing.T) {
+	v := open(t, "p256")
+	sig := sign("p256", kmskey.ECDSASHA256, message)
+	var noBuffer *bytes.Buffer
+	for name, ask := range map[string]func(*checked) error{
+		"verify": func(a *checked) error {
+			return a.VerifySignature(bytes.NewReader(sig), bytes.NewReader(message), options.WithKeyVersion("1"))
+		},
+		"verify, panicking": func(a *checked) error { return a.VerifySignature(noBuffer, bytes.NewReader(message)) },
+		"key":               func(a *checked) error { _, err := a.PublicKey(options.WithKeyVersion("1")); return err },
+		"key, panicking":    func(a *checked) error { _, err := a.PublicKey((*option)(nil)); return err },
+	} {
+		event := audit.EventVerify
+		if strings.HasPrefix(name, "key") {
+			event = audit.EventAuthorizeKey
+		}
+		t.Run(name, func(t *testing.T) {
+			a := newVerifier(t, v, "p256", Options{})
+			err := ask(a)
+			a.check(err)
+			if a.line.EventName != event || a.line.ErrorMessage != kmserr.As(err).Fact || a.line.Home == "" {
+				t.Errorf("%v: the line is %+v", err, a.line)
+			}
+			for _, required := range []bool{false, true} {
+				v.log.required, v.log.err = required, errors.New("disk full")
+				err := ask(a)
+				v.log.required, v.log.err = false, nil
+				if want := kmserr.As(err).Name == kmserr.AuditUnavailable; want != required || !strings.Contains(kmserr.As(err).Fact+kmserr.As(err).Hint, "disk full") {
+					t.Errorf("no line, required %t: %v | %s", required, err, kmserr.As(err).Hint)
+				}
+			}
+		})
+	}
+}
+
+// option is one whose nil pointer panics.
+type option struct{ options.NoOpOptionImpl }
+
+func (o *option) ApplyKeyVersion(version *string) { *version = o.String() }
+func (o *option) String() string                  { return fmt.Sprint(o.NoOpOptionImpl) }
+
 func TestManyAtOnce(t *testing.T) {
 	v := open(t, "p256")
-	a := must(New(v, known("p256").ARN().String(), Options{}))
+	a := must(New(v.Verifier, known("p256").ARN().String(), Options{}))
 	sig := sign("p256", kmskey.ECDSASHA256, message)
 	var wg sync.WaitGroup
 	for i := range 32 {

@@ -1,7 +1,9 @@
 package verifier
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -235,4 +237,63 @@ func TestLogIsOpenedAnewUnderStrictness(t *testing.T) {
 	say(`,"store":{"permissions":"strict"}`)
 	_, err = v.Verify(t.Context(), good(arnA))
 	refused(t, err, kmserr.AuditUnavailable, path)
+}
+
+// What a front end refuses by itself has its line, and stands unless something comes before it.
+func TestRefuse(t *testing.T) {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	refusal := kmserr.New(kmserr.Validation, "the reason").WithHint("Do so.")
+	for name, c := range map[string]struct {
+		ctx     context.Context
+		refusal error
+		prepare func(*world)
+		want    kmserr.Name
+		holds   string
+		line    bool
+	}{
+		"as it is":                 {refusal: refusal, want: kmserr.Validation, holds: "the reason | Do so.", line: true},
+		"no context":               {ctx: nil, refusal: refusal, want: kmserr.Validation, line: true},
+		"no error of ours":         {refusal: io.ErrUnexpectedEOF, want: kmserr.Internal, holds: "unexpected EOF", line: true},
+		"no reason":                {want: kmserr.Internal, holds: "without a reason", line: true},
+		"a nil pointer":            {refusal: (*kmserr.Error)(nil), want: kmserr.Internal, line: true},
+		"the time is over":         {ctx: over, refusal: refusal, want: kmserr.DeadlineExceeded, line: true},
+		"no line, none required":   {refusal: refusal, prepare: func(w *world) { w.log.err = errors.New("disk full") }, want: kmserr.Validation, holds: "Do so. Besides, the decision was not logged: disk full."},
+		"no line where one must":   {refusal: refusal, prepare: func(w *world) { w.log.required, w.log.err = true, errors.New("disk full") }, want: kmserr.AuditUnavailable, holds: "disk full"},
+		"a log that panics":        {refusal: refusal, prepare: func(w *world) { w.log.panics = true }, want: kmserr.Validation, holds: "not logged"},
+		"a verifier without a log": {refusal: refusal, prepare: func(w *world) { w.v.cfg.Log = nil }, want: kmserr.Validation, holds: "the reason"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
+			if c.prepare != nil {
+				c.prepare(w)
+			}
+			err := w.v.Refuse(c.ctx, audit.EventAuthorizeKey, aliasA, c.refusal)
+			if _, ours := err.(*kmserr.Error); !ours {
+				t.Fatalf("got %T %v", err, err)
+			}
+			refused(t, err, c.want)
+			if e := kmserr.As(err); !strings.Contains(e.Fact+" | "+e.Hint, c.holds) || e.KeyARN != aliasA {
+				t.Errorf("%q, of %q, %q", e.Fact, e.KeyARN, e.Hint)
+			}
+			if !c.line {
+				return
+			}
+			if len(w.log.lines) != 1 {
+				t.Fatalf("%d lines: %+v", len(w.log.lines), w.log.lines)
+			}
+			line := w.log.lines[0]
+			if line.Verified || line.EventName != audit.EventAuthorizeKey || line.Asked != aliasA || line.ErrorCode != string(c.want) ||
+				line.ErrorMessage != kmserr.As(err).Fact || line.FrontEnd.Name != "test" || line.Home != w.home.Path || line.EventTime.IsZero() {
+				t.Errorf("the line is %+v", line)
+			}
+		})
+	}
+	if refusal.KeyARN != "" || refusal.Hint != "Do so." {
+		t.Errorf("the caller's error was changed: %+v", refusal)
+	}
+	var none *Verifier
+	for _, v := range []*Verifier{none, {}} {
+		refused(t, v.Refuse(t.Context(), audit.EventVerify, "alias/a", refusal), kmserr.Internal, "not made by New or Open")
+	}
 }

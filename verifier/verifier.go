@@ -170,6 +170,22 @@ func (v *Verifier) decide(ctx context.Context, event, keyID string, note func(*d
 	return d, nil
 }
 
+// Refuse refuses a call of which the verifier is asked nothing, because its front end cannot make a question of it: an option
+// that cannot be honoured, a signature that cannot be read. The call gets its line in the log like any other. keyID is the
+// identifier asked about, empty where nobody could read one; event is audit.EventVerify or audit.EventAuthorizeKey.
+//
+// It returns the error to answer with, which is never nil: the refusal, or what comes before every question of this
+// verifier's, such as a policy that cannot be read, a required log that cannot be written, a context that is over. Before
+// there is a verifier, see LogRefusal.
+func (v *Verifier) Refuse(ctx context.Context, event, keyID string, refusal error) error {
+	if refusal == nil {
+		refusal = kmserr.New(kmserr.Internal, "a front end refuses the call without a reason").
+			WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure)
+	}
+	_, err := v.decide(ctx, event, keyID, nil, func(context.Context, *Verifier, *decision) error { return refusal })
+	return err
+}
+
 // judge lets body decide and completes the line. The decision says Verified only here, after body has returned no error.
 func (v *Verifier) judge(ctx context.Context, d *decision, body func() error) error {
 	err := ctx.Err()
