@@ -10,7 +10,7 @@
 #   COSIGN_FLAGS    the same for `cosign verify`
 #
 # Exit code 0: every image was verified by every verifier. 1: one was refused. 2: the call was wrong. An image that Notation's trust policy
-# lets through unverified (level skip or audit) counts as refused.
+# lets through unverified (level skip), or although a check failed (level permissive or audit, or an override), counts as refused.
 set -eu
 
 usage() {
@@ -58,10 +58,11 @@ for image in "$@"; do
 		case $verifier in
 		notation)
 			output=$(notation verify -v ${NOTATION_FLAGS:-} "$image" 2>&1) || code=$?
-			# Where its trust policy has level skip or audit, notation ends with 0 though nothing was verified, or by no key that is trusted.
+			# Where its trust policy does not enforce a check, notation ends with 0 though nothing was verified, or by no key that is
+			# trusted, or by one that is disabled.
 			if [ "$code" -eq 0 ]; then
 				case $output in
-				*'Warning: authenticity was set to "log" and failed'*) code=1 why='the trust policy does not enforce authenticity, which failed' ;;
+				*'Warning: '*' was set to "log" and failed'*) code=1 why='the trust policy does not enforce a check that failed: use level strict' ;;
 				*'Successfully verified signature for '*) ;;
 				*) code=1 why='notation does not say that it verified a signature: the trust policy skips it, or this notation is newer than the script' ;;
 				esac

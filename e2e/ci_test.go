@@ -612,23 +612,27 @@ func TestShellExample(t *testing.T) {
 	}
 
 	// What Notation's trust policy lets through unverified is not verified, though notation says so with exit code 0.
-	for level, says := range map[string]string{"skip": "the trust policy skips it", "audit": "does not enforce authenticity"} {
+	for level, c := range map[string]struct{ image, trusted, says string }{
+		"skip":       {j.good, "", "the trust policy skips it"},
+		"audit":      {j.good, "p384", "does not enforce a check that failed"},
+		"permissive": {j.disabled, "p256-disabled", "does not enforce a check that failed"},
+	} {
 		t.Run(level, func(t *testing.T) {
 			policy := `{"version":"1.0","trustPolicies":[{"name":"release","registryScopes":["*"],"signatureVerification":{"level":"` + level + `"}`
 			if level != "skip" {
-				policy += fmt.Sprintf(`,"trustStores":["ca:awskms"],"trustedIdentities":[%q]`, fixture.Lookup("p384").ARN())
+				policy += fmt.Sprintf(`,"trustStores":["ca:awskms"],"trustedIdentities":[%q]`, fixture.Lookup(c.trusted).ARN())
 			}
 			if err := os.WriteFile(filepath.Join(j.checkout, "trust", "trustpolicy.json"), []byte(policy+`}]}`), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			well(t, do(t, j.Host, "env", "notation", "policy", "import", "--force", "trust/trustpolicy.json"))
-			well(t, do(t, j.Host, "env", "notation", "verify", "--insecure-registry", j.good))
-			if result := run([]string{"VERIFIERS=notation"}, j.good); result.Code != 1 {
+			well(t, do(t, j.Host, "env", "notation", "verify", "--insecure-registry", c.image))
+			if result := run([]string{"VERIFIERS=notation"}, c.image); result.Code != 1 {
 				t.Errorf("want exit code 1\n%s", result)
 			}
 			outcomes := results(t, filepath.Join(j.checkout, "awskms-offline-results"))
-			if len(outcomes) != 1 || outcomes[0].Verified || !strings.Contains(outcomes[0].Output, says) {
-				t.Errorf("the results are %+v, want a refusal that says %q", outcomes, says)
+			if len(outcomes) != 1 || outcomes[0].Verified || !strings.Contains(outcomes[0].Output, c.says) {
+				t.Errorf("the results are %+v, want a refusal that says %q", outcomes, c.says)
 			}
 		})
 	}

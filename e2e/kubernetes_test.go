@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -522,6 +523,12 @@ func TestRegistry(t *testing.T) {
 	})
 	t.Run("init containers", func(t *testing.T) {
 		needShell(t)
+		// With a policy beside the keys, which refuses whatever has no line in the log.
+		file(t, from, "policy.json", []byte(`{"version":"1","log":{"mode":"required"}}`))
+		pushed := do(t, from, oras, "push", "--plain-http", scope+"/kms-keys:policy", "keys.tar", "policy.json")
+		well(t, pushed)
+		digests := maps.Clone(digests)
+		digests["kms-keys"] = digest.FindStringSubmatch(pushed.Stdout)[1]
 		volumes := t.TempDir()
 		h := receiver(t, filepath.Join(volumes, "store"))
 		h.Bin = filepath.Join(h.Dir, "image")
@@ -533,8 +540,19 @@ func TestRegistry(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(h.Bin, "oras"), []byte(wrapper), 0o755); err != nil {
 			t.Fatal(err)
 		}
+		stateHome, state := "", ""
 		for _, path := range []string{"deploy/kubernetes/store-from-registry.yaml", "deploy/ratify/plugin.yaml"} {
 			p := readPatch(t, path)
+			for _, m := range p.Spec.Template.Spec.Containers[0].Mounts {
+				if m.Name == "awskms-offline-log" {
+					stateHome, state = m.Path, filepath.Join(volumes, m.Name, m.SubPath)
+				}
+			}
+			for _, e := range p.Spec.Template.Spec.Containers[0].Env {
+				if e.Name == "XDG_STATE_HOME" && e.Value != stateHome {
+					t.Errorf("the log goes to %s, and what can be written is %s", e.Value, stateHome)
+				}
+			}
 			for _, v := range p.Spec.Template.Spec.Volumes {
 				dir := filepath.Join(volumes, v.Name)
 				if err := os.Mkdir(dir, 0o755); err != nil {
@@ -548,7 +566,7 @@ func TestRegistry(t *testing.T) {
 				script := strings.Join(c.Args, "\n")
 				work := ""
 				for _, m := range c.Mounts {
-					script = strings.ReplaceAll(script, m.Path+" ", filepath.Join(volumes, m.Name)+" ")
+					script = strings.NewReplacer(m.Path+" ", filepath.Join(volumes, m.Name)+" ", m.Path+"/", filepath.Join(volumes, m.Name)+"/").Replace(script)
 					if m.Path == c.WorkingDir {
 						work = filepath.Join(volumes, m.Name)
 					}
@@ -574,6 +592,22 @@ func TestRegistry(t *testing.T) {
 		home := filepath.Join(volumes, "awskms-offline-store")
 		readOnly(t, home)
 		receives(t, home)
+		// A mounted subPath is all that the container sees of the volume.
+		log := filepath.Join(t.TempDir(), "state")
+		if err := os.Rename(state, log); err != nil {
+			t.Fatal(err)
+		}
+		h = receiver(t, home)
+		h.Extra = append(h.Extra, "XDG_STATE_HOME="+log)
+		c := shared.lookup(t, "jws-p256")
+		result, err := h.VerifyRegistry(shared.registry.Reference(c.Name, c.Digest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		well(t, result)
+		if lines := read(t, filepath.Join(log, "awskms-offline", "audit.jsonl")); !strings.Contains(lines, `"verified":true`) {
+			t.Errorf("the log is %s", lines)
+		}
 	})
 }
 
