@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/awskms-offline/awskms-offline/internal/progress"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/rawverify"
@@ -16,7 +18,8 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
-// maxFormers is how many keys that an alias meant before are looked at, the newest first.
+// maxFormers is how many keys that an alias meant before are looked at, the newest first. Those count too of which no grant
+// says anything: else a grant less would let an older one in.
 const maxFormers = 16
 
 // allowsHistory and allowsHistoryForNotation are the two ways in which a grant lets an alias stand for a former key.
@@ -29,8 +32,8 @@ func allowsHistoryForNotation(r policy.Rules) bool { return r.AllowAliasHistoryF
 func (v *Verifier) formers(d *decision, allows func(policy.Rules) bool) ([]*decision, error) {
 	alias := d.found.Alias
 	var all []*decision
-	for _, was := range meantBefore(alias) {
-		if len(all) == maxFormers {
+	for i, was := range meantBefore(alias) {
+		if i == maxFormers {
 			break
 		}
 		arn := kmskey.ARN{Scope: alias.ARN.Scope, KeyID: was.KeyID}
@@ -95,15 +98,20 @@ func (v *Verifier) formerWith(d *decision, der []byte) (*decision, error) {
 }
 
 // checkInTurn checks the key that the alias means, then those that it meant. The first that verifies decides; if none
-// does, the refusal is the first one's. What is no refusal but a failure ends it at once.
+// does, the refusal is the first one's. Only our own failure ends it at once. Every refusal goes on, that of a call which
+// makes no sense to this key too (no algorithm for one that has several, a digest of another length): it may make sense to
+// a former one, and would be asked there as soon as something stricter refused this key before.
 func (v *Verifier) checkInTurn(ctx context.Context, d *decision, req Request, formers []*decision) error {
 	rewind, err := v.replay(ctx, &req)
 	if err != nil {
 		return err
 	}
 	first := v.check(ctx, d, req)
-	if first == nil || kmserr.ExitCode(first) != kmserr.ExitRefused {
+	switch {
+	case first == nil, kmserr.ExitCode(first) == kmserr.ExitOurSide:
 		return first
+	case rewind == nil:
+		return v.readOnce(first, d.found.Alias.ARN)
 	}
 	for _, former := range formers {
 		if err := rewind(); err != nil {
@@ -122,8 +130,23 @@ func (v *Verifier) checkInTurn(ctx context.Context, d *decision, req Request, fo
 	return first
 }
 
+// readOnce adds to a refusal that no former key was asked, as the message is gone.
+func (v *Verifier) readOnce(refusal error, alias kmskey.AliasARN) error {
+	told := *kmserr.As(refusal)
+	told.Hint = strings.TrimSpace(fmt.Sprintf("%s Besides, the keys that %s meant before were not tried: the message is longer than %d bytes and can be read only once; name the key itself, or give the message as a file.",
+		told.Hint, alias, v.maxMessage()))
+	return &told
+}
+
+func (v *Verifier) maxMessage() int64 {
+	if v.cfg.MaxMessage <= 0 {
+		return rawverify.DefaultMaxMessage
+	}
+	return v.cfg.MaxMessage
+}
+
 // replay makes the message one that can be read more than once: a file by going back, anything else by holding it, up to
-// the limit of messages that are held.
+// the limit of messages that are held. A longer one is read once, and rewind is nil.
 func (v *Verifier) replay(ctx context.Context, req *Request) (rewind func() error, err error) {
 	if req.Message == nil {
 		return func() error { return nil }, nil
@@ -141,10 +164,7 @@ func (v *Verifier) replay(ctx context.Context, req *Request) (rewind func() erro
 			}, nil
 		}
 	}
-	limit := v.cfg.MaxMessage
-	if limit <= 0 {
-		limit = rawverify.DefaultMaxMessage
-	}
+	limit := v.maxMessage()
 	data, err := io.ReadAll(io.LimitReader(progress.Reader(ctx, req.Message), limit+1))
 	if err != nil {
 		if e := new(kmserr.Error); ctx.Err() != nil || errors.As(err, &e) {
@@ -152,11 +172,11 @@ func (v *Verifier) replay(ctx context.Context, req *Request) (rewind func() erro
 		}
 		return nil, unreadable(err)
 	}
-	if int64(len(data)) > limit {
-		return nil, kmserr.New(kmserr.Validation, "the message is longer than %d bytes, and the alias's history makes it be read more than once", limit).
-			WithHint("Name the key itself, or give the message as a file.")
-	}
 	held := bytes.NewReader(data)
+	if int64(len(data)) > limit {
+		req.Message = io.MultiReader(held, req.Message)
+		return nil, nil
+	}
 	req.Message = held
 	return func() error { held.Reset(data); return nil }, nil
 }

@@ -89,10 +89,19 @@ func TestAliasHistory(t *testing.T) {
 		if _, err := w.verify(t, r); err != nil {
 			t.Error(err)
 		}
+		// Of a longer one the key that is meant now decides alone, as it would without the grant.
 		w.v.cfg.MaxMessage = int64(len(message) - 1)
 		r.Message = oneByOne{bytes.NewReader(message)}
-		_, err = w.verify(t, r)
-		refused(t, err, kmserr.Validation, "the alias's history makes it be read more than once")
+		d, err = w.verify(t, r)
+		refused(t, err, kmserr.InvalidSignature, "were not tried: the message is longer than 28 bytes", "give the message as a file")
+		if d.KeyARN != arnNow || d.Options["alias-history"] != "" {
+			t.Errorf("%+v", d)
+		}
+		r = ask(now, kmskey.ECDSASHA256)
+		r.Message = oneByOne{bytes.NewReader(message)}
+		if d, err := w.verify(t, r); err != nil || d.KeyARN != arnNow || d.InputBytes != int64(len(message)) {
+			t.Errorf("%+v, %v", d, err)
+		}
 		w.v.cfg.MaxMessage = 0
 
 		// Nobody's signature is nobody's, and the refusal is about the key that the alias means.
@@ -133,6 +142,51 @@ func TestAliasHistory(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+	// What makes no sense to the key that is meant now may make sense to the former one: that is asked, as it would be if the
+	// other one were blocked.
+	for name, change := range map[string]func(*Request){
+		"no algorithm, and the key that is meant now has several": func(*Request) {},
+		"a digest of the former key's length": func(r *Request) {
+			r.MessageType, r.Message = kmskey.Digest, bytes.NewReader(digestOf(kmskey.ECDSASHA384, message))
+		},
+		"the former key's algorithm": func(r *Request) { r.SigningAlgorithm = kmskey.ECDSASHA384 },
+	} {
+		for _, blocked := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", blocked: ", blocked), func(t *testing.T) {
+				then := newSigner(kmskey.ECCNISTP384)
+				old, current := record(t, arnThen, then), record(t, arnNow, signerOf(kmskey.RSA2048))
+				w := newWorld(t, old, current)
+				w.alias(t, old, at("2026-01-01T00:00:00Z"))
+				w.write(t, func(writer *keystore.Writer) error {
+					_, err := writer.Put(current, keystore.PutOptions{Aliases: []string{"alias/release"}, AliasTime: at("2026-06-01T00:00:00Z"), MoveAlias: true})
+					return err
+				})
+				if blocked {
+					w.block(t, keystore.Block{KeyID: arnNow, Reason: "lost"})
+				}
+				ask := func(s *signer) Request {
+					r := request("alias/release", s, kmskey.ECDSASHA384, message)
+					r.SigningAlgorithm = ""
+					change(&r)
+					return r
+				}
+				if d, err := w.verify(t, ask(then)); err == nil {
+					t.Errorf("without a grant %s verified it", d.KeyARN)
+				}
+				w.aliasHistory(false, arnThen)
+				if d, err := w.verify(t, ask(then)); err != nil || d.KeyARN != arnThen || d.SigningAlgorithm != string(kmskey.ECDSASHA384) {
+					t.Errorf("%+v, %v", d, err)
+				}
+				if d, err := w.verify(t, ask(newSigner(kmskey.ECCNISTP384))); err == nil || d.KeyARN != arnNow {
+					t.Errorf("another key's signature: %+v, %v", d, err)
+				}
+				w.block(t, keystore.Block{KeyID: arnThen, Reason: "lost"})
+				if d, err := w.verify(t, ask(then)); err == nil || d.KeyARN != arnNow {
+					t.Errorf("the former key is blocked: %+v, %v", d, err)
+				}
+			})
+		}
 	}
 	t.Run("damaged record", func(t *testing.T) {
 		w, then, _ := rotated(t)
@@ -282,7 +336,7 @@ func TestDamagedFormer(t *testing.T) {
 	}
 }
 
-// A failure ends the search among former keys, wherever it is; a refusal of the first key by something else than KMS's no does too.
+// A failure ends the search among former keys, wherever it is, and what no key can be asked is refused.
 func TestFailureEndsTheSearch(t *testing.T) {
 	message := []byte("signed before the alias moved")
 	for name, c := range map[string]struct {
@@ -417,6 +471,12 @@ func TestFormersAreBounded(t *testing.T) {
 			t.Errorf("former %d is %s, expected %s", i, former.found.Target, want)
 		}
 	}
+	// A grant less lets no older key in.
+	w.aliasHistory(false, granted[:len(granted)-1]...)
+	if formers, err := w.v.formers(d, allowsHistory); err != nil || len(formers) != maxFormers-1 || formers[len(formers)-1].found.Target != keys[3].ARN() {
+		t.Errorf("%d formers, %v", len(formers), err)
+	}
+	w.aliasHistory(false, granted...)
 	d.found.Alias.History = []keystore.AliasHistory{{KeyID: keys[0].ARN().KeyID}, {KeyID: keys[1].ARN().KeyID}, {KeyID: keys[1].ARN().KeyID}}
 	if formers, err := w.v.formers(d, allowsHistory); err != nil || len(formers) != 1 {
 		t.Errorf("%d formers, %v", len(formers), err)

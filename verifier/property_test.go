@@ -1,6 +1,9 @@
 package verifier
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
@@ -29,6 +33,9 @@ type (
 		Keys      []string          `json:"keys"`
 		Verify    bool              `json:"verify,omitempty"`
 		KeyStates []kmskey.KeyState `json:"keyStates,omitempty"`
+		// History and ForNotation: keys that an alias meant before.
+		History     string `json:"aliasHistory,omitempty"`
+		ForNotation bool   `json:"aliasHistoryForNotation,omitempty"`
 	}
 	policyOnly struct {
 		Name              string                    `json:"name"`
@@ -57,7 +64,10 @@ func (r policyOnly) concerns(arn string) bool {
 }
 
 // chance makes policies and records of few values, so that they meet often.
-type chance struct{ *rand.Rand }
+type chance struct {
+	*rand.Rand
+	algorithms []kmskey.SigningAlgorithm // that restrictions allow
+}
 
 func (c chance) one(in int) bool { return c.IntN(in) == 0 }
 
@@ -82,7 +92,7 @@ func (c chance) restriction(keys []string) policyOnly {
 	}
 	switch c.IntN(8) {
 	case 0:
-		r.SigningAlgorithms = some(c, kmskey.ECDSASHA256, kmskey.SM2DSA)
+		r.SigningAlgorithms = some(c, c.algorithms...)
 	case 1:
 		r.MessageTypes = some(c, kmskey.Raw, kmskey.Digest)
 	case 2, 3:
@@ -168,7 +178,10 @@ type propertyQuestion struct {
 	// signs says that it is about a signature, whose algorithm and message type the policy restricts; unsafe that the key's
 	// state was said not to matter.
 	signs, unsafe bool
-	ask           func(*world) error
+	// algorithm and messageType are the signature's, where it is about one.
+	algorithm   kmskey.SigningAlgorithm
+	messageType kmskey.MessageType
+	ask         func(*world) error
 }
 
 // whyNot says which rule of which file forbids a yes, read from the files as they are written; "" if none does.
@@ -205,8 +218,8 @@ func (q propertyQuestion) whyNot(now time.Time, files []policyFile, records map[
 					}
 					age, _ := time.ParseDuration(only.MaxSnapshotAge)
 					switch {
-					case q.signs && only.SigningAlgorithms != nil && !slices.Contains(only.SigningAlgorithms, kmskey.ECDSASHA256),
-						q.signs && only.MessageTypes != nil && !slices.Contains(only.MessageTypes, kmskey.Raw),
+					case q.signs && only.SigningAlgorithms != nil && !slices.Contains(only.SigningAlgorithms, q.algorithm),
+						q.signs && only.MessageTypes != nil && !slices.Contains(only.MessageTypes, q.messageType),
 						only.KeyStates != nil && !slices.Contains(only.KeyStates, state),
 						only.RequireKnownState && state == kmskey.StateUnknown,
 						age != 0 && now.Sub(r.Snapshot.Time.Time) > age,
@@ -227,7 +240,7 @@ func (q propertyQuestion) whyNot(now time.Time, files []policyFile, records map[
 // the ARN asked for and for every replica that answered, as the files are written.
 func TestStricterNeverWidensFallbackAndOtherUsages(t *testing.T) {
 	const worlds, rounds = 10, 16
-	c := chance{rand.New(rand.NewPCG(5, 6))}
+	c := chance{rand.New(rand.NewPCG(5, 6)), []kmskey.SigningAlgorithm{kmskey.ECDSASHA256, kmskey.SM2DSA}}
 	other := func(arn, id string) string { return strings.Replace(arn, "mrk-1", "mrk-"+id, 1) }
 	ops := operations()
 	var questions []propertyQuestion
@@ -238,7 +251,7 @@ func TestStricterNeverWidensFallbackAndOtherUsages(t *testing.T) {
 			used = []string{mrkEast, mrkEU}
 		}
 		questions = append(questions,
-			propertyQuestion{name: "Verify", asked: arn, used: used, signs: true, ask: func(w *world) error {
+			propertyQuestion{name: "Verify", asked: arn, used: used, signs: true, algorithm: kmskey.ECDSASHA256, messageType: kmskey.Raw, ask: func(w *world) error {
 				_, err := w.v.Verify(t.Context(), good(arn))
 				return err
 			}})
@@ -321,4 +334,178 @@ func TestStricterNeverWidensFallbackAndOtherUsages(t *testing.T) {
 			t.Errorf("%s %s: %d times yes, of which %d were narrowed: the test looks at too little", q.name, q.asked, yes[name], narrowed[name])
 		}
 	}
+}
+
+// rotation is an alias that meant the key arnThen and means arnNow.
+type rotation struct{ then, now kmskey.KeySpec }
+
+// usual is the algorithm that the questions about a key of that spec name.
+func usual(spec kmskey.KeySpec) kmskey.SigningAlgorithm {
+	if spec == kmskey.RSA2048 {
+		return kmskey.RSASSAPKCS1SHA256
+	}
+	return spec.SigningAlgorithms()[0]
+}
+
+// questions asks by alias about a signature of each of the two keys, in every way that fits one of them or both.
+func (r rotation) questions() (all []historyQuestion) {
+	for arn, spec := range map[string]kmskey.KeySpec{arnThen: r.then, arnNow: r.now} {
+		s, message := signerOf(spec), []byte("signed before or after")
+		all = append(all, historyQuestion{name: "AuthorizeKey", of: arn, notation: true, ask: func(w *world) (string, kmskey.SigningAlgorithm, error) {
+			a, err := w.v.AuthorizeKey(context.Background(), KeyRequest{KeyID: aliasA, PublicKey: s.der})
+			return a.Decision().KeyARN, "", err
+		}})
+		for _, algorithm := range []kmskey.SigningAlgorithm{"", usual(r.then), usual(r.now)} {
+			for _, form := range []string{"message", "digest", "ID"} {
+				req := Request{KeyID: aliasA, SigningAlgorithm: algorithm, Signature: s.sign(usual(spec), message)}
+				input := message
+				switch {
+				case form == "digest" && spec != kmskey.SM2:
+					req.MessageType, input = kmskey.Digest, digestOf(usual(spec), message)
+				case form == "ID" && r.then == kmskey.SM2:
+					req.DistinguishingID = must(kmskey.ParseDistinguishingID("somebody@example.com"))
+					req.Signature = s.sign(usual(spec), withID("somebody@example.com", string(message)))
+				case form != "message":
+					continue
+				}
+				name := fmt.Sprintf("%s with the algorithm %q", form, algorithm)
+				all = append(all, historyQuestion{name: name, of: arn, messageType: cmp.Or(req.MessageType, kmskey.Raw), ask: func(w *world) (string, kmskey.SigningAlgorithm, error) {
+					req := req
+					req.Message = bytes.NewReader(input)
+					verified, err := w.v.Verify(context.Background(), req)
+					return verified.Decision().KeyARN, kmskey.SigningAlgorithm(verified.Decision().SigningAlgorithm), err
+				}})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b historyQuestion) int { return cmp.Compare(a.name+a.of, b.name+b.of) })
+	return all
+}
+
+// historyQuestion is one about a signature of the key of, asked by the alias.
+type historyQuestion struct {
+	name, of    string
+	notation    bool
+	messageType kmskey.MessageType
+	// ask returns the key that answered, and its algorithm.
+	ask func(*world) (string, kmskey.SigningAlgorithm, error)
+}
+
+// whyNot says which rule of which file forbids the yes of that key, "" if none does.
+func (q historyQuestion) whyNot(now time.Time, files []policyFile, records map[string]kmskey.Record, answered string, algorithm kmskey.SigningAlgorithm) string {
+	if answered != q.of {
+		return answered + " did not sign that"
+	}
+	as := propertyQuestion{asked: answered, used: []string{answered}, signs: !q.notation, algorithm: algorithm, messageType: q.messageType}
+	var read []policyFile
+	for _, f := range files {
+		gives := func(g policyGrant) bool {
+			return (slices.Contains(g.Keys, aliasA) || slices.Contains(g.Keys, arnThen)) && g.History != "" && (g.ForNotation || !q.notation)
+		}
+		if answered == arnThen && !slices.ContainsFunc(f.Grants, gives) {
+			return "no grant lets the alias stand for what it meant"
+		}
+		f.Grants = slices.Clone(f.Grants)
+		for i, g := range f.Grants {
+			if answered == arnNow && slices.Contains(g.Keys, aliasA) { // what it means now, and nothing else, has what else the alias is granted
+				f.Grants[i].Keys = append(slices.Clone(g.Keys), arnNow)
+			}
+		}
+		read = append(read, f)
+	}
+	if q.notation {
+		as.signs = true // the states that a grant adds serve an identity too; algorithms and types are looked at by the set
+		for i := range read {
+			read[i].Restrictions = slices.Clone(read[i].Restrictions)
+			for j := range read[i].Restrictions {
+				read[i].Restrictions[j].SigningAlgorithms, read[i].Restrictions[j].MessageTypes = nil, nil
+			}
+		}
+	}
+	return as.whyNot(now, read, records)
+}
+
+// TestStricterNeverWidensHistory holds the same where an alias may stand for a key of another spec that it meant before: what
+// fits the one key fits the other one not, so that each refusal of the first must lead on to the second.
+func TestStricterNeverWidensHistory(t *testing.T) {
+	const rounds = 60
+	c := chance{rand.New(rand.NewPCG(7, 8)), []kmskey.SigningAlgorithm{kmskey.ECDSASHA256, kmskey.SM2DSA, kmskey.RSASSAPKCS1SHA256}}
+	keys := []string{arnThen, arnNow, aliasA}
+	grant := func() policyGrant {
+		g := c.grant(keys)
+		if !c.one(3) {
+			g.History, g.ForNotation = "any", c.one(2)
+		}
+		return g
+	}
+	yes, narrowed := map[string]int{}, map[string]int{}
+	for _, r := range []rotation{{kmskey.ECCNISTP256, kmskey.RSA2048}, {kmskey.RSA2048, kmskey.ECCNISTP256}, {kmskey.SM2, kmskey.RSA2048}, {kmskey.ECCNISTP384, kmskey.ECCNISTP256}} {
+		w, records := r.world(t, c)
+		questions := r.questions()
+		for range rounds {
+			files := []policyFile{c.file(keys[:2]), c.file(keys[:2])}[:1+c.IntN(2)]
+			for i := range files {
+				files[i].Grants = append(files[i].Grants, grant(), grant())
+			}
+			after := slices.Clone(files)
+			i := c.IntN(len(files))
+			stricter, how := c.stricter(files[i], keys[:2])
+			after[i] = stricter
+			before, then := load(t, files), load(t, after)
+			for _, q := range questions {
+				w.v.cfg.Policy = before
+				key, algorithm, first := q.ask(w)
+				w.v.cfg.Policy = then
+				keyThen, algorithmThen, second := q.ask(w)
+				tell := func(what string, args ...any) {
+					t.Fatalf("%+v, %s, signed by %s: %s\nbefore: %s: %v\nafter:  %s: %v", r, q.name, q.of, fmt.Sprintf(what, args...), must(json.Marshal(files)), first, must(json.Marshal(after)), second)
+				}
+				if first != nil && second == nil {
+					tell("%s, and that turned a refusal into a yes", how)
+				}
+				for _, is := range []struct {
+					err       error
+					files     []policyFile
+					key       string
+					algorithm kmskey.SigningAlgorithm
+				}{{first, files, key, algorithm}, {second, after, keyThen, algorithmThen}} {
+					if is.err != nil {
+						continue
+					}
+					if why := q.whyNot(w.now, is.files, records, is.key, is.algorithm); why != "" {
+						tell("a yes although %s", why)
+					}
+				}
+				if first == nil {
+					yes[q.of]++
+				}
+				if first == nil && second != nil {
+					narrowed[q.of]++
+				}
+			}
+		}
+	}
+	for _, arn := range []string{arnThen, arnNow} {
+		if yes[arn] < 50 || narrowed[arn] < 10 {
+			t.Errorf("%s: %d times yes, of which %d were narrowed: the test looks at too little", arn, yes[arn], narrowed[arn])
+		}
+	}
+}
+
+// world is a store with both keys, and the alias that moved from the one to the other.
+func (r rotation) world(t *testing.T, c chance) (*world, map[string]kmskey.Record) {
+	records := map[string]kmskey.Record{}
+	made := func(arn string, spec kmskey.KeySpec) *kmskey.Key {
+		key := record(t, arn, signerOf(spec), source(some(c, kmskey.SourceKMS, kmskey.SourceFile)[0]), seen("2026-11-24T11:00:00Z"), state(some(c, kmskey.StateEnabled, kmskey.StateDisabled)[0]))
+		records[arn] = key.Record()
+		return key
+	}
+	then, now := made(arnThen, r.then), made(arnNow, r.now)
+	w := newWorld(t, then, now)
+	w.alias(t, then, at("2026-11-20T00:00:00Z"))
+	w.write(t, func(writer *keystore.Writer) error {
+		_, err := writer.Put(now, keystore.PutOptions{Aliases: []string{"alias/release"}, AliasTime: at("2026-11-24T11:00:00Z"), MoveAlias: true})
+		return err
+	})
+	return w, records
 }
