@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -78,14 +79,20 @@ type archive struct {
 	name    string
 	content *io.SectionReader
 	close   func()
-	// sums has the SHA-256 of every file's content, in order, once check has found the archive sound: what is read later
-	// must be the same.
-	sums [][sha256.Size]byte
+	// sum is the SHA-256 of all of it, and chunks has that of each chunkSize bytes. A tar is read several times, and whoever
+	// can write to it could have another one read than the one that was judged: every reading must find the same.
+	sum    [sha256.Size]byte
+	chunks [][sha256.Size]byte
+	// count is how many files there are, once check has found the archive sound.
+	count int
 }
 
-// openTar opens a tar that was found behind a value, whose first bytes have been read from r already. What comes from a
-// pipe is kept in a temporary file, as a tar is read more than once. It takes r over.
-func openTar(name string, head []byte, r io.ReadCloser) (*archive, error) {
+// chunkSize is how much of a tar is compared at a time. The sums of the longest tar take 2 MiB.
+const chunkSize = 64 << 10
+
+// openTar opens a tar that was found behind a value, whose first bytes have been read from r already, and sums it up. What
+// comes from a pipe is kept in a temporary file, as a tar is read more than once. It takes r over.
+func openTar(ctx context.Context, name string, head []byte, r io.ReadCloser) (*archive, error) {
 	t := &archive{name: name, close: func() { _ = r.Close() }} // only read from: closing loses nothing
 	f, seekable := r.(*os.File)
 	if !seekable {
@@ -117,7 +124,31 @@ func openTar(name string, head []byte, r io.ReadCloser) (*archive, error) {
 		return nil, err
 	}
 	t.content = io.NewSectionReader(f, 0, info.Size())
+	if err := t.sumUp(ctx); err != nil {
+		t.close()
+		return nil, err
+	}
 	return t, nil
+}
+
+// sumUp is the first reading, which every other must equal.
+func (t *archive) sumUp(ctx context.Context) error {
+	whole := sha256.New()
+	buf := make([]byte, chunkSize)
+	for left := t.content.Size(); left > 0; {
+		if ctx.Err() != nil {
+			return kmserr.New(kmserr.DeadlineExceeded, "interrupted; nothing was written")
+		}
+		n, err := io.ReadFull(t.content, buf[:min(left, chunkSize)])
+		if err != nil {
+			return invalid("%s cannot be read: %v", naming("the key file", t.name), reason(err))
+		}
+		_, _ = whole.Write(buf[:n]) // a hash takes everything
+		t.chunks = append(t.chunks, sha256.Sum256(buf[:n]))
+		left -= int64(n)
+	}
+	whole.Sum(t.sum[:0])
+	return nil
 }
 
 // expect refuses an archive whose SHA-256, in hexadecimal, is another.
@@ -125,19 +156,44 @@ func (t *archive) expect(want string) error {
 	if b, err := hex.DecodeString(want); err != nil || len(b) != sha256.Size {
 		return invalid("--expect-sha256 is %q, expected 64 hexadecimal digits", want).WithHint("Give the SHA-256 that `awskms-offline keys export` printed.")
 	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, t.again()); err != nil {
-		return invalid("the tar cannot be read: %v", reason(err))
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); !strings.EqualFold(got, want) {
+	if got := hex.EncodeToString(t.sum[:]); !strings.EqualFold(got, want) {
 		return invalid("the tar's SHA-256 is %s, but --expect-sha256 says %s", got, want).
 			WithHint("This is not the tar that was exported: do not use it.")
 	}
 	return nil
 }
 
-func (t *archive) again() *io.SectionReader {
-	return io.NewSectionReader(t.content, 0, t.content.Size())
+// again reads the tar from its beginning.
+func (t *archive) again() *reading { return &reading{of: t} }
+
+// reading is one reading of a tar, of nothing but what sumUp read.
+type reading struct {
+	of   *archive
+	next int    // the chunk
+	rest []byte // of the chunk before it: read and found the same, but not handed over
+	buf  [chunkSize]byte
+}
+
+var errChanged = invalid("the tar changed while it was read").WithHint("Let nothing write to it, and import it again.")
+
+func (r *reading) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		if r.next == len(r.of.chunks) {
+			return 0, io.EOF
+		}
+		n, err := r.of.content.ReadAt(r.buf[:], int64(r.next)*chunkSize)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if sha256.Sum256(r.buf[:n]) != r.of.chunks[r.next] {
+			return 0, errChanged
+		}
+		r.rest = r.buf[:n]
+		r.next++
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 // tarEntry is one file of a tar with its content, which is valid until the next one.
@@ -150,9 +206,13 @@ type tarEntry struct {
 func (t *archive) entries(limit int) iter.Seq2[tarEntry, error] {
 	return func(yield func(tarEntry, error) bool) {
 		var content bytes.Buffer
-		for r := tar.NewReader(bufio.NewReaderSize(t.again(), 1<<16)); ; {
+		for r := tar.NewReader(t.again()); ; {
 			header, err := r.Next()
 			if errors.Is(err, io.EOF) {
+				return
+			}
+			if errors.Is(err, errChanged) {
+				yield(tarEntry{}, err)
 				return
 			}
 			if err != nil {
@@ -164,7 +224,10 @@ func (t *archive) entries(limit int) iter.Seq2[tarEntry, error] {
 				return
 			}
 			content.Reset()
-			if _, err := content.ReadFrom(r); err != nil {
+			if _, err := content.ReadFrom(r); errors.Is(err, errChanged) {
+				yield(tarEntry{}, err)
+				return
+			} else if err != nil {
 				yield(tarEntry{}, invalid("the tar is damaged at %s: %v", header.Name, err))
 				return
 			}
@@ -195,14 +258,21 @@ func (c *comparer) Write(p []byte) (int, error) {
 	if len(c.buf) < len(p) {
 		c.buf = make([]byte, len(p))
 	}
-	if _, err := io.ReadFull(c.r, c.buf[:len(p)]); err != nil || !bytes.Equal(c.buf[:len(p)], p) {
+	_, err := io.ReadFull(c.r, c.buf[:len(p)])
+	switch {
+	case errors.Is(err, errChanged):
+		return 0, err
+	case err != nil || !bytes.Equal(c.buf[:len(p)], p):
 		return 0, errDiffers
 	}
 	return len(p), nil
 }
 
 func (c *comparer) atEnd() error {
-	if _, err := c.r.ReadByte(); !errors.Is(err, io.EOF) {
+	switch _, err := c.r.ReadByte(); {
+	case errors.Is(err, errChanged):
+		return err
+	case !errors.Is(err, io.EOF):
 		return errDiffers
 	}
 	return nil
@@ -211,33 +281,35 @@ func (c *comparer) atEnd() error {
 // check reads the whole archive: each file must be what its path says, in order, and the tar to the byte what keys export
 // writes of them. So whatever else is in it, or is missing from it, shows.
 func (t *archive) check(visit func(keystore.File) error) error {
-	c := &comparer{r: bufio.NewReaderSize(t.again(), 1<<16)}
+	c := &comparer{r: bufio.NewReader(t.again())}
 	w := tar.NewWriter(c)
 	var before keystore.File
-	var sums [][sha256.Size]byte
+	count := 0
 	notMade := invalid("the tar is not as keys export made it: it was cut off, packed anew, or has something after its end").
 		WithHint("Export it again, and hand over the file as it is.")
 	for e, err := range t.entries(keystore.MaxFile) {
 		if err != nil {
 			return err
 		}
-		if len(sums) > maxArchiveFiles {
+		if count > maxArchiveFiles {
 			return invalid("the tar has more than %d files", maxArchiveFiles)
 		}
-		f, err := decodeArchived(len(sums) == 0, e.header.Name, e.content)
+		f, err := decodeArchived(count == 0, e.header.Name, e.content)
 		if err != nil {
 			return err
 		}
-		if err := addToTar(w, e.header.Name, e.content); errors.Is(err, errDiffers) || e.header.Typeflag != tar.TypeReg {
+		switch err := addToTar(w, e.header.Name, e.content); {
+		case errors.Is(err, errChanged):
+			return errChanged
+		case errors.Is(err, errDiffers), e.header.Typeflag != tar.TypeReg:
 			return notMade
-		} else if err != nil {
+		case err != nil:
 			return invalid("in the tar, %s: %v", e.header.Name, err)
 		}
-		sums = append(sums, sha256.Sum256(e.content))
-		if len(sums) == 1 {
+		if count++; count == 1 {
 			continue
 		}
-		if len(sums) > 2 && !before.Before(f) {
+		if count > 2 && !before.Before(f) {
 			return invalid("in the tar, %s comes after %s, which keys export does not write so", f.Path, before.Path)
 		}
 		before = keystore.File{Path: f.Path, Key: f.Key, Alias: f.Alias, Block: f.Block}
@@ -245,10 +317,13 @@ func (t *archive) check(visit func(keystore.File) error) error {
 			return fmt.Errorf("in the tar, %s: %w", f.Path, err)
 		}
 	}
-	if errors.Join(w.Close(), c.atEnd()) != nil {
+	switch err := errors.Join(w.Close(), c.atEnd()); {
+	case errors.Is(err, errChanged):
+		return errChanged
+	case err != nil:
 		return notMade
 	}
-	t.sums = sums
+	t.count = count
 	return nil
 }
 
@@ -288,24 +363,19 @@ func decodeArchived(first bool, name string, content []byte) (keystore.File, err
 // files yields the files of an archive that check found sound.
 func (t *archive) files() iter.Seq2[keystore.File, error] {
 	return func(yield func(keystore.File, error) bool) {
-		n := 0
+		first := true // which says the format
 		for e, err := range t.entries(keystore.MaxFile) {
-			if err == nil && (n >= len(t.sums) || t.sums[n] != sha256.Sum256(e.content)) {
-				err = invalid("the tar changed while it was read").WithHint("Let nothing write to it, and import it again.")
-			}
 			var f keystore.File
-			if err == nil && n > 0 {
+			if err == nil && !first {
 				f, err = keystore.DecodeFile(e.header.Name, e.content)
 			}
-			if n++; n == 1 && err == nil {
+			if first && err == nil {
+				first = false
 				continue
 			}
 			if !yield(f, err) || err != nil {
 				return
 			}
-		}
-		if n != len(t.sums) {
-			yield(keystore.File{}, invalid("the tar was cut off while it was read").WithHint("Import it again."))
 		}
 	}
 }
@@ -347,8 +417,13 @@ func (t *archive) keyFiles(skipped func(name string)) iter.Seq2[tarEntry, error]
 // ended refuses a tar without the two blocks of zeros that end one (POSIX.1, pax, "ustar Interchange Format"): the reader
 // takes one that was cut off between two files for whole, and a key's state may have been behind the cut.
 func (t *archive) ended() error {
-	var end [2 * 512]byte
-	if _, err := t.content.ReadAt(end[:], t.content.Size()-int64(len(end))); err != nil || end != [len(end)]byte{} {
+	const length = 2 * 512
+	behind := &reading{of: t, next: int(max(0, t.content.Size()-length) / chunkSize)}
+	tail, err := io.ReadAll(behind)
+	if errors.Is(err, errChanged) {
+		return err
+	}
+	if err != nil || !bytes.HasSuffix(tail, make([]byte, length)) {
 		return invalid("the tar was cut off, or has something after its end: two blocks of zeros are not its last").
 			WithHint("Make it again, and hand over the file as it is.")
 	}

@@ -3,8 +3,12 @@ package cli
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -301,57 +305,143 @@ func TestImportIsAllOrNothing(t *testing.T) {
 	}
 }
 
-// A tar that changes between being checked and being written is found.
+// TestArchiveThatChanges: every reading of a tar finds what the first one did, whose SHA-256 --expect-sha256 compares, or is
+// refused: of what keys export made and of a tar of key files, whichever of its bytes changed, and when.
 func TestArchiveThatChanges(t *testing.T) {
 	dir := t.TempDir()
-	home, file := filepath.Join(dir, "home"), filepath.Join(dir, "keys.tar")
+	home, exported, foreign := filepath.Join(dir, "home"), filepath.Join(dir, "keys.tar"), filepath.Join(dir, "files.tar")
 	for _, args := range [][]string{
 		{"keys", "import", "--home", home, "../../../testdata/records/p256.get-public-key.json"},
-		{"keys", "export", "--home", home, "--file", file},
+		{"keys", "export", "--home", home, "--file", exported},
 	} {
 		if out, code := runCLI(t, args...); code != 0 {
 			t.Fatal(out)
 		}
 	}
-	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	key, err := os.ReadFile("../../../testdata/records/p256.get-public-key.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive, err := openTar(file, nil, f) // it closes f
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer archive.close()
-	if err := archive.check(func(keystore.File) error { return nil }); err != nil {
-		t.Fatal(err)
-	}
-	all := func() (err error) {
-		for _, e := range archive.files() {
+	// Longer than what is compared at a time, so that there is a part that no reading has reached yet.
+	write(t, foreign, makeTar(t, []entry{{name: "a.json", content: string(key)}, {name: "pad.txt", content: strings.Repeat("x", 3*chunkSize)}, {name: "b.json", content: string(key)}}))
+	all := func(files iter.Seq2[keystore.File, error]) (err error) {
+		for _, e := range files {
 			err = errors.Join(err, e)
 		}
 		return err
 	}
-	if err := all(); err != nil {
-		t.Fatal(err)
+	readings := map[string]struct {
+		file string
+		read func(*archive) error
+	}{
+		"what it is": {exported, func(a *archive) error { _, err := a.exported(); return err }},
+		"the check":  {exported, func(a *archive) error { return a.check(func(keystore.File) error { return nil }) }},
+		"its files":  {exported, func(a *archive) error { return all(a.files()) }},
+		"key files": {foreign, func(a *archive) (err error) {
+			for _, e := range a.keyFiles(func(string) {}) {
+				err = errors.Join(err, e)
+			}
+			return err
+		}},
+		"the end": {foreign, func(a *archive) error { return a.ended() }},
 	}
-	// A byte in the last block of the last file's content, which two empty blocks follow.
-	at := archive.content.Size() - 3*512
-	var was [1]byte
-	if _, err := f.ReadAt(was[:], at); err != nil {
-		t.Fatal(err)
+	for name, c := range readings {
+		was, err := os.ReadFile(c.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(was)
+		for change, now := range map[string][]byte{
+			"nothing":        was,
+			"the first byte": flipped(was, 0),
+			"the last byte":  flipped(was, len(was)-1),
+			"cut off":        was[:len(was)-512],
+			"emptied":        nil,
+		} {
+			if name == "the end" && change == "the first byte" {
+				continue // which that reading does not reach
+			}
+			t.Run(name+", "+change, func(t *testing.T) {
+				file := filepath.Join(t.TempDir(), "a.tar")
+				write(t, file, was)
+				f, err := os.Open(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, err := openTar(t.Context(), file, nil, f) // it closes f
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer a.close()
+				write(t, file, now) // the same file, so that f reads it
+				if err := a.expect(hex.EncodeToString(sum[:])); err != nil {
+					t.Errorf("the first reading is forgotten: %v", err)
+				}
+				err = c.read(a)
+				if change == "nothing" && err != nil || change != "nothing" && (!errors.Is(err, errChanged) || kmserr.ExitCode(err) != kmserr.ExitBadCall) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
 	}
-	if _, err := f.WriteAt([]byte{was[0] + 1}, at); err != nil {
-		t.Fatal(err)
+}
+
+func flipped(data []byte, at int) []byte {
+	data = bytes.Clone(data)
+	data[at] ^= 1
+	return data
+}
+
+// TestExpectedTarIsTheOneImported: whoever changes the tar once its SHA-256 was compared has nothing imported, of whichever
+// kind it was before and is then.
+func TestExpectedTarIsTheOneImported(t *testing.T) {
+	dir := t.TempDir()
+	const records = "../../../testdata/records/"
+	tars := make(map[string][]byte)
+	for _, key := range []string{"p256", "p384"} {
+		home, file := filepath.Join(dir, key), filepath.Join(dir, key+".tar")
+		for _, args := range [][]string{{"keys", "import", "--home", home, records + key + ".get-public-key.json"}, {"keys", "export", "--home", home, "--file", file}} {
+			if out, code := runCLI(t, args...); code != 0 {
+				t.Fatal(out)
+			}
+		}
+		content, err := os.ReadFile(records + key + ".get-public-key.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tars[key+" in files"] = makeTar(t, []entry{{name: "key.json", content: string(content)}})
+		if tars[key], err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := all(); err == nil || !strings.Contains(err.Error(), "changed while it was read") {
-		t.Errorf("got %v", err)
-	}
-	if _, err := f.WriteAt(was[:], at); err != nil {
-		t.Fatal(err)
-	}
-	archive.sums = append(archive.sums, archive.sums[0])
-	if err := all(); err == nil || !strings.Contains(err.Error(), "cut off while it was read") {
-		t.Errorf("got %v", err)
+	for was, good := range tars {
+		for now, other := range tars {
+			if was == now {
+				continue
+			}
+			t.Run(was+", then "+now, func(t *testing.T) {
+				file := filepath.Join(t.TempDir(), "a.tar")
+				write(t, file, good)
+				sum := sha256.Sum256(good)
+				f, err := os.Open(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				archive, err := openTar(t.Context(), file, nil, f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := archive.expect(hex.EncodeToString(sum[:])); err != nil {
+					t.Fatal(err)
+				}
+				write(t, file, other)
+				all := &batch{}
+				err = (&app{ctx: t.Context(), stderr: io.Discard}).takeTar(archive, importFlags{}, all)
+				if !strings.Contains(fmt.Sprint(err), "the tar changed while it was read") || len(all.archives) > 0 {
+					t.Errorf("got %v and %d archives", err, len(all.archives))
+				}
+			})
+		}
 	}
 }
 

@@ -56,23 +56,30 @@ func (a *app) readKeyFile(file string, f importFlags, all *batch) error {
 	return nil
 }
 
-// readTar reads an archive, which waits in all to be imported, or else the key files in a tar.
+// readTar reads a tar that --expect-sha256, where it is given, is the SHA-256 of.
 func (a *app) readTar(file string, head []byte, r io.ReadCloser, f importFlags, all *batch) error {
-	t, err := openTar(file, head, r)
+	t, err := openTar(a.ctx, file, head, r)
 	if err != nil {
 		return err
 	}
+	if f.sha256 != "" {
+		if err := t.expect(f.sha256); err != nil {
+			t.close()
+			return inFile(file, err)
+		}
+	}
+	return a.takeTar(t, f, all)
+}
+
+// takeTar takes an archive, which waits in all to be imported, or else the key files in a tar.
+func (a *app) takeTar(t *archive, f importFlags, all *batch) error {
+	file := t.name
 	keep := false
 	defer func() {
 		if !keep {
 			t.close()
 		}
 	}()
-	if f.sha256 != "" {
-		if err := t.expect(f.sha256); err != nil {
-			return inFile(file, err)
-		}
-	}
 	exported, err := t.exported()
 	if err == nil && exported {
 		err = t.check(func(f keystore.File) error {

@@ -243,7 +243,7 @@ func (a *app) importArchive(all *batch, f importFlags) error {
 		return invalid("%s was made by keys export and says all itself", filePath(t.name)).
 			WithHint("Leave --key-id, --key-usage, --signing-algorithms, --alias and --snapshot-time out.")
 	}
-	if len(t.sums) == 1 {
+	if t.count == 1 {
 		return inFile(t.name, invalid("the export holds no key").WithHint("Was it made from an empty store?"))
 	}
 	return a.importAll(func(w *keystore.Writer, dry bool) iter.Seq[result] {
