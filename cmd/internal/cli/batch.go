@@ -177,7 +177,7 @@ func (a *app) runBatch(flags batchFlags, maxMessage int64) (err error) {
 	}
 	defer v.Close()
 	begun = true
-	a.asked = true // each line is logged by itself
+	a.printed = true // every refusal of a line is an answer, and is logged by itself
 
 	// Without this a closed standard output ends the process before it can say how far it came.
 	pipe := make(chan os.Signal, 1)
@@ -409,7 +409,6 @@ func (r *batchRun) flush() error {
 // finish says what was done, and returns what decides the exit code. stop is why it ended early.
 func (r *batchRun) finish(stop error) error {
 	a := r.app
-	a.printed = true // every refusal is an answer already
 	var failures []error
 	if r.worst != nil {
 		failures = append(failures, r.worst)
@@ -439,11 +438,13 @@ func (r *batchRun) finish(stop error) error {
 	for _, report := range r.reports {
 		if err := report.finish(r, said); err != nil {
 			a.say(err)
+			a.logLine(audit.EventVerify, "", err)
 			failures = append(failures, err)
 		}
 	}
-	if said != nil {
+	if said != nil { // no line of the batch has it
 		a.say(said)
+		a.logLine(audit.EventVerify, "", said)
 	}
 	fmt.Fprintln(a.stderr, r.summary())
 	return errors.Join(failures...)

@@ -64,7 +64,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer enableColours(a.out, a.err)()
 	defer func() {
 		if r := recover(); r != nil {
-			a.say(kmserr.New(kmserr.Internal, "the command stopped: %v", r).WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure))
+			a.stopped(r)
 			code = kmserr.ExitOurSide
 		}
 	}()
@@ -82,6 +82,31 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		err = a.refuse(command, err)
 	}
 	return kmserr.ExitCode(err)
+}
+
+// stopped answers a panic like any other refusal, in the log and in the machine's form too. Should that panic as well, only a
+// sentence is left.
+func (a *app) stopped(panicked any) {
+	err := kmserr.New(kmserr.Internal, "the command stopped: %v", panicked).WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure)
+	answered := a.survives(func() {
+		command, _, _ := a.root.Find(a.args)
+		if a.printed { // nothing may follow the result
+			a.logRefusal(command, err)
+			a.say(err)
+			return
+		}
+		_ = a.refuse(command, err) // the exit code is the gravest already
+	})
+	if !answered {
+		a.survives(func() { a.say(err) })
+	}
+}
+
+// survives reports whether do returned.
+func (*app) survives(do func()) (returned bool) {
+	defer func() { _ = recover() }() // what it was about is told, or cannot be
+	do()
+	return true
 }
 
 // termGrace is how long a command may go on after SIGTERM, to say how far it came. Who sends it to end a hang, as timeout does,
@@ -458,14 +483,7 @@ func (a *app) say(err error) {
 // refuse prints err, each part of a joined one, and in the machine's form where that is asked for. It returns err, and
 // what kept it from being written.
 func (a *app) refuse(c *cobra.Command, err error) error {
-	event := eventOf(c)
-	verifies := event == audit.EventVerify
-	if event != "" && !a.asked {
-		keyID, _ := c.Flags().GetString("key-id")
-		if why := verifier.LogRefusal(context.Background(), a.verifierOptions(), event, keyID, err); why != nil {
-			a.warn([]string{fmt.Sprintf("the refusal was not logged: %v", why)})
-		}
-	}
+	a.logRefusal(c, err)
 	var all []machineError
 	for _, one := range parts(err) {
 		a.say(one)
@@ -480,7 +498,7 @@ func (a *app) refuse(c *cobra.Command, err error) error {
 		refusal["Errors"] = all
 	}
 	var result any = refusal
-	if verifies {
+	if eventOf(c) == audit.EventVerify {
 		answer := a.answer
 		answer.KeyID, answer.Error = problem.KeyID, &problem
 		result = answer
@@ -490,6 +508,22 @@ func (a *app) refuse(c *cobra.Command, err error) error {
 		return errors.Join(err, writeErr)
 	}
 	return err
+}
+
+// logRefusal leaves the line of a call that the verifier was not asked about, or not only.
+func (a *app) logRefusal(c *cobra.Command, err error) {
+	event := eventOf(c)
+	if event == "" || a.asked {
+		return
+	}
+	keyID, _ := c.Flags().GetString("key-id")
+	a.logLine(event, keyID, err)
+}
+
+func (a *app) logLine(event, keyID string, refusal error) {
+	if why := verifier.LogRefusal(context.Background(), a.verifierOptions(), event, keyID, refusal); why != nil {
+		a.warn([]string{fmt.Sprintf("the refusal was not logged: %v", why)})
+	}
 }
 
 // result prints v in the machine's form, where v tells the failures itself, and says them to people as well.

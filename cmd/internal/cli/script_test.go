@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -19,12 +20,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"filippo.io/mldsa"
 	mldsax509 "filippo.io/mldsa/x509"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	secp256k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 	"github.com/emmansun/gmsm/sm2"
+	"github.com/go-json-experiment/json"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -292,17 +295,94 @@ func TestEveryCommandIsExplained(t *testing.T) {
 	}
 }
 
-// TestPanicsAreAnswered: a panic in a command is exit code 3 and a sentence.
+// TestPanicsAreAnswered: a panic in a command is exit code 3, a sentence, a line in the log, and an answer in the machine's form
+// where that is asked for.
 func TestPanicsAreAnswered(t *testing.T) {
-	var stderr strings.Builder
-	if code := Main([]string{"verify", "--key-id", "alias/a", "--signature", "-", "script_test.go"}, panicReader{}, &strings.Builder{}, &stderr); code != kmserr.ExitOurSide {
+	const fact = "the command stopped: boom"
+	home := isolated(t, t.TempDir())
+	logged := func() string {
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(home), "state", "awskms-offline", "audit.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+		return fmt.Sprint(len(lines)) + " " + lines[len(lines)-1]
+	}
+	args := []string{"verify", "--key-id", "alias/a", "--signature", "-", "--output", "json", "script_test.go"}
+	var stdout, stderr strings.Builder
+	if code := Main(args, panicReader{}, &stdout, &stderr); code != kmserr.ExitOurSide {
 		t.Errorf("exit code %d", code)
 	}
-	if !strings.Contains(stderr.String(), "InternalException: the command stopped: boom") {
+	if !strings.Contains(stderr.String(), "InternalException: "+fact) {
 		t.Errorf("said %q", stderr.String())
+	}
+	var answer verifyAnswer
+	if err := json.Unmarshal([]byte(stdout.String()), &answer); err != nil || answer.SignatureValid || answer.Error == nil || answer.Error.Message != fact {
+		t.Errorf("%v: answered %s", err, stdout.String())
+	}
+	if line := logged(); !strings.HasPrefix(line, "1 ") || !strings.Contains(line, fact) || !strings.Contains(line, "alias/a") {
+		t.Errorf("logged %s", line)
+	}
+	// Where the answer panics as well, there still are the line and a sentence.
+	stderr.Reset()
+	if code := Main(args, panicReader{}, panicWriter{}, &stderr); code != kmserr.ExitOurSide || !strings.Contains(stderr.String(), fact) {
+		t.Errorf("exit code %d, said %q", code, stderr.String())
+	}
+	if line := logged(); !strings.HasPrefix(line, "2 ") || !strings.Contains(line, fact) {
+		t.Errorf("logged %s", line)
+	}
+	if code := Main(args, panicReader{}, panicWriter{}, panicWriter{}); code != kmserr.ExitOurSide {
+		t.Errorf("exit code %d", code)
+	}
+	// In a batch, behind a line of answers that stays the last.
+	if out, code := runCLI(t, "keys", "import", "../../../testdata/records/p256.get-public-key.json"); code != 0 {
+		t.Fatal(out)
+	}
+	stdout.Reset()
+	stderr.Reset()
+	before := logged()
+	code := Main([]string{"verify", "--batch", "-", "--output", "json"}, strings.NewReader("{}\n"), panicAfter{&stdout}, &stderr)
+	if code != kmserr.ExitOurSide || strings.Count(stdout.String(), "\n") != 1 || !strings.Contains(stderr.String(), fact) {
+		t.Errorf("exit code %d, answered %q, said %q", code, stdout.String(), stderr.String())
+	}
+	if line := logged(); line == before || !strings.Contains(line, fact) {
+		t.Errorf("logged %s", line)
+	}
+}
+
+// TestBatchThatBreaks: a batch whose lines end before its end has a line in the log that says why, behind those of its lines.
+func TestBatchThatBreaks(t *testing.T) {
+	home := isolated(t, t.TempDir())
+	if out, code := runCLI(t, "keys", "import", "../../../testdata/records/p256.get-public-key.json"); code != 0 {
+		t.Fatal(out)
+	}
+	var stdout, stderr strings.Builder
+	in := io.MultiReader(strings.NewReader("{}\n"), iotest.ErrReader(errors.New("the disk is gone")))
+	if code := Main([]string{"verify", "--batch", "-"}, in, &stdout, &stderr); code != kmserr.ExitBadCall || strings.Count(stdout.String(), "\n") != 1 {
+		t.Errorf("exit code %d, answered %q, said %q", code, stdout.String(), stderr.String())
+	}
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(home), "state", "awskms-offline", "audit.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[1], "cannot be read: the disk is gone") {
+		t.Errorf("logged %q", lines)
 	}
 }
 
 type panicReader struct{}
 
 func (panicReader) Read([]byte) (int, error) { panic("boom") }
+
+type panicWriter struct{}
+
+func (panicWriter) Write([]byte) (int, error) { panic("boom") }
+
+// panicAfter panics once it has written.
+type panicAfter struct{ w io.Writer }
+
+func (p panicAfter) Write(data []byte) (int, error) {
+	_, _ = p.w.Write(data)
+	panic("boom")
+}
