@@ -87,13 +87,14 @@ func Run[T any](ctx context.Context, limit time.Duration, work func(context.Cont
 	}
 }
 
-// logTime is how long a refusal waits for its line in the log, which itself waits two seconds for other writers.
-const logTime = 3 * time.Second
+// LogTime is how long a refusal waits for its line in the log, which itself waits two seconds for other writers.
+const LogTime = 3 * time.Second
 
 // LogRefusal leaves the line of a call that ended before the verifier wrote one: it could not be read, the store could not be
-// opened, the time was over. It returns the refusal, which stands without its line, and then says why there is none.
-func LogRefusal(o verifier.Options, event, asked string, refusal error) error {
-	_, err := Run(context.Background(), logTime, func(ctx context.Context) (any, error) {
+// opened, the time was over. The line is waited for at most for limit, LogTime unless the caller is about to give up. It
+// returns the refusal, which stands without its line, and then says why there is none.
+func LogRefusal(limit time.Duration, o verifier.Options, event, asked string, refusal error) error {
+	_, err := Run(context.Background(), limit, func(ctx context.Context) (any, error) {
 		return nil, verifier.LogRefusal(ctx, o, event, asked, refusal)
 	})
 	return verifier.Unlogged(refusal, err)

@@ -65,7 +65,7 @@ func (c *call) logged(refusal error) error {
 	if !needed {
 		return refusal
 	}
-	return wire.LogRefusal(c.options(), audit.EventAuthorizeKey, "", refusal)
+	return wire.LogRefusal(wire.LogTime, c.options(), audit.EventAuthorizeKey, "", refusal)
 }
 
 // Write takes a step, a line.

@@ -34,8 +34,10 @@ type call struct {
 
 	// key is what InitOptions.KeyResourceID says.
 	key keyReference
-	// limit is how long the caller waits, never longer than deadline.
+	// limit is how long the decision may take, never longer than deadline.
 	limit time.Duration
+	// end is when the caller gives up, zero where it does not say: what is not answered by then is lost.
+	end time.Time
 	// explain takes the steps of the decision, if the environment asks for them.
 	explain func(verifier.Step)
 	// logged is set once the verifier has written the call's line in the log.
@@ -176,9 +178,21 @@ func (c *call) checkOptions(now time.Time) error {
 			return kmserr.New(kmserr.DeadlineExceeded, "the call's ctxDeadline %s is past, it is %s now", at.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
 				WithHint("%s", kmserr.Lookup(kmserr.DeadlineExceeded).Cure)
 		}
-		c.limit = min(c.limit, left)
+		if c.end.IsZero() || at.Before(c.end) {
+			c.end = *at
+		}
+		c.limit = min(c.limit, left-min(left/5, reserve))
 	}
 	return nil
+}
+
+// left is how long a step after the decision may take: as long as usual, but no more than half of what is left until the
+// caller gives up. c is nil where nothing could be read.
+func (c *call) left(now time.Time, usual time.Duration) time.Duration {
+	if c == nil || c.end.IsZero() {
+		return usual
+	}
+	return min(usual, max(c.end.Sub(now)/2, leastTime))
 }
 
 // request is the verifier's question for verifySignature. Its error is that there are a digest and a message, or neither:

@@ -42,9 +42,18 @@ const (
 	methodVerifySignature     = "verifySignature"
 )
 
+// Times that a call may take after the decision, if the caller says when it gives up: cosign ends the plugin then, and the
+// reason with it.
+const (
+	// reserve is how much of that time the decision leaves to its line in the log and the answer, a fifth of all at most.
+	reserve = 2 * wire.LogTime
+	// leastTime is what a step is given even when the time is over, for the caller may be late to end it.
+	leastTime = 50 * time.Millisecond
+)
+
 // Times that a call may take. Tests shorten them.
 var (
-	// deadline is ours: cosign waits for ever in bundle flows and for publicKey.
+	// deadline is ours, for the decision: cosign waits for ever in bundle flows and for publicKey.
 	deadline = 60 * time.Second
 	// drainTime is how long a refusal waits for the end of a message that nobody will read, so that its writer does not
 	// see a broken pipe instead of the reason.
@@ -85,20 +94,26 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		text := wire.Text(logged(c, err))
 		reply = &response{notes: []string{text}}
 		reply.object.Text("errorMessage", text)
-		limit := drainTime
-		if kmserr.Is(err, kmserr.DeadlineExceeded) {
-			limit /= 10 // the caller may be about to end this process, and the reason with it
-		}
-		drain(stdin, limit)
 	}
 	for _, note := range reply.notes {
 		fmt.Fprintf(stderr, "%s: %s\n", Scheme, note)
 	}
 	if _, err := stdout.Write(append(reply.object.JSON(), '\n')); err != nil {
 		fmt.Fprintf(stderr, "%s: the answer cannot be written: %v\n", Scheme, err)
-		return 1
+		code = 1
+	}
+	if err != nil {
+		drain(stdin, c.left(time.Now(), drainTimeOf(err)))
 	}
 	return code
+}
+
+// drainTimeOf is how long the refusal waits for the end of the message.
+func drainTimeOf(refusal error) time.Duration {
+	if kmserr.Is(refusal, kmserr.DeadlineExceeded) {
+		return drainTime / 10 // the caller may be about to end this process
+	}
+	return drainTime
 }
 
 // answer is the one place where an answer other than a refusal is made.
@@ -186,7 +201,7 @@ func logged(c *call, refusal error) error {
 			event = audit.EventAuthorizeKey
 		}
 	}
-	return wire.LogRefusal(options, event, asked, refusal)
+	return wire.LogRefusal(c.left(time.Now(), wire.LogTime), options, event, asked, refusal)
 }
 
 // drain reads what is left of a message that is refused, for limit at most. A terminal has no end to wait for.

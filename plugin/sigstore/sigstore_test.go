@@ -21,8 +21,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/lockedfile"
 	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
 
+	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -565,6 +567,65 @@ func TestLateRefusalIsToldSoon(t *testing.T) {
 	}
 	if took := time.Since(start); took > drainTime/2 {
 		t.Errorf("took %s", took)
+	}
+}
+
+// A caller that says when it gives up has the reason before, though nothing comes and others keep the log.
+func TestReasonComesBeforeTheCallerGivesUp(t *testing.T) {
+	newHome(t, known(t, "p256"))
+	log := must(audit.DefaultPath())
+	if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock := must(lockedfile.OpenFile(log+".lock", os.O_RDWR|os.O_CREATE, 0o600))
+	defer lock.Close()
+	const waits = 2 * time.Second
+	start := time.Now()
+	call := verifyCall(known(t, "p256").ARN().String(), sign(t, "p256", kmskey.ECDSASHA256, message)).
+		edit("initOptions", func(o object) object { return o.with("ctxDeadline", start.Add(waits)) })
+	refusal := mainWith(t, broken{func([]byte) (int, error) { select {} }}, nil, call)
+	if !strings.Contains(refusal, string(kmserr.DeadlineExceeded)) || !strings.Contains(refusal, "the decision was not logged") {
+		t.Errorf("got %q", refusal)
+	}
+	// With the log's two seconds behind the caller's it would be more than four; a busy machine has time to spare.
+	if took := time.Since(start); took > waits+1500*time.Millisecond {
+		t.Errorf("took %s of %s", took, waits)
+	}
+}
+
+func TestTimes(t *testing.T) {
+	if deadline != 60*time.Second || drainTime != 5*time.Second {
+		t.Errorf("the deadline is %s, the time to drain %s", deadline, drainTime)
+	}
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct{ waits, limit, line time.Duration }{ // line: for the log, when the decision was not ready
+		{time.Hour, 60 * time.Second, 3 * time.Second},
+		{66 * time.Second, 60 * time.Second, 3 * time.Second},
+		{60 * time.Second, 54 * time.Second, 3 * time.Second},
+		{30 * time.Second, 24 * time.Second, 3 * time.Second},
+		{10 * time.Second, 8 * time.Second, time.Second},
+		{time.Second, 800 * time.Millisecond, 100 * time.Millisecond},
+		{time.Nanosecond, time.Nanosecond, leastTime},
+	} {
+		at := func(o object) object { return o.with("ctxDeadline", now.Add(c.waits)) }
+		for name, call := range map[string]object{
+			"all":     newCall("alias/a", "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).edit("initOptions", at),
+			"the RPC": newCall("alias/a", "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).edit("publicKey/publicKeyOptions/rpcOptions", at),
+			"both": newCall("alias/a", "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).edit("initOptions", at).
+				edit("publicKey/publicKeyOptions/rpcOptions", func(o object) object { return o.with("ctxDeadline", now.Add(2*c.waits)) }),
+		} {
+			got, err := decodeCall([]string{"v1", call.text()}, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if line := got.left(now.Add(c.limit), wire.LogTime); got.limit != c.limit || line != c.line {
+				t.Errorf("%s: of %s the decision has %s, expected %s, the line %s, expected %s", name, c.waits, got.limit, c.limit, line, c.line)
+			}
+		}
+	}
+	got, err := decodeCall([]string{"v1", newCall("alias/a", "supportedAlgorithms", object{}).text()}, now)
+	if err != nil || got.limit != 60*time.Second || got.left(now, drainTime) != drainTime || (*call)(nil).left(now, drainTime) != drainTime {
+		t.Errorf("a caller that waits for ever: %+v, %v", got, err)
 	}
 }
 
