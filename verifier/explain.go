@@ -42,8 +42,14 @@ func (d *decision) tell(name string, err error, format string, args ...any) erro
 }
 
 func (d *decision) tellKey(err error) error {
-	if err != nil || d.explain == nil {
-		return d.tell("key", err, "")
+	if d.explain == nil {
+		return err
+	}
+	// Whoever asks why a key is not there asks first where it was looked for.
+	home := fmt.Sprintf("home %s (%s)", d.line.Home, d.line.HomeChosenBy)
+	if err != nil {
+		d.explain(Step{Name: "key", Found: kmserr.As(err).Error() + "; " + home, Refused: true})
+		return err
 	}
 	found := d.found.Target.String()
 	if d.line.Asked != found {
@@ -52,7 +58,7 @@ func (d *decision) tellKey(err error) error {
 	if d.found.Fallback {
 		found += ", by its replicas " + kmskey.JoinNames(d.line.FallbackARNs)
 	}
-	return d.tell("key", nil, "%s; %s, public key SHA-256 %s; home %s (%s)", found, d.line.KeySpec, d.line.PublicKey, d.line.Home, d.line.HomeChosenBy)
+	return d.tell("key", nil, "%s; %s, public key SHA-256 %s; %s", found, d.line.KeySpec, d.line.PublicKey, home)
 }
 
 func (d *decision) tellPolicy(err error) error {
