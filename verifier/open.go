@@ -31,6 +31,14 @@ func unsafeUnder(rules policy.Policy, unsafe bool) bool {
 	return unsafe && !rules.Store().StrictPermissions
 }
 
+// StoreOptions returns how the store of a home is opened under the policy in force, for whoever reads or writes it and asks
+// for no decision. The error is why the policy cannot be told. It may be one that wants strict permissions, so the options then
+// say so: what they refuse, nobody can have wanted to be taken.
+func StoreOptions(home string, unsafe bool) (keystore.Options, error) {
+	rules, err := loadPolicy(home, unsafe)
+	return keystore.Options{UnsafePermissions: unsafe, StrictPermissions: err != nil || rules.Store().StrictPermissions}, err
+}
+
 // openLog returns the log that the policy asks for, nil if it asks for none.
 func openLog(rules policy.LogRules, unsafe bool) audit.Log {
 	if rules.Off {

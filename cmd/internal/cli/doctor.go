@@ -99,7 +99,8 @@ func (a *app) quietStore() (*keystore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keystore.Open(home, a.storeOptions())
+	options, _ := verifier.StoreOptions(home.Path, a.unsafe)
+	return keystore.Open(home, options)
 }
 
 // examineStore reports on the store. An error means that it cannot be relied on.

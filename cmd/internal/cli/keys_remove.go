@@ -27,7 +27,7 @@ known of a removed key, its state above all, is gone: to stop a key from verifyi
 					return err
 				}
 			}
-			return a.changeStore(func(w *keystore.Writer) (results []result) {
+			return a.changeStore(a.openWriter, func(w *keystore.Writer) (results []result) {
 				for i, ref := range refs {
 					outcome, err := w.Remove(ref)
 					results = append(results, result{name: args[i], outcome: outcome, err: err})
@@ -64,7 +64,7 @@ another name, Region or record is blocked too. A block stays through import and 
 			if err != nil {
 				return err
 			}
-			return a.changeStore(func(w *keystore.Writer) []result {
+			return a.changeStore(a.openToBlock, func(w *keystore.Writer) []result {
 				arn, err := blockTarget(w.Store(), ref)
 				if err != nil {
 					return []result{{name: args[0], err: err}}
@@ -105,7 +105,7 @@ func (a *app) keysUnblock() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.changeStore(func(w *keystore.Writer) []result {
+			return a.changeStore(a.openWriter, func(w *keystore.Writer) []result {
 				arn, err := blockTarget(w.Store(), ref)
 				if err != nil {
 					return []result{{name: args[0], err: err}}
@@ -134,8 +134,8 @@ type result struct {
 }
 
 // changeStore opens the store for writing, makes the changes and prints what became of each.
-func (a *app) changeStore(change func(*keystore.Writer) []result) (err error) {
-	w, err := a.openWriter()
+func (a *app) changeStore(open func() (*keystore.Writer, error), change func(*keystore.Writer) []result) (err error) {
+	w, err := open()
 	if err != nil {
 		return err
 	}

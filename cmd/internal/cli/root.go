@@ -411,8 +411,14 @@ func (a *app) homeFlag() *string {
 	return nil
 }
 
-func (a *app) storeOptions() keystore.Options {
-	return keystore.Options{UnsafePermissions: a.unsafe}
+// storeOptions are those of the policy in force. One that cannot be told keeps everything from verifying; what only looks at the
+// store, or brings keys, goes on, as strictly as that policy might want it.
+func (a *app) storeOptions(home keystore.Home) keystore.Options {
+	options, err := verifier.StoreOptions(home.Path, a.unsafe)
+	if err != nil {
+		a.warn([]string{fmt.Sprintf("the store's permissions are taken for strict, as what the policy says of them cannot be told: %v", err)})
+	}
+	return options
 }
 
 func (a *app) openStore() (*keystore.Store, error) {
@@ -429,15 +435,22 @@ func (a *app) openStoreQuietly() (*keystore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keystore.Open(home, a.storeOptions())
+	return keystore.Open(home, a.storeOptions(home))
 }
 
-func (a *app) openWriter() (*keystore.Writer, error) {
+func (a *app) openWriter() (*keystore.Writer, error) { return a.openWriterWith(a.storeOptions) }
+
+// openToBlock opens the store whatever the policy says: a block only takes away, and whoever needs one is in a hurry.
+func (a *app) openToBlock() (*keystore.Writer, error) {
+	return a.openWriterWith(func(keystore.Home) keystore.Options { return keystore.Options{UnsafePermissions: a.unsafe} })
+}
+
+func (a *app) openWriterWith(options func(keystore.Home) keystore.Options) (*keystore.Writer, error) {
 	home, err := keystore.LocateToWrite(a.homeFlag(), "--home")
 	if err != nil {
 		return nil, err
 	}
-	w, err := keystore.OpenWriter(home, a.storeOptions())
+	w, err := keystore.OpenWriter(home, options(home))
 	if err != nil {
 		return nil, err
 	}
