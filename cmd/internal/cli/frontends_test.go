@@ -13,6 +13,7 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/plugin/notation"
 	"github.com/awskms-offline/awskms-offline/plugin/sigstore"
+	"github.com/awskms-offline/awskms-offline/sigstoreverifier"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -32,7 +33,7 @@ type asked struct {
 // exception finds the name of an error in what a front end said.
 var exception = regexp.MustCompile(`[A-Z][A-Za-z]*Exception`)
 
-// frontEnds ask the same question by the four ways in. said is empty for a yes, and else holds the error's code.
+// frontEnds ask the same question by every way in. said is empty for a yes, and else holds the error's code.
 var frontEnds = map[string]func(t *testing.T, a asked) (said string){
 	"command line": func(t *testing.T, a asked) string {
 		dir := t.TempDir()
@@ -46,6 +47,35 @@ var frontEnds = map[string]func(t *testing.T, a asked) (said string){
 			return ""
 		}
 		return stderr
+	},
+	"batch": func(t *testing.T, a asked) string {
+		line := encode(t, map[string]any{"key_id": a.keyID, "signing_algorithm": "ECDSA_SHA_256", "signature": a.signature, "message": []byte(a.message)})
+		file := filepath.Join(t.TempDir(), "signatures.jsonl")
+		write(t, file, append(line, '\n'))
+		code, stdout, stderr := call("verify", "--batch", file)
+		if code == 0 {
+			if !strings.Contains(stdout, `"signature_valid":true`) || strings.Count(stdout, "\n") != 1 {
+				t.Errorf("exit code 0 and %q", stdout)
+			}
+			return ""
+		}
+		return stdout + stderr
+	},
+	"sigstore-go": func(t *testing.T, a asked) string {
+		o := verifier.Options{FrontEnd: audit.FrontEnd{Name: "test", Version: "1"}}
+		v, err := verifier.Open(o)
+		if err != nil {
+			return verifier.Unlogged(err, verifier.LogRefusal(t.Context(), o, audit.EventVerify, a.keyID, err)).Error()
+		}
+		defer v.Close()
+		key, err := sigstoreverifier.New(v, a.keyID, sigstoreverifier.Options{SigningAlgorithm: kmskey.ECDSASHA256})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := key.VerifySignature(bytes.NewReader(a.signature), strings.NewReader(a.message)); err != nil {
+			return err.Error() + ". " + kmserr.As(err).Hint
+		}
+		return ""
 	},
 	"sigstore": func(t *testing.T, a asked) string {
 		type object = map[string]any
