@@ -22,8 +22,8 @@ type batchLine struct {
 	MessageFile      *string        `json:"message_file"`
 	Digest           *[]byte        `json:"digest"`
 	Signature        []byte         `json:"signature" strict:"required"`
-	SigningAlgorithm string         `json:"signing_algorithm"`
-	MessageType      string         `json:"message_type"`
+	SigningAlgorithm *string        `json:"signing_algorithm"`
+	MessageType      *string        `json:"message_type"`
 	DistinguishingID *string        `json:"distinguishing_id"`
 	SM2ENTL          *string        `json:"sm2_entl"`
 }
@@ -48,9 +48,13 @@ func scalar(v jsontext.Value) bool { return v.Kind() == '"' || v.Kind() == '0' }
 
 // request is the question of the line. The message's file is opened by it, and closed by the batch.
 func (q batchLine) request() (verifier.Request, error) {
-	req := verifier.Request{
-		KeyID: q.KeyID, Signature: q.Signature,
-		SigningAlgorithm: kmskey.SigningAlgorithm(q.SigningAlgorithm), MessageType: kmskey.MessageType(q.MessageType),
+	req := verifier.Request{KeyID: q.KeyID, Signature: q.Signature}
+	var err error
+	if req.SigningAlgorithm, err = notEmpty("signing_algorithm", q.SigningAlgorithm, kmskey.SigningAlgorithms); err != nil {
+		return req, err
+	}
+	if req.MessageType, err = notEmpty("message_type", q.MessageType, kmskey.MessageTypes); err != nil {
+		return req, err
 	}
 	given := 0
 	for _, is := range []bool{q.Message != nil, q.MessageFile != nil, q.Digest != nil} {
@@ -80,7 +84,7 @@ func (q batchLine) request() (verifier.Request, error) {
 		req.Message = bytes.NewReader(*q.Message)
 	case q.Digest != nil:
 		if req.MessageType != kmskey.MessageTypeUnset && req.MessageType != kmskey.Digest {
-			return req, invalid("the line has a digest and the message_type %s", q.MessageType).WithHint("Leave message_type out, or give the message.")
+			return req, invalid("the line has a digest and the message_type %s", req.MessageType).WithHint("Leave message_type out, or give the message.")
 		}
 		req.MessageType, req.Message = kmskey.Digest, bytes.NewReader(*q.Digest)
 	default:
@@ -91,6 +95,18 @@ func (q batchLine) request() (verifier.Request, error) {
 		req.Message = f
 	}
 	return req, nil
+}
+
+// notEmpty returns the value of a member that holds one of KMS's names, the zero value where the line has no such member. An
+// empty one is refused, as an empty flag is: whoever wrote it had something to say.
+func notEmpty[T ~string](member string, value *string, names []T) (T, error) {
+	switch {
+	case value == nil:
+		return "", nil
+	case *value == "":
+		return "", invalid("the line has an empty %s, expected one of: %s", member, kmskey.JoinNames(names)).WithHint("Give one, or leave the member out.")
+	}
+	return T(*value), nil
 }
 
 // openOrdinary opens the file that a line names. Nothing else is opened for it: reading a pipe or a terminal could hold the

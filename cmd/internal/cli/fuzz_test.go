@@ -26,6 +26,7 @@ func FuzzBatchLine(f *testing.F) {
 		`{"id":1,"key_id":"alias/a","message":"YQ==","signature":"YQ=="}`,
 		`{"id":"x","key_id":"alias/a","digest":"YQ==","signature":"YQ==","signing_algorithm":"ECDSA_SHA_256","message_type":"DIGEST"}`,
 		`{"key_id":"alias/a","message":"","signature":"","distinguishing_id":"hex:00","sm2_entl":"standard"}`,
+		`{"key_id":"alias/a","message":"YQ==","signature":"YQ==","signing_algorithm":"","message_type":""}`,
 		`{"key_id":"alias/a","message":"YQ==","digest":"YQ==","signature":"YQ=="}`,
 		`{"key_id":"alias/a","Key_ID":"alias/b","message":"YQ==","signature":"YQ=="}`,
 		`{"id":{},"key_id":"alias/a","message":"YQ==","signature":"YQ=="}`, `{"id":null}`, `[]`,
@@ -50,8 +51,8 @@ func FuzzBatchLine(f *testing.F) {
 			Digest           *[]byte         `json:"digest"`
 			MessageFile      *string         `json:"message_file"`
 			Signature        []byte          `json:"signature"`
-			SigningAlgorithm string          `json:"signing_algorithm"`
-			MessageType      string          `json:"message_type"`
+			SigningAlgorithm *string         `json:"signing_algorithm"`
+			MessageType      *string         `json:"message_type"`
 			DistinguishingID *string         `json:"distinguishing_id"`
 			SM2ENTL          *string         `json:"sm2_entl"`
 		}
@@ -59,9 +60,9 @@ func FuzzBatchLine(f *testing.F) {
 			t.Fatalf("%s is taken here, and encoding/json says %v", data, err)
 		}
 		ours := fmt.Sprintf("%q", []string{string(q.ID), q.KeyID, shown(q.Message), shown(q.Digest), shown(q.MessageFile), string(q.Signature),
-			q.SigningAlgorithm, q.MessageType, shown(q.DistinguishingID), shown(q.SM2ENTL)})
+			shown(q.SigningAlgorithm), shown(q.MessageType), shown(q.DistinguishingID), shown(q.SM2ENTL)})
 		theirs := fmt.Sprintf("%q", []string{string(std.ID), std.KeyID, shown(std.Message), shown(std.Digest), shown(std.MessageFile), string(std.Signature),
-			std.SigningAlgorithm, std.MessageType, shown(std.DistinguishingID), shown(std.SM2ENTL)})
+			shown(std.SigningAlgorithm), shown(std.MessageType), shown(std.DistinguishingID), shown(std.SM2ENTL)})
 		if ours != theirs {
 			t.Fatalf("%s reads as %s here, as %s in encoding/json", data, ours, theirs)
 		}
