@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -302,6 +304,48 @@ func TestImportIsAllOrNothing(t *testing.T) {
 	run(0, "keys", "import", "--home", home, moved, "--move-alias")
 	if out := run(0, "keys", "show", "--home", home, "alias/release"); !strings.Contains(out, "P521") {
 		t.Errorf("got\n%s", out)
+	}
+}
+
+// TestEveryRefusalIsTold: of however many keys that cannot be imported, each is named: the last may be the one that matters.
+func TestEveryRefusalIsTold(t *testing.T) {
+	dir := t.TempDir()
+	home, good, bad := filepath.Join(dir, "home"), filepath.Join(dir, "good.json"), filepath.Join(dir, "bad.json")
+	var arns []string
+	for i := range 150 {
+		arns = append(arns, fmt.Sprintf("arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-%012d", i))
+	}
+	for file, record := range map[string]string{good: "p256", bad: "p256-other"} {
+		content, err := os.ReadFile("../../../testdata/records/" + record + ".get-public-key.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer map[string]any
+		if err := json.Unmarshal(content, &answer); err != nil {
+			t.Fatal(err)
+		}
+		var all []byte
+		for _, arn := range arns {
+			answer["KeyId"] = arn
+			one, err := json.Marshal(answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(append(all, one...), '\n')
+		}
+		write(t, file, all)
+	}
+	if out, code := runCLI(t, "keys", "import", "--home", home, good); code != 0 {
+		t.Fatal(out)
+	}
+	code, _, stderr := call("keys", "import", "--home", home, bad)
+	if n := strings.Count(stderr, "KeyMaterialMismatchException"); code != kmserr.ExitRefused || n != len(arns) {
+		t.Errorf("exit code %d, %d refusals told of %d:\n%.2000s", code, n, len(arns), stderr)
+	}
+	for _, arn := range arns {
+		if !strings.Contains(stderr, arn) {
+			t.Errorf("%s is not told of", arn)
+		}
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
-	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
@@ -61,7 +60,7 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 		RunE: func(*cobra.Command, []string) error {
 			r := new(report)
 			storeErr := a.examineStore(r, repair)
-			store, err := a.quietStore()
+			store, err := a.openStoreQuietly()
 			if err == nil {
 				defer store.Close()
 			}
@@ -91,16 +90,6 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 	c.Flags().StringVar(&bundleFile, "bundle", "", "also write what the report of a fault needs into this new file")
 	c.Flags().BoolVar(&repair, "repair", false, "mend what a crash may have left: the index, aliases without a key")
 	return c
-}
-
-// quietStore opens the store for look-ups; what is wrong with it is said elsewhere.
-func (a *app) quietStore() (*keystore.Store, error) {
-	home, err := keystore.Locate(a.homeFlag(), "--home")
-	if err != nil {
-		return nil, err
-	}
-	options, _ := verifier.StoreOptions(home.Path, a.unsafe)
-	return keystore.Open(home, options)
 }
 
 // examineStore reports on the store. An error means that it cannot be relied on.

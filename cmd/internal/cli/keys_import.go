@@ -267,10 +267,8 @@ func (a *app) importArchive(all *batch, f importFlags) error {
 	})
 }
 
-// maxRefusals is how many errors of one import are told; the rest is counted.
-const maxRefusals = 100
-
-// importAll opens the store and imports, or does nothing: every step is first taken dry.
+// importAll opens the store and imports, or does nothing: every step is first taken dry, and each that is refused is told, however
+// many: among them may be one that is an alarm.
 func (a *app) importAll(steps func(w *keystore.Writer, dry bool) iter.Seq[result]) (err error) {
 	w, err := a.openWriter()
 	if err != nil {
@@ -278,19 +276,13 @@ func (a *app) importAll(steps func(w *keystore.Writer, dry bool) iter.Seq[result
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
 	var refused []result
-	more := 0
 	for r := range steps(w, true) {
 		switch {
 		case a.ctx.Err() != nil:
 			return kmserr.New(kmserr.DeadlineExceeded, "interrupted; nothing was written")
-		case r.err != nil && len(refused) == maxRefusals:
-			more++
 		case r.err != nil:
 			refused = append(refused, r)
 		}
-	}
-	if more > 0 {
-		refused = append(refused, result{err: invalid("%s more of them cannot be imported", describe(more, "file"))})
 	}
 	if len(refused) > 0 {
 		return a.report(refused)

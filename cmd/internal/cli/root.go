@@ -422,20 +422,27 @@ func (a *app) storeOptions(home keystore.Home) keystore.Options {
 }
 
 func (a *app) openStore() (*keystore.Store, error) {
-	store, err := a.openStoreQuietly()
+	store, err := a.openStoreWith(a.storeOptions)
 	if err == nil {
 		a.warn(store.Warnings())
 	}
 	return store, err
 }
 
-// openStoreQuietly is for a command that has told the store's warnings already.
+// openStoreQuietly is for a command that tells of the store and its policy elsewhere. Several goroutines may call it.
 func (a *app) openStoreQuietly() (*keystore.Store, error) {
+	return a.openStoreWith(func(home keystore.Home) keystore.Options {
+		options, _ := verifier.StoreOptions(home.Path, a.unsafe) // the policy's error is among what is told elsewhere
+		return options
+	})
+}
+
+func (a *app) openStoreWith(options func(keystore.Home) keystore.Options) (*keystore.Store, error) {
 	home, err := keystore.Locate(a.homeFlag(), "--home")
 	if err != nil {
 		return nil, err
 	}
-	return keystore.Open(home, a.storeOptions(home))
+	return keystore.Open(home, options(home))
 }
 
 func (a *app) openWriter() (*keystore.Writer, error) { return a.openWriterWith(a.storeOptions) }

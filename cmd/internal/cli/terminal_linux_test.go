@@ -63,6 +63,21 @@ func pseudoTerminal(t *testing.T, columns uint16) (terminal *os.File, seen func(
 	}
 }
 
+// TestUnchangedKeysOnATerminal: beside the progress bar, too, each key's outcome is a line.
+func TestUnchangedKeysOnATerminal(t *testing.T) {
+	_, arns := fakeKMS(t)
+	pull := []string{"keys", "pull", arns["p256"], arns["p384"]}
+	if code, _, stderr := call(pull...); code != 0 {
+		t.Fatal(stderr)
+	}
+	for _, args := range [][]string{pull, {"keys", "refresh"}} {
+		shown, code := onTerminal(t, 200, args...)
+		if code != 0 || !strings.Contains(shown, "unchanged: "+arns["p256"]) || !strings.Contains(shown, "unchanged: "+arns["p384"]) {
+			t.Errorf("%q: exit code %d, the terminal shows %q", args, code, shown)
+		}
+	}
+}
+
 func TestTerminal(t *testing.T) {
 	prepareDocs(t)
 	t.Setenv("TERM", "xterm")

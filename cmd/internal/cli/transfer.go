@@ -256,7 +256,7 @@ func (t *transfer) put(w *keystore.Writer, got arrival) (transferRow, error) {
 // took reports a key that was stored: at once as a line, or in the end as JSON.
 func (t *transfer) took(row transferRow) error {
 	t.rows = append(t.rows, row)
-	if t.app.output == "json" || t.bar != nil && row.Change == string(keystore.Unchanged) && len(row.Notes) == 0 {
+	if t.app.output == "json" {
 		return nil
 	}
 	t.clear()
