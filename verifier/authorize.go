@@ -83,7 +83,7 @@ func (a *Authorized) StateError() error {
 // "another key", and every other refusal is about the matching key.
 func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorized, error) {
 	var stateErr error
-	d, err := v.decide(ctx, audit.EventAuthorizeKey, req.KeyID, nil, func(_ context.Context, v *Verifier, d *decision) error {
+	d, err := v.decide(ctx, audit.EventAuthorizeKey, req.KeyID, req.note, func(_ context.Context, v *Verifier, d *decision) error {
 		d.terse = req.Terse
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
@@ -119,7 +119,7 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 		found := "one of " + orNone(d.permitted())
 		err := d.checkSomeAlgorithm()
 		if req.SigningAlgorithm != "" {
-			d.line.SigningAlgorithm, found = string(req.SigningAlgorithm), string(req.SigningAlgorithm)
+			found = string(req.SigningAlgorithm)
 			err = d.checkAlgorithm(req.SigningAlgorithm)
 		}
 		if err == nil {
@@ -131,6 +131,11 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 		return nil, err
 	}
 	return &Authorized{key: d.key(), line: d.line, stateErr: v.typed(stateErr, d)}, nil
+}
+
+// note writes into the line what is asked.
+func (req KeyRequest) note(d *decision) {
+	d.line.SigningAlgorithm, d.line.MessageType = string(req.SigningAlgorithm), string(req.MessageType)
 }
 
 func (d *decision) matchPublicKey(der []byte) error {

@@ -190,12 +190,12 @@ func (b *batch) judge(q Question) (d *decision, err error) {
 	var v *Verifier
 	var broken error
 	if err := guarded(func() error { v, broken = b.viewer.current(); d = v.newDecision(audit.EventVerify, ""); return nil }); err != nil {
-		d = &decision{line: audit.Decision{EventName: audit.EventVerify, FrontEnd: b.v.cfg.FrontEnd}}
+		d = &decision{line: audit.Decision{EventName: audit.EventVerify, FrontEnd: b.v.cfg.FrontEnd, Options: map[string]string{}}}
 		v, broken = b.v, err
 	}
 	d.line.Asked = req.KeyID
 	if len(req.Signature) > 0 || questionErr == nil {
-		d.noteRequest(req)
+		v.noteRequest(d, req)
 	}
 	err = v.judge(b.ctx, d, func() error {
 		switch {

@@ -14,8 +14,11 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// optionAllowState is how the log and the answer name UnsafeAllowState.
-const optionAllowState = "unsafe-allow-state"
+// optionAllowState is how the log and the answer name UnsafeAllowState, optionEncryption the algorithm.
+const (
+	optionAllowState = "unsafe-allow-state"
+	optionEncryption = "encryption-algorithm"
+)
 
 // EncryptRequest is the question of Encrypt.
 type EncryptRequest struct {
@@ -69,7 +72,12 @@ func (e *Encrypted) Ciphertext() []byte {
 //
 // The log gets neither the plaintext nor its hash or length: who can guess a short plaintext could prove the guess by them.
 func (v *Verifier) Encrypt(ctx context.Context, req EncryptRequest) (*Encrypted, error) {
-	use := func(d *decision) { d.useFor(kmskey.EncryptDecrypt, req.UnsafeAllowState) }
+	use := func(d *decision) {
+		d.useFor(kmskey.EncryptDecrypt, req.UnsafeAllowState)
+		if req.EncryptionAlgorithm != "" {
+			d.line.Options[optionEncryption] = string(req.EncryptionAlgorithm)
+		}
+	}
 	var out Encrypted
 	d, err := v.decide(ctx, audit.EventEncrypt, req.KeyID, use, func(ctx context.Context, v *Verifier, d *decision) error {
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
@@ -82,7 +90,7 @@ func (v *Verifier) Encrypt(ctx context.Context, req EncryptRequest) (*Encrypted,
 		if err := d.tell("algorithm", err, "%s", algorithm); err != nil {
 			return err
 		}
-		d.line.Options["encryption-algorithm"] = string(algorithm)
+		d.line.Options[optionEncryption] = string(algorithm)
 		plaintext, err := readPlaintext(ctx, req.Plaintext, algorithm.MaxPlaintext(d.key().Spec()))
 		if err == nil {
 			out.ciphertext, err = rawencrypt.Encrypt(d.key().Material(), algorithm, plaintext)

@@ -36,6 +36,7 @@ type (
 		// History and ForNotation: keys that an alias meant before.
 		History     string `json:"aliasHistory,omitempty"`
 		ForNotation bool   `json:"aliasHistoryForNotation,omitempty"`
+		ENTL        string `json:"sm2Entl,omitempty"`
 	}
 	policyOnly struct {
 		Name              string                    `json:"name"`

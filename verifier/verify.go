@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/rawverify"
@@ -53,7 +54,7 @@ func (r *Verified) Decision() audit.Decision {
 // Verify decides whether the signature is of that key over that message and may be relied on. A nil error is the only
 // yes, and there is no result beside an error.
 func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
-	d, err := v.decide(ctx, audit.EventVerify, req.KeyID, func(d *decision) { d.noteRequest(req) },
+	d, err := v.decide(ctx, audit.EventVerify, req.KeyID, func(d *decision) { v.noteRequest(d, req) },
 		func(ctx context.Context, v *Verifier, d *decision) error { return v.verify(ctx, d, req) })
 	if err != nil {
 		return nil, err
@@ -61,10 +62,31 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (*Verified, error) {
 	return &Verified{line: &d.line}, nil
 }
 
-// noteRequest writes into the line what is asked.
-func (d *decision) noteRequest(req Request) {
+// The names of options in the log and in answers, those of the flags.
+const (
+	optionDistinguishingID = "distinguishing-id"
+	optionENTL             = "sm2-entl"
+	optionMaxMessage       = "max-message"
+)
+
+// noteRequest writes into the line what is asked, so that it is there whichever step refuses. What step 7 settles takes its
+// place.
+func (v *Verifier) noteRequest(d *decision, req Request) {
 	d.line.SignatureSHA256 = hexOf(sha256.Sum256(req.Signature))
-	d.line.MessageType = string(req.MessageType)
+	d.line.SigningAlgorithm, d.line.MessageType = string(req.SigningAlgorithm), string(req.MessageType)
+	d.noteDistinguishingID(req.DistinguishingID)
+	if req.ENTL != kmskey.ENTLStandard {
+		d.line.Options[optionENTL] = req.ENTL.String()
+	}
+	if limit := v.maxMessage(); limit != rawverify.DefaultMaxMessage {
+		d.line.Options[optionMaxMessage] = strconv.FormatInt(limit, 10)
+	}
+}
+
+func (d *decision) noteDistinguishingID(id kmskey.DistinguishingID) {
+	if id.Given() && id.String() != kmskey.DefaultDistinguishingID {
+		d.line.Options[optionDistinguishingID] = id.String()
+	}
 }
 
 func hexOf(sum [sha256.Size]byte) string {
@@ -239,16 +261,13 @@ func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
 			}
 		}
 	}
-	if opts.DistinguishingID.Given() && opts.DistinguishingID.String() != kmskey.DefaultDistinguishingID {
-		d.line.Options["distinguishing-id"] = opts.DistinguishingID.String()
-	}
+	d.noteDistinguishingID(opts.DistinguishingID)
 	if opts.ENTL != kmskey.ENTLStandard {
 		for _, r := range d.rules {
 			if !r.AllowJavaHelperENTL {
 				return opts, kmserr.New(kmserr.AlgorithmNotAllowed, "the ENTL rule %s is not allowed by the policy", opts.ENTL)
 			}
 		}
-		d.line.Options["sm2-entl"] = opts.ENTL.String()
 	}
 	return opts, nil
 }

@@ -3,9 +3,13 @@ package verifier
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math/big"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +17,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emmansun/gmsm/sm2"
+	"github.com/emmansun/gmsm/sm3"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
@@ -684,6 +691,104 @@ func TestDistinguishingID(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// textbookSM2 signs a message by the words of GB/T 32918.2, section 5.5, with these two bytes of ENTL: gmsm takes the default
+// for an empty ID, and knows nothing of the rule of AWS's helper.
+func textbookSM2(key *sm2.PrivateKey, entl [2]byte, id, message string) []byte {
+	p := key.Curve.Params()
+	a := new(big.Int).Sub(p.P, big.NewInt(3))
+	za := append(entl[:], id...)
+	for _, n := range []*big.Int{a, p.B, p.Gx, p.Gy, key.X, key.Y} {
+		za = append(za, n.FillBytes(make([]byte, 32))...)
+	}
+	sum := sm3.Sum(za)
+	e := sm3.Sum(append(sum[:], message...))
+	return must(sm2.SignASN1(rand.Reader, key, e[:], nil))
+}
+
+// TestEmptyIDAndJavaHelper: what no library makes by itself verifies where it is asked for and permitted, and the line says it.
+func TestEmptyIDAndJavaHelper(t *testing.T) {
+	key := must(sm2.GenerateKey(rand.Reader))
+	point := append([]byte{4}, key.X.FillBytes(make([]byte, 32))...)
+	s := &signer{spec: kmskey.SM2, der: ecSPKI(asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 301}, append(point, key.Y.FillBytes(make([]byte, 32))...))}
+	long := strings.Repeat("release-signing@example.com ", 3)
+	byStandard, byHelper := [2]byte{byte(len(long) * 8 >> 8), byte(len(long) * 8)}, [2]byte{0, byte(len(long) * 8)}
+	for name, c := range map[string]struct {
+		entl    [2]byte
+		id      string
+		ask     kmskey.ENTL
+		rules   policy.Policy // nil: there is none
+		refused kmserr.Name
+	}{
+		"explicitly empty":                   {},
+		"explicitly empty, with a policy":    {rules: &fakePolicy{rules: func(policy.Subject) (policy.Rules, error) { return policy.Rules{}, nil }}},
+		"helper's rule, no policy":           {entl: byHelper, id: long, ask: kmskey.ENTLAWSJavaHelper},
+		"helper's rule, granted":             {entl: byHelper, id: long, ask: kmskey.ENTLAWSJavaHelper, rules: load(t, []policyFile{{Version: "1", Grants: []policyGrant{{Keys: []string{arnA}, ENTL: "aws-java-helper"}}}})},
+		"helper's rule, granted to another":  {entl: byHelper, id: long, ask: kmskey.ENTLAWSJavaHelper, rules: load(t, []policyFile{{Version: "1", Grants: []policyGrant{{Keys: []string{arnB}, ENTL: "aws-java-helper"}}}}), refused: kmserr.AlgorithmNotAllowed},
+		"helper's rule, a policy without it": {entl: byHelper, id: long, ask: kmskey.ENTLAWSJavaHelper, rules: load(t, []policyFile{{Version: "1"}}), refused: kmserr.AlgorithmNotAllowed},
+		"helper's rule, not asked for":       {entl: byHelper, id: long, refused: kmserr.InvalidSignature},
+		"standard's rule, helper's asked":    {entl: byStandard, id: long, ask: kmskey.ENTLAWSJavaHelper, refused: kmserr.InvalidSignature},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, record(t, arnA, s))
+			w.v.cfg.Policy = policy.None{}
+			if c.rules != nil {
+				w.v.cfg.Policy = c.rules
+			}
+			d, err := w.verify(t, Request{
+				KeyID: arnA, DistinguishingID: did(c.id), ENTL: c.ask, Message: strings.NewReader("message"), Signature: textbookSM2(key, c.entl, c.id, "message"),
+			})
+			if (err != nil) != (c.refused != "") || err != nil && !kmserr.Is(err, c.refused) {
+				t.Fatalf("got %v, expected %q", err, c.refused)
+			}
+			want := map[string]string{"distinguishing-id": c.id}
+			if c.ask == kmskey.ENTLAWSJavaHelper {
+				want["sm2-entl"] = "aws-java-helper"
+			}
+			if !maps.Equal(d.Options, want) {
+				t.Errorf("the options are %v, expected %v", d.Options, want)
+			}
+		})
+	}
+}
+
+// TestLineSaysWhatWasAsked: whichever step refuses, the line has what was asked for.
+func TestLineSaysWhatWasAsked(t *testing.T) {
+	s := signerOf(kmskey.SM2)
+	want := map[string]string{"distinguishing-id": "somebody", "sm2-entl": "aws-java-helper", "max-message": "1024"}
+	for name, prepare := range map[string]func(*testing.T, *world, *Request){
+		"no such key":        func(_ *testing.T, _ *world, r *Request) { r.KeyID = arnB },
+		"blocked":            func(t *testing.T, w *world, _ *Request) { w.block(t, keystore.Block{KeyID: arnA, Reason: "lost"}) },
+		"policy":             func(_ *testing.T, w *world, _ *Request) { w.rules(policy.Rules{Excluded: "is excluded"}) },
+		"state":              func(_ *testing.T, w *world, _ *Request) { w.rules(policy.Rules{RequireKnownState: true}) },
+		"age":                func(_ *testing.T, w *world, _ *Request) { w.rules(policy.Rules{MaxSnapshotAge: time.Hour}) },
+		"usage":              func(_ *testing.T, _ *world, r *Request) { r.KeyID = mrkEast },
+		"the ENTL rule":      func(_ *testing.T, w *world, _ *Request) { w.rules(policy.Rules{}) },
+		"no key has such ID": func(_ *testing.T, _ *world, r *Request) { r.KeyID = mrkWest },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, record(t, arnA, s), record(t, mrkEast, signerOf(kmskey.RSA2048), usage(kmskey.EncryptDecrypt), func(r *kmskey.Record) {
+				r.EncryptionAlgorithms = []string{string(kmskey.RSAESOAEPSHA256)}
+			}), record(t, mrkWest, signerOf(kmskey.ECCNISTP256)))
+			w.v.cfg.MaxMessage = 1024
+			req := request(arnA, s, kmskey.SM2DSA, withID("somebody", "message"))
+			req.DistinguishingID, req.ENTL, req.MessageType = did("somebody"), kmskey.ENTLAWSJavaHelper, kmskey.Raw
+			prepare(t, w, &req)
+			d, err := w.verify(t, req)
+			if err == nil || !maps.Equal(d.Options, want) || d.SigningAlgorithm != string(kmskey.SM2DSA) || d.MessageType != "RAW" {
+				t.Errorf("%v: the line has %v, %q, %q; expected %v", err, d.Options, d.SigningAlgorithm, d.MessageType, want)
+			}
+			a := KeyRequest{KeyID: req.KeyID, SigningAlgorithm: kmskey.RSASSAPSSSHA256, MessageType: kmskey.Raw}
+			before := len(w.log.lines)
+			if _, err := w.authorize(t, a); err == nil {
+				t.Error("authorized")
+			}
+			if line := w.log.lines[before]; line.SigningAlgorithm != string(a.SigningAlgorithm) || line.MessageType != "RAW" {
+				t.Errorf("the line has %q, %q", line.SigningAlgorithm, line.MessageType)
+			}
+		})
+	}
 }
 
 func TestWarnings(t *testing.T) {

@@ -186,7 +186,7 @@ func TestTable(t *testing.T) {
 		processed   *bool
 		bothReasons bool
 	}{
-		"key ARN":                           {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, trusted: true, unrevoked: true, says: []string{arn, "2026-11-23", "Enabled"}},
+		"key ARN":                           {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, trusted: true, unrevoked: true, says: []string{arn, "2026-11-23", "source file", "Enabled"}},
 		"alias ARN":                         {keys: []*kmskey.Key{known(t, "p256", aliased("release"))}, leaf: "p256", identities: []string{alias("release")}, trusted: true, unrevoked: true, says: []string{arn, alias("release")}},
 		"state unknown":                     {keys: []*kmskey.Key{other}, leaf: "p256-other", identities: []string{other.ARN().String()}, trusted: true, unrevoked: true, says: []string{"key state unknown"}},
 		"snapshot without a date":           {keys: []*kmskey.Key{known(t, "p256", func(r *kmskey.Record) { r.Snapshot.Time = kmskey.Time{} })}, leaf: "p256", identities: []string{arn}, trusted: true, unrevoked: true, says: []string{"without a date"}},

@@ -1,6 +1,7 @@
 package notation
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -230,9 +231,12 @@ func (f *verdict) success() string {
 		} else {
 			reason += ", as of " + d.SnapshotTime.Format("2006-01-02")
 		}
-		reason += ", key state " + d.KeyState
+		reason += ", source " + cmp.Or(d.SnapshotSource, "unknown") + ", key state " + d.KeyState
 		if d.Fallback {
 			reason += ", by the records of its multi-Region replicas " + strings.Join(d.FallbackARNs, ", ")
+		}
+		for _, option := range d.OptionTexts() {
+			reason += ", option " + option
 		}
 		for _, warning := range d.Warnings { // that there is no line in the log, for one
 			reason += ", warning: " + warning

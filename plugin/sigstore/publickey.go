@@ -34,7 +34,7 @@ func publicKey(authorized *verifier.Authorized) (*response, error) {
 	}
 	var value wire.Object
 	value.Text("publicKeyPEM", base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})))
-	answer := answered(methodPublicKey, value, warnings(authorized.Decision()))
+	answer := answered(methodPublicKey, value, notes(authorized.Decision()))
 	switch spec := kmskey.KeySpec(authorized.Decision().KeySpec); spec {
 	case kmskey.SM2, kmskey.ECCSECGP256K1, kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87:
 		answer.notes = append(answer.notes, fmt.Sprintf("cosign itself cannot read a public key of spec %s, which it asks for in bundles of the new format; "+

@@ -135,7 +135,7 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 		if verified == nil || !verified.Decision().Verified {
 			return nil, kmserr.New(kmserr.Internal, "the verifier gave neither a result nor a reason")
 		}
-		return answered(c.MethodName, wire.Object{}, warnings(verified.Decision())), nil
+		return answered(c.MethodName, wire.Object{}, notes(verified.Decision())), nil
 	case methodPublicKey:
 		authorized, err := ask(c, func(v *verifier.Verifier) (*verifier.Authorized, error) {
 			authorized, err := v.AuthorizeKey(ctx, c.keyRequest())
@@ -164,9 +164,13 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 	return nil, invalid("methodName is %q, which this plugin does not know", c.MethodName)
 }
 
-// warnings are what a user should know beside a yes: an unknown key state, a multi-Region fallback.
-func warnings(d audit.Decision) []string {
+// notes are what a user should know beside a yes: what was asked for otherwise than by default, an unknown key state, a
+// multi-Region fallback.
+func notes(d audit.Decision) []string {
 	var notes []string
+	for _, option := range d.OptionTexts() {
+		notes = append(notes, wire.Line("option: "+option))
+	}
 	for _, w := range d.Warnings {
 		notes = append(notes, wire.Line("warning: "+w))
 	}

@@ -106,7 +106,9 @@ func TestVerifySM2(t *testing.T) {
 	signature := must(os.ReadFile(filepath.Join(dir, "signature.der")))
 	id := strings.TrimSpace(string(must(os.ReadFile(filepath.Join(dir, "distinguishing-id.txt")))))
 	verified(t, verifyCall(arn+"?distinguishing-id="+id, signature).text(), message)
-	verified(t, verifyCall(arn+"?distinguishing-id="+id+"&sm2-entl=standard", signature).text(), message)
+	if stderr := verified(t, verifyCall(arn+"?distinguishing-id="+id+"&sm2-entl=standard", signature).text(), message); !strings.Contains(stderr, Scheme+": option: distinguishing-id="+id+"\n") || strings.Contains(stderr, "sm2-entl") {
+		t.Errorf("the option is not told: %q", stderr)
+	}
 	refused(t, verifyCall(arn, signature).text(), message, "KMSInvalidSignatureException")
 	refused(t, verifyCall(arn+"?distinguishing-id="+id+"x", signature).text(), message, "KMSInvalidSignatureException")
 

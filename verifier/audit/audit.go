@@ -10,6 +10,11 @@ package audit
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -40,6 +45,20 @@ type FrontEnd struct {
 type File struct {
 	Path   string `json:"path"`
 	SHA256 string `json:"sha256"`
+}
+
+// OptionTexts are the options as people read them, in order: name=value, the value in quotes where it is empty or holds
+// what could be taken for the end of it.
+func (d Decision) OptionTexts() []string {
+	texts := make([]string, 0, len(d.Options))
+	for _, name := range slices.Sorted(maps.Keys(d.Options)) {
+		value := d.Options[name]
+		if value == "" || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(` ",;`, r) }) {
+			value = strconv.Quote(value)
+		}
+		texts = append(texts, name+"="+value)
+	}
+	return texts
 }
 
 // Decision is one question and its answer. The zero value says "refused".

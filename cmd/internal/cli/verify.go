@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -242,6 +243,10 @@ func (a *app) runVerify(ctx context.Context, req verifier.Request, maxMessage in
 	line += ", " + d.SigningAlgorithm + ", key state " + d.KeyState
 	if t := timeText(d.StateTime); t != "" {
 		line += " as of " + t
+	}
+	line += ", source " + cmp.Or(d.SnapshotSource, "unknown")
+	for _, option := range d.OptionTexts() {
+		line += ", option " + plain(option)
 	}
 	return a.printf("%s\n", line)
 }
