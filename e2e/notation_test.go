@@ -259,7 +259,7 @@ func TestRevocationSkipped(t *testing.T) {
 					statements = append(statements, s)
 				}
 				h := host(t, statements...)
-				check(t, run(t, h, disabled), fixture.Refuses, append([]string{"trusted identify verification"}, disabled.Reason...))
+				check(t, run(t, h, disabled), fixture.Refuses, append([]string{"trusted identify verification", "fails the identity, because the trust policy skips revocation"}, disabled.Reason...))
 				check(t, run(t, h, good), fixture.Passes, nil)
 			})
 		}

@@ -2,10 +2,12 @@ package verifier
 
 import (
 	"context"
+	"slices"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
 // KeyRequest is the question of AuthorizeKey.
@@ -108,7 +110,7 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 		}
 		if stateErr != nil {
 			if !d.mayWait(req) {
-				return stateErr
+				return d.failsIdentity(stateErr, req)
 			}
 			d.line.StateError = kmserr.As(stateErr).Error()
 			d.warn("%s", kmserr.As(stateErr).Fact)
@@ -176,4 +178,20 @@ func (d *decision) mayWait(req KeyRequest) bool {
 		may = may && !r.StateFailsIdentity && (req.SeparateState || r.IgnoreStateWhenRevocationSkipped)
 	}
 	return may && len(d.rules) > 0
+}
+
+// failsIdentity adds to a refusal by state or age why it fails the identity, for a caller that has another check for these.
+func (d *decision) failsIdentity(refusal error, req KeyRequest) error {
+	var why string
+	switch {
+	case !req.SeparateState && req.RevocationSkipped && slices.ContainsFunc(d.rules, func(r policy.Rules) bool { return !r.IgnoreStateWhenRevocationSkipped }):
+		why = "the trust policy skips revocation"
+	case (req.SeparateState || req.RevocationSkipped) && slices.ContainsFunc(d.rules, func(r policy.Rules) bool { return r.StateFailsIdentity }):
+		why = "the policy says stateFailsIdentity"
+	default:
+		return refusal
+	}
+	told := *kmserr.As(refusal)
+	told.Fact += ", which fails the identity, because " + why
+	return &told
 }
