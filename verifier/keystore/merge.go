@@ -22,6 +22,8 @@ import (
 //     something else it is a ValidationException, rather than a state that a person gave and that is silently dropped.
 //     Metadata on record without a StateTime gives way to dated metadata if that is as strict, or if KMS itself answered.
 //   - Absent KeyMetadata keeps what is known.
+//   - A DistinguishingId is nothing that KMS answers: absent, the record's stays. It replaces another one if its snapshot is
+//     newer; nobody can tell that of one without a Time.
 //   - Everything else is the newer snapshot's. One without a Time is newer than nothing.
 func merge(old, given *kmskey.Key, fromKMS bool) (merged *kmskey.Key, what, kept []string, err error) {
 	if err := sameKey(old, given); err != nil {
@@ -54,9 +56,13 @@ func merge(old, given *kmskey.Key, fromKMS bool) (merged *kmskey.Key, what, kept
 				out.Aliases = append(out.Aliases, alias)
 			}
 		}
-		if now.DistinguishingID != nil && (was.DistinguishingID == nil || *was.DistinguishingID != *now.DistinguishingID) {
-			out.DistinguishingID = now.DistinguishingID
-			what = append(what, change("DistinguishingId", idText(was.DistinguishingID), idText(now.DistinguishingID)))
+		switch known, given := was.DistinguishingID, now.DistinguishingID; {
+		case given == nil, known != nil && *known == *given:
+		case known != nil && !newer:
+			kept = append(kept, fmt.Sprintf("DistinguishingId %s, as nobody can tell that %s is newer", idText(known), idText(given)))
+		default:
+			out.DistinguishingID = given
+			what = append(what, change("DistinguishingId", idText(known), idText(given)))
 		}
 	}
 	takeState, keptState, err := weighState(old, given, fromKMS)

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	monday  = "2026-11-23T11:00:00Z"
-	tuesday = "2026-11-24T11:00:00Z"
+	monday    = "2026-11-23T11:00:00Z"
+	tuesday   = "2026-11-24T11:00:00Z"
+	wednesday = "2026-11-25T11:00:00Z"
 )
 
 // facts are what a record knows of a key beside the key itself.
@@ -278,7 +279,7 @@ func TestMergeRest(t *testing.T) {
 			given *string
 			when  string
 			want  *string
-		}{{nil, monday, nil}, {&empty, "", &empty}, {&mine, tuesday, &mine}, {nil, tuesday, &mine}, {&yours, monday, &mine}, {&yours, "", &yours}} {
+		}{{nil, monday, nil}, {&empty, "", &empty}, {&mine, tuesday, &mine}, {nil, tuesday, &mine}, {&yours, monday, &mine}, {&yours, "", &mine}, {&yours, tuesday, &mine}, {&yours, wednesday, &yours}, {&yours, "", &yours}} {
 			put(t, w, with(c.given, c.when), PutOptions{})
 			r, err := w.Store().Resolve(ref(t, uuidA), ResolveOptions{})
 			if err != nil {
