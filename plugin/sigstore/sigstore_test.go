@@ -599,6 +599,9 @@ func TestTimes(t *testing.T) {
 	if deadline != 60*time.Second || drainTime != 5*time.Second {
 		t.Errorf("the deadline is %s, the time to drain %s", deadline, drainTime)
 	}
+	if late, soon := drainTimeOf(kmserr.New(kmserr.DeadlineExceeded, "x")), drainTimeOf(kmserr.New(kmserr.Validation, "x")); late != drainTime/10 || soon != drainTime {
+		t.Errorf("a late refusal drains for %s, another for %s", late, soon)
+	}
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct{ waits, limit, line time.Duration }{ // line: for the log, when the decision was not ready
 		{time.Hour, 60 * time.Second, 3 * time.Second},
@@ -615,6 +618,8 @@ func TestTimes(t *testing.T) {
 			"the RPC": newCall("alias/a", "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).edit("publicKey/publicKeyOptions/rpcOptions", at),
 			"both": newCall("alias/a", "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).edit("initOptions", at).
 				edit("publicKey/publicKeyOptions/rpcOptions", func(o object) object { return o.with("ctxDeadline", now.Add(2*c.waits)) }),
+			"both, the later first": newCall("alias/a", "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).edit("publicKey/publicKeyOptions/rpcOptions", at).
+				edit("initOptions", func(o object) object { return o.with("ctxDeadline", now.Add(2*c.waits)) }),
 		} {
 			got, err := decodeCall([]string{"v1", call.text()}, now)
 			if err != nil {
