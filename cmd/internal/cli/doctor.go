@@ -32,8 +32,8 @@ type finding struct {
 // report collects findings.
 type report struct {
 	findings []finding
-	// log is what the policy in force demands of the log, once the store was examined.
-	log policy.LogRules
+	// rules are the policy in force, once the store was examined; none before, and where it cannot be told.
+	rules policy.Policy
 }
 
 func (r *report) add(level, part, cure, format string, args ...any) {
@@ -48,7 +48,7 @@ func (a *app) doctor() *cobra.Command {
 		Short: "Check the store, and whether Notation is set up safely",
 		Long: `Checks the store: which one is used and why, its permissions, every record, alias and block. Checks Notation, where it is
 configured: the plugin is installed and of this version, no other plugin can be chosen by a signature, the trust policy
-names only key ARNs at level strict, its ca: stores hold only certificates of keys that are in the store, and the log of
+names only key ARNs at level strict, its ca: stores hold only certificates of the keys that it names, and the log of
 decisions is not sent where Notation loses it.
 
 --bundle also writes what the report of a fault needs into one file of JSON, to be read before it is sent: versions, findings, the names,
@@ -58,7 +58,7 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 		Example: "  awskms-offline doctor\n  awskms-offline doctor --repair\n  awskms-offline doctor --bundle report.json",
 		Args:    exactly(0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
-			r := new(report)
+			r := &report{rules: policy.None{}}
 			storeErr := a.examineStore(r, repair)
 			store, err := a.openStoreQuietly()
 			if err == nil {
@@ -124,7 +124,7 @@ func (a *app) examineStore(r *report, repair bool) error {
 	}
 	defer v.Close()
 	store := v.Store()
-	r.log = v.Policy().Log()
+	r.rules = v.Policy()
 	r.add(levelOK, part, "", "the store is %s, chosen by %s", store.Home().Path, store.Home().ChosenBy)
 	switch path, err := verifier.LogPath(a.verifierOptions()); {
 	case err != nil:

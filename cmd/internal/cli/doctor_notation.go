@@ -7,8 +7,10 @@ import (
 	"debug/buildinfo"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,6 +22,7 @@ import (
 	ourbuild "github.com/awskms-offline/awskms-offline/internal/buildinfo"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
+	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
 const (
@@ -43,7 +46,7 @@ func examineNotation(r *report, dir string, store *keystore.Store) error {
 		return nil
 	}
 	examinePlugins(r, plugins)
-	if lost := r.log.LostUnderNotation(); lost != "" {
+	if lost := r.rules.Log().LostUnderNotation(); lost != "" {
 		r.add(levelWarning, "notation", "Name a file with log.path in the policy: see docs/audit.md.", "the policy %s", lost)
 	}
 	found := false
@@ -224,16 +227,14 @@ func examineTrustPolicy(r *report, path string, data []byte, storesDir string, s
 		r.add(levelDanger, part, "Correct it.", "%s is no trust policy: %v", path, err)
 		return
 	}
+	anywhere := namedBy(nil, store, r.rules)
+	for _, p := range file.TrustPolicies {
+		ours, _ := identitiesOf(p.TrustedIdentities)
+		maps.Copy(anywhere.now, namedBy(ours, store, r.rules).now)
+	}
 	concerned := 0
 	for _, p := range file.TrustPolicies {
-		var ours, others []string
-		for _, id := range p.TrustedIdentities {
-			if ref, err := kmskey.ParseRef(id); err == nil && !ref.Scope.IsZero() {
-				ours = append(ours, id)
-			} else {
-				others = append(others, id)
-			}
-		}
+		ours, others := identitiesOf(p.TrustedIdentities)
 		if len(ours) == 0 {
 			switch {
 			case p.SignatureVerification.Level != "skip":
@@ -255,14 +256,14 @@ func examineTrustPolicy(r *report, path string, data []byte, storesDir string, s
 				"the policy %q in %s trusts %q beside KMS key ARNs", p.Name, path, id)
 		}
 		examineLevel(r, path, p.Name, p.SignatureVerification.Level, p.SignatureVerification.Override)
-		examineTrustStores(r, path, p.Name, p.TrustStores, storesDir, store)
-		if store != nil {
-			for _, id := range ours {
-				ref, _ := kmskey.ParseRef(id)
-				if _, err := store.Resolve(ref, keystore.ResolveOptions{}); err != nil {
-					r.add(levelWarning, part, "Import that key, or remove the identity.", "the policy %q trusts %s: %v", p.Name, id, err)
-				}
+		named := namedBy(ours, store, r.rules)
+		examineTrustStores(r, path, p.Name, p.TrustStores, storesDir, func(path string, cert *x509.Certificate) {
+			if store != nil {
+				examineKeyCertificate(r, path, cert, store, p.Name, named, anywhere)
 			}
+		})
+		for _, err := range named.unresolved {
+			r.add(levelWarning, part, "Import that key, or remove the identity.", "the policy %q trusts %v", p.Name, err)
 		}
 		if len(r.findings) == before {
 			r.add(levelOK, part, "", "the policy %q in %s trusts %s at level strict", p.Name, path, describe(len(ours), "KMS ARN"))
@@ -271,6 +272,63 @@ func examineTrustPolicy(r *report, path string, data []byte, storesDir string, s
 	if concerned == 0 {
 		r.add(levelWarning, part, "See docs/notation.md.", "no policy in %s trusts a KMS key ARN", path)
 	}
+}
+
+// identitiesOf tells the identities that name KMS keys from the others.
+func identitiesOf(identities []string) (ours []kmskey.Ref, others []string) {
+	for _, id := range identities {
+		if ref, err := kmskey.ParseRef(id); err == nil && !ref.Scope.IsZero() {
+			ours = append(ours, ref)
+		} else {
+			others = append(others, id)
+		}
+	}
+	return ours, others
+}
+
+// namedKeys are the keys that identities of a trust policy stand for, by their fingerprints.
+type namedKeys struct {
+	now map[string]bool
+	// former are keys that an alias among them meant before, and that it stands for no more.
+	former map[string]bool
+	// unresolved says which identities stand for no key that can be told, and why.
+	unresolved []error
+}
+
+// namedBy looks up what identities stand for, an alias of which policy.json says so for keys that it meant before as well.
+// Without a store there is nothing.
+func namedBy(identities []kmskey.Ref, store *keystore.Store, rules policy.Policy) namedKeys {
+	named := namedKeys{now: make(map[string]bool), former: make(map[string]bool)}
+	if store == nil {
+		return named
+	}
+	for _, id := range identities {
+		found, err := store.Resolve(id, keystore.ResolveOptions{})
+		if err != nil {
+			named.unresolved = append(named.unresolved, fmt.Errorf("%s: %w", id, err))
+			continue
+		}
+		for _, entry := range found.Entries {
+			named.now[entry.Key.Fingerprint()] = true
+		}
+		if found.Alias == nil {
+			continue
+		}
+		for _, was := range found.Alias.History {
+			arn := kmskey.ARN{Scope: found.Alias.ARN.Scope, KeyID: was.KeyID}
+			before, err := store.Resolve(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
+			if err != nil {
+				continue // it counts only with a record of its own
+			}
+			r, err := rules.Rules(policy.Subject{Asked: id, ARN: arn, Former: true})
+			stands := named.former
+			if err == nil && r.AllowAliasHistoryForNotation {
+				stands = named.now
+			}
+			stands[before.Entries[0].Key.Fingerprint()] = true
+		}
+	}
+	return named
 }
 
 func examineLevel(r *report, path, policy, level string, override map[string]string) {
@@ -294,9 +352,9 @@ func examineLevel(r *report, path, policy, level string, override map[string]str
 	}
 }
 
-// examineTrustStores: there is one of type ca, each is there, and holds only certificates whose keys are in our store. One of
-// type tsa is for timestamps alone, and holds their authorities' roots.
-func examineTrustStores(r *report, path, policy string, stores []string, storesDir string, store *keystore.Store) {
+// examineTrustStores: there is one of type ca, each is there, and holds only certificates, which ofKey looks at. One of type
+// tsa is for timestamps alone, and holds their authorities' roots.
+func examineTrustStores(r *report, path, policy string, stores []string, storesDir string, ofKey func(path string, cert *x509.Certificate)) {
 	const part = "notation"
 	if !slices.ContainsFunc(stores, func(s string) bool { return strings.HasPrefix(s, "ca:") }) {
 		r.add(levelDanger, part, "Add \"ca:NAME\" and the keys' certificates: notation cert add --type ca --store NAME FILE.", "the policy %q in %s names no trust store of type ca", policy, path)
@@ -323,13 +381,13 @@ func examineTrustStores(r *report, path, policy string, stores []string, storesD
 			continue
 		}
 		for _, e := range entries {
-			examineCertificate(r, kind, filepath.Join(dir, e.Name()), store)
+			examineCertificates(r, kind, filepath.Join(dir, e.Name()), ofKey)
 		}
 	}
 }
 
-// examineCertificate: it can be read, and is of a key in our store, or a root for timestamps.
-func examineCertificate(r *report, kind, path string, store *keystore.Store) {
+// examineCertificates: the file can be read, and what is in it is a root for timestamps, or else for ofKey to look at.
+func examineCertificates(r *report, kind, path string, ofKey func(path string, cert *x509.Certificate)) {
 	const part = "notation"
 	data, err := readLimited(path, maxCertFile)
 	if err != nil {
@@ -350,19 +408,35 @@ func examineCertificate(r *report, kind, path string, store *keystore.Store) {
 		}
 		return
 	}
-	if store == nil {
-		return
-	}
 	for _, cert := range certs {
-		fingerprint, _, err := kmskey.FingerprintDER(cert.RawSubjectPublicKeyInfo)
-		if err == nil {
-			var arns []kmskey.ARN
-			if arns, err = store.ARNsByFingerprint(fingerprint); err == nil && len(arns) > 0 {
-				continue
-			}
-		}
-		r.add(levelWarning, part, "Keep only the certificates of your KMS keys there, or of the CA that issued them and nothing else.",
-			"%s (%s) is not the certificate of a key in the store", path, cert.Subject)
+		ofKey(path, cert)
+	}
+}
+
+// examineKeyCertificate: the certificate is of a key that the policy names. Notation trusts whatever else is there as much, and
+// a signature that names no plugin is not asked for its key by ours.
+func examineKeyCertificate(r *report, path string, cert *x509.Certificate, store *keystore.Store, policy string, named, anywhere namedKeys) {
+	const part = "notation"
+	const cure = "Keep only the certificates of the keys that the policy names there, or of the CA that issued them and nothing else."
+	fingerprint, _, err := kmskey.FingerprintDER(cert.RawSubjectPublicKeyInfo)
+	var arns []kmskey.ARN
+	if err == nil {
+		arns, err = store.ARNsByFingerprint(fingerprint)
+	}
+	switch {
+	case named.now[fingerprint]:
+	case err != nil || len(arns) == 0:
+		r.add(levelWarning, part, cure, "%s (%s) is not the certificate of a key in the store", path, cert.Subject)
+	case named.former[fingerprint]:
+		r.add(levelWarning, part, "Remove it; or name that key's ARN beside the alias, or grant the alias its history: see docs/notation.md.",
+			"%s (%s) is the certificate of %s, which an alias that the policy %q names meant before: what that key signed is refused", path, cert.Subject, arns[0], policy)
+	case anywhere.now[fingerprint]:
+		r.add(levelWarning, part, "Give each policy a trust store of its own.",
+			"%s (%s) is the certificate of %s, which another policy names and %q does not", path, cert.Subject, arns[0], policy)
+	case cert.IsCA, len(named.unresolved) > 0: // it may have issued the others; it may be of the key that could not be told
+		r.add(levelWarning, part, cure, "%s (%s) is the certificate of %s, which is not known to be a key that the policy %q names", path, cert.Subject, arns[0], policy)
+	default:
+		r.add(levelDanger, part, cure, "%s (%s) is the certificate of %s, which the policy %q does not name", path, cert.Subject, arns[0], policy)
 	}
 }
 
