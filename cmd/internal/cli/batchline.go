@@ -120,15 +120,15 @@ func openOrdinary(value string) (*os.File, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, invalid("message_file names %s, which is not there", path).WithHint("A relative path begins at the working directory.")
 	}
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, invalid("message_file names %s, which is no ordinary file", path)
-	}
 	var f *os.File
-	if err == nil {
-		f, err = os.Open(path)
+	if err == nil && info.Mode().IsRegular() { // merely to open a device may do something
+		f, err = openIfOrdinary(path)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, invalid("message_file names %s, which cannot be read: %v", path, reason(err))
+	case f == nil:
+		return nil, invalid("message_file names %s, which is no ordinary file", path)
 	}
 	return f, nil
 }

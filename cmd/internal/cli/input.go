@@ -43,11 +43,13 @@ func (a *app) open(what, value string) (io.ReadCloser, error) {
 		return nil, invalid("%s names %s, which is a folder, expected a file", what, path).WithHint("Name the file in it.")
 	}
 	if info.Mode().IsRegular() {
-		f, err := os.Open(path)
+		f, err := openIfOrdinary(path)
 		if err != nil {
 			return nil, unreadable(what, path, err)
 		}
-		return f, nil
+		if f != nil {
+			return f, nil
+		} // something else has taken its place
 	}
 	f, err := a.openSpecial(path)
 	if kmserr.Is(err, kmserr.DeadlineExceeded) {
@@ -60,6 +62,21 @@ func (a *app) open(what, value string) (io.ReadCloser, error) {
 		io.Reader
 		io.Closer
 	}{&interruptible{ctx: a.ctx, r: f}, f}, nil
+}
+
+// openIfOrdinary opens an ordinary file; nil without an error if it is none, whatever it was when somebody last looked. It does
+// not wait, as the opening of a named pipe does until somebody writes to it.
+func openIfOrdinary(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		_ = f.Close() // nothing was read
+		return nil, err
+	}
+	return f, nil
 }
 
 // openMessage opens a message. Standard input or a pipe without a byte is refused: so looks a message that its writer lost, and

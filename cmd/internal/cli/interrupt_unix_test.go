@@ -4,7 +4,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,4 +108,45 @@ func TestFolderWithAPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused()
+}
+
+// TestOpenIfOrdinary: a named pipe that was put in a file's place after a look at it holds nobody up.
+func TestOpenIfOrdinary(t *testing.T) {
+	file, pipe := filepath.Join(t.TempDir(), "file"), filepath.Join(t.TempDir(), "pipe")
+	write(t, file, []byte("content"))
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openIfOrdinary(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if content, err := io.ReadAll(f); err != nil || string(content) != "content" {
+		t.Errorf("read %q, %v", content, err)
+	}
+	if f, err := openIfOrdinary(filepath.Dir(file)); f != nil || err != nil {
+		t.Errorf("a folder: %v, %v", f, err)
+	}
+	if f, err := openIfOrdinary(file + "s"); f != nil || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is not there: %v, %v", f, err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if f, err := openIfOrdinary(pipe); f != nil || err != nil {
+			t.Errorf("a pipe: %v, %v", f, err)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Error("it waits for the other end of a pipe")
+		other, err := os.OpenFile(pipe, os.O_RDWR, 0) // which ends that
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		<-done
+	}
 }
