@@ -341,12 +341,12 @@ func (v *Verifier) aliasesNow(arn kmskey.ARN, asked *keystore.Resolution) ([]key
 			}
 			continue
 		}
-		found, err := v.store().Resolve(kmskey.Ref{Scope: alias.Scope, Alias: alias.Alias}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
-		switch {
-		case err == nil && found.Target == arn && found.Alias != nil && found.Alias.ARN == alias:
-			now = append(now, *found.Alias)
-		case err != nil && !kmserr.Is(err, kmserr.NotFound):
+		found, err := v.store().Alias(alias)
+		if err != nil {
 			return nil, err
+		}
+		if found != nil && found.ARN == alias && found.Target() == arn {
+			now = append(now, *found)
 		}
 	}
 	return now, nil

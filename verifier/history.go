@@ -139,10 +139,7 @@ func (v *Verifier) readOnce(refusal error, alias kmskey.AliasARN) error {
 }
 
 func (v *Verifier) maxMessage() int64 {
-	if v.cfg.MaxMessage <= 0 {
-		return rawverify.DefaultMaxMessage
-	}
-	return v.cfg.MaxMessage
+	return rawverify.Options{MaxMessage: v.cfg.MaxMessage}.Limit()
 }
 
 // replay makes the message one that can be read more than once: a file by going back, anything else by holding it, up to

@@ -48,6 +48,13 @@ func demand(t *testing.T, v *Verifier, want kmserr.Name, why string) {
 	}
 }
 
+// What a program knows of the store and the policies is a second old at most.
+func TestASecondAtMost(t *testing.T) {
+	if viewAge != time.Second || readAnew != viewAge {
+		t.Errorf("a view lives %s, policies %s", viewAge, readAnew)
+	}
+}
+
 // A batch of a verifier that was opened long ago goes by what is in force now, and a question that takes its time by what
 // is so afterwards.
 func TestBatchGoesByWhatIsInForce(t *testing.T) {

@@ -149,6 +149,7 @@ func (v *Verifier) decide(ctx context.Context, event, keyID string, note func(*d
 		ctx = context.Background()
 	}
 	now, stale := v.current()
+	now = now.once()
 	d := now.newDecision(event, keyID)
 	if note != nil {
 		note(d)

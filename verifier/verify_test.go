@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -791,6 +792,58 @@ func TestLineSaysWhatWasAsked(t *testing.T) {
 	}
 }
 
+// TestNowIsReadOnce: every comparison of a decision is with the same now, former keys' and a batch's too.
+func TestNowIsReadOnce(t *testing.T) {
+	w, then, _ := rotated(t, seen("2026-11-20T00:00:00Z"), state(kmskey.StateEnabled))
+	w.policy.rules = func(policy.Subject) (policy.Rules, error) {
+		return policy.Rules{AllowAliasHistory: true, AllowAliasHistoryForNotation: true, MaxSnapshotAge: 9999 * time.Hour, NotBefore: at("2026-01-01T00:00:00Z").Time}, nil
+	}
+	w.policy.aliases = []kmskey.AliasARN{{Scope: must(kmskey.ParseARN(arnNow)).Scope, Alias: "alias/release"}}
+	message := []byte("message")
+	ask := func(s *signer, key string) Request { return request(key, s, kmskey.RSASSAPKCS1SHA256, message) }
+	verify := func(key string) func() error {
+		return func() error { _, err := w.v.Verify(t.Context(), ask(then, key)); return err }
+	}
+	authorize := func(req KeyRequest) func() error {
+		return func() error { _, err := w.v.AuthorizeKey(t.Context(), req); return err }
+	}
+	var calls atomic.Int64
+	w.v.cfg.Now = func() time.Time { calls.Add(1); return w.now }
+	for name, c := range map[string]struct {
+		questions int64
+		ask       func() error
+		refused   kmserr.Name
+	}{
+		"Verify":                  {questions: 1, ask: verify(arnThen)},
+		"Verify, no such key":     {questions: 1, ask: verify(arnB), refused: kmserr.NotFound},
+		"Verify, by history":      {questions: 1, ask: verify("alias/release")},
+		"AuthorizeKey":            {questions: 1, ask: authorize(KeyRequest{KeyID: "alias/release"}), refused: kmserr.SnapshotExpired},
+		"AuthorizeKey, a former":  {questions: 1, ask: authorize(KeyRequest{KeyID: "alias/release", PublicKey: then.der})},
+		"AuthorizeKey, separated": {questions: 1, ask: authorize(KeyRequest{KeyID: arnThen, SeparateState: true})},
+		"Encrypt": {questions: 1, ask: func() error {
+			_, err := w.v.Encrypt(t.Context(), EncryptRequest{KeyID: arnThen, Plaintext: bytes.NewReader(message)})
+			return err
+		}, refused: kmserr.InvalidKeyUsage},
+		"a batch of three": {questions: 3, ask: func() error {
+			return batchOf(t.Context(), w.v, each(Ask(ask(then, arnThen)), Ask(ask(then, "alias/release")), Ask(ask(then, arnB))))[1].Err
+		}},
+	} {
+		calls.Store(0)
+		before := len(w.log.lines)
+		if err := c.ask(); (err != nil) != (c.refused != "") || err != nil && !kmserr.Is(err, c.refused) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := calls.Load(); got != c.questions {
+			t.Errorf("%s: now was read %d times, expected %d", name, got, c.questions)
+		}
+		for _, line := range w.log.lines[before:] {
+			if !line.EventTime.Equal(w.now) {
+				t.Errorf("%s: the line is of %s", name, line.EventTime)
+			}
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	p256 := signerOf(kmskey.ECCNISTP256)
 	w := newWorld(t, record(t, arnA, p256, seen("2027-01-01T00:00:00Z")))
@@ -1550,6 +1603,10 @@ func TestMaxMessage(t *testing.T) {
 	w.v.cfg.MaxMessage = 6
 	_, err := w.verify(t, request(arnA, signerOf(kmskey.ECCEd25519), kmskey.ED25519SHA512, []byte("message")))
 	refused(t, err, kmserr.Validation, "longer than 6 bytes")
+	w.v.cfg.MaxMessage = 0
+	if limit := w.v.maxMessage(); limit != 256<<20 {
+		t.Errorf("none is configured, and the limit is %d", limit)
+	}
 	w.v.cfg.MaxMessage = 7
 	if _, err := w.verify(t, request(arnA, signerOf(kmskey.ECCEd25519), kmskey.ED25519SHA512, []byte("message"))); err != nil {
 		t.Error(err)

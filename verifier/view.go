@@ -16,6 +16,7 @@ type reader interface {
 	Unchecked() bool
 	Warnings() []string
 	Resolve(kmskey.Ref, keystore.ResolveOptions) (*keystore.Resolution, error)
+	Alias(kmskey.AliasARN) (*keystore.AliasEntry, error)
 	Blocks([]kmskey.ARN, string) ([]keystore.Block, error)
 }
 
@@ -26,11 +27,12 @@ const (
 	maxViewed = 1024
 )
 
-// view is the store as a batch sees it for viewAge: each answer, a refusal too, is the store's own, and given again to
-// whoever asks the same. It may be used by several goroutines; what it returns is theirs to read only.
+// view is the store as one decision sees it, or a batch for viewAge: each answer, a refusal too, is the store's own, and
+// given again to whoever asks the same. It may be used by several goroutines; what it returns is theirs to read only.
 type view struct {
 	*keystore.Store
 	resolved memory[resolveKey, *keystore.Resolution]
+	aliases  memory[kmskey.AliasARN, *keystore.AliasEntry]
 	blocked  memory[blockKey, []keystore.Block]
 	lastLine func() time.Time
 }
@@ -48,6 +50,10 @@ type blockKey struct {
 
 func (w *view) Resolve(ref kmskey.Ref, opts keystore.ResolveOptions) (*keystore.Resolution, error) {
 	return w.resolved.get(resolveKey{ref, opts}, func() (*keystore.Resolution, error) { return w.Store.Resolve(ref, opts) })
+}
+
+func (w *view) Alias(alias kmskey.AliasARN) (*keystore.AliasEntry, error) {
+	return w.aliases.get(alias, func() (*keystore.AliasEntry, error) { return w.Store.Alias(alias) })
 }
 
 func (w *view) Blocks(arns []kmskey.ARN, fingerprint string) ([]keystore.Block, error) {
@@ -100,6 +106,16 @@ func (v *Verifier) lastLineOnce() func() time.Time {
 		return v.seen.lastLine
 	}
 	return sync.OnceValue(v.lastLine)
+}
+
+// once returns the verifier for one decision, which reads nothing twice.
+func (v *Verifier) once() *Verifier {
+	if v.seen != nil {
+		return v
+	}
+	own := *v
+	own.seen = &view{Store: v.cfg.Store, lastLine: sync.OnceValue(v.lastLine)}
+	return &own
 }
 
 // viewer makes views, one after the other, for a batch.

@@ -476,6 +476,41 @@ func TestGoodRequests(t *testing.T) {
 	}
 }
 
+// TestTimeInsideASignatureProvesNothing: the policy's times are compared with now, whenever the signer says to have signed.
+func TestTimeInsideASignatureProvesNothing(t *testing.T) {
+	p256 := known(t, "p256")
+	q := question{home: newHome(t, p256), leaf: cert("p256"), identities: []string{p256.ARN().String()}}
+	t.Setenv(keystore.EnvHome, q.home)
+	signature, _ := q.object()["signature"].(object)
+	critical, _ := signature["criticalAttributes"].(object)
+	for _, c := range []struct {
+		notBefore, notAfter, signed string
+		passes                      bool
+	}{
+		{"2020-01-01T00:00:00Z", "2020-12-31T00:00:00Z", "2020-06-01T00:00:00Z", false},
+		{"2020-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "2019-06-01T00:00:00Z", true},
+		{"2020-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "2020-06-01T00:00:00Z", true},
+	} {
+		rules := `{"version":"1","restrictions":[{"name":"times","notBefore":"` + c.notBefore + `","notAfter":"` + c.notAfter + `"}]}`
+		if err := os.WriteFile(filepath.Join(q.home, "policy.json"), []byte(rules), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, failure := run(t, "verify-signature", must(json.Marshal(q.object().with("signature", signature.with("criticalAttributes", critical.with("authenticSigningTime", c.signed))))))
+		if failure != nil {
+			t.Fatal(failure)
+		}
+		var r response
+		if err := json.Unmarshal(out, &r); err != nil {
+			t.Fatal(err)
+		}
+		for _, asked := range []string{identity, revoked} {
+			if got, answered := r.VerificationResults[asked]; !answered || got.Success != c.passes || !c.passes && !strings.Contains(got.Reason, "OutsideValidityException") {
+				t.Errorf("%+v: %s: %s", c, asked, out)
+			}
+		}
+	}
+}
+
 // TestOurSide: what cannot be decided is an error, also beside a match, and never a success.
 func TestOurSide(t *testing.T) {
 	p256, other := known(t, "p256"), known(t, "p256-other")

@@ -85,6 +85,19 @@ func (s *Store) readAlias(alias kmskey.AliasARN) (AliasEntry, error) {
 	return entry, nil
 }
 
+// Alias returns what the alias's file says, nil if there is none. Unlike Resolve it does not look for the key. Errors are
+// those of Resolve.
+func (s *Store) Alias(alias kmskey.AliasARN) (*AliasEntry, error) {
+	entry, err := s.readAlias(alias)
+	switch {
+	case errors.Is(err, errAbsent):
+		return nil, nil
+	case err != nil:
+		return nil, known(err).WithKey(alias.String())
+	}
+	return &entry, nil
+}
+
 // Aliases yields the aliases of one account and Region, of all if scope is zero: by partition, Region and account, then
 // by name. An alias that cannot be read is yielded as an entry with nothing but its Path, and the error.
 func (s *Store) Aliases(scope kmskey.Scope) iter.Seq2[AliasEntry, error] {

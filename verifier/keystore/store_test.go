@@ -87,6 +87,35 @@ func TestResolveAbsent(t *testing.T) {
 	refused(t, err, kmserr.Validation)
 }
 
+// The alias's file alone says what the alias means: a record that lists it, and whatever else knows of it, does not.
+func TestAliasFileAloneResolves(t *testing.T) {
+	home := newHome(t)
+	w := openWriterT(t, home)
+	put(t, w, record(t, arnA, material(t), func(r *kmskey.Record) { r.Aliases = []string{"alias/release"} }), PutOptions{AliasTime: at(t, monday)})
+	s := openT(t, home)
+	asked := []string{"alias/release", kmskey.AliasARN{Scope: arnA.Scope, Alias: "alias/release"}.String()}
+	for _, text := range asked {
+		if r, err := s.Resolve(ref(t, text), ResolveOptions{}); err != nil || r.Target != arnA {
+			t.Fatalf("%s: %v, %v", text, r, err)
+		}
+	}
+	if err := os.Remove(filepath.Join(home.Path, filepath.FromSlash(aliasPath(kmskey.AliasARN{Scope: arnA.Scope, Alias: "alias/release"})))); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Store{s, openT(t, home)} {
+		for _, text := range asked {
+			r, err := s.Resolve(ref(t, text), ResolveOptions{})
+			if r != nil {
+				t.Errorf("%s: %+v", text, r)
+			}
+			refused(t, err, kmserr.NotFound)
+		}
+		if r, err := s.Resolve(ref(t, arnA.String()), ResolveOptions{}); err != nil || r.Target != arnA {
+			t.Errorf("the key itself: %v, %v", r, err)
+		}
+	}
+}
+
 func TestResolveAmbiguous(t *testing.T) {
 	der := material(t)
 	var keys []*kmskey.Key

@@ -14,7 +14,7 @@ import (
 // and so needs it in memory.
 func verifyEd25519(ctx context.Context, pub ed25519.PublicKey, typ kmskey.MessageType, input io.Reader, sig []byte, opts Options) (Facts, error) {
 	const alg = kmskey.ED25519SHA512
-	message, facts, err := readMessage(ctx, alg, typ, input, opts.MaxMessage)
+	message, facts, err := readMessage(ctx, alg, typ, input, opts.Limit())
 	if err != nil {
 		return facts, err
 	}

@@ -195,9 +195,6 @@ func readFixed(ctx context.Context, typ kmskey.MessageType, input io.Reader, wan
 
 // readMessage reads a message for an algorithm that must hold it.
 func readMessage(ctx context.Context, alg kmskey.SigningAlgorithm, typ kmskey.MessageType, input io.Reader, limit int64) ([]byte, Facts, error) {
-	if limit <= 0 {
-		limit = DefaultMaxMessage
-	}
 	b, facts, err := readHeld(ctx, typ, input, limit)
 	if err == errTooLong { //nolint:errorlint // stream returns it bare
 		return nil, Facts{}, kmserr.New(kmserr.Validation, "the message is longer than %d bytes, and %s needs it whole in memory", limit, alg).

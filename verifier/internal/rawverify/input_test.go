@@ -137,6 +137,15 @@ func TestContext(t *testing.T) {
 	}
 }
 
+// TestDefaultLimit: the cap that nobody chose is 256 MiB.
+func TestDefaultLimit(t *testing.T) {
+	for given, want := range map[int64]int64{0: 256 << 20, -1: 256 << 20, 1: 1, 1 << 40: 1 << 40} {
+		if got := (Options{MaxMessage: given}).Limit(); got != want {
+			t.Errorf("%d: %d, expected %d", given, got, want)
+		}
+	}
+}
+
 // TestMaxMessage: the cap holds to the byte where the message is held, and means nothing where it is streamed.
 func TestMaxMessage(t *testing.T) {
 	for _, s := range subjects() {

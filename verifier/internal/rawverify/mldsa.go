@@ -30,7 +30,7 @@ func verifyMLDSA(ctx context.Context, pub spki.MLDSA, typ kmskey.MessageType, in
 		}
 		return facts, err
 	}
-	message, facts, err := readMessage(ctx, alg, typ, input, opts.MaxMessage)
+	message, facts, err := readMessage(ctx, alg, typ, input, opts.Limit())
 	if err != nil {
 		return facts, err
 	}

@@ -64,6 +64,14 @@ type Options struct {
 	MaxMessage int64
 }
 
+// Limit is how long a message may be that is held.
+func (o Options) Limit() int64 {
+	if o.MaxMessage <= 0 {
+		return DefaultMaxMessage
+	}
+	return o.MaxMessage
+}
+
 // Facts is what the log tells about the input. It is zero unless the input was read to its end.
 type Facts struct {
 	// Bytes is the input's length, and SHA256 the SHA-256 of its bytes as they were read: of the message, or of the digest.
