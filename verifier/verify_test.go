@@ -1294,9 +1294,8 @@ func TestGrantByAnotherAlias(t *testing.T) {
 			t.Errorf("%s: %v", asked, err)
 		}
 	}
-	again := resolveKey{kmskey.Ref{Scope: release.Scope, Alias: release.Alias}, keystore.ResolveOptions{ExactRegion: true, Terse: true}}
 	seen := &view{Store: w.v.cfg.Store, lastLine: func() time.Time { return time.Time{} }}
-	seen.resolved.answers = map[resolveKey]remembered[*keystore.Resolution]{again: {err: kmserr.New(kmserr.StoreIntegrity, "read again")}}
+	seen.aliases.answers = map[kmskey.AliasARN]remembered[*keystore.AliasEntry]{release: {err: kmserr.New(kmserr.StoreIntegrity, "read again")}}
 	w.v.seen = seen
 	if _, err := w.verify(t, good(aliasA)); err != nil {
 		t.Error(err)
