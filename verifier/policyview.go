@@ -107,6 +107,12 @@ func concernsNoKey(member string) bool {
 	return len(member) > 4 && (member[:4] == "log." || len(member) > 6 && member[:6] == "store.")
 }
 
+// ExactRegion reports whether the policy in force lets no Region of a multi-Region key stand for another.
+func (v *Verifier) ExactRegion() bool {
+	now, _ := v.current() // why nothing can be decided, whoever asks for a decision is told
+	return now.cfg.Policy.Store().ExactRegion
+}
+
 // LogPath returns where decisions are logged under the policy in force: an absolute path, "-" for standard error, or empty
 // where the policy switches the log off.
 func LogPath(o Options) (string, error) {

@@ -171,10 +171,12 @@ func TestTable(t *testing.T) {
 	aliased := func(name string) func(*kmskey.Record) {
 		return func(r *kmskey.Record) { r.Aliases = []string{"alias/" + name} }
 	}
+	const exact = `{"version":"1","store":{"multiRegion":"exact"}}`
 	yes, no := true, false
 	for name, c := range map[string]struct {
 		keys        []*kmskey.Key
 		block       *keystore.Block
+		policy      string
 		leaf        string
 		identities  []string
 		only        string // one capability, or both
@@ -236,26 +238,28 @@ func TestTable(t *testing.T) {
 		"replica by fallback, off": {keys: []*kmskey.Key{known(t, "p256-mrk.us-east-1", state(kmskey.StateDisabled))}, leaf: "p256-mrk", identities: []string{mrkEU.ARN().String()}, trusted: true, says: []string{"DisabledException", mrkUS.ARN().String()}},
 		"replica, other blocked":   {keys: []*kmskey.Key{mrkUS}, block: &keystore.Block{KeyID: mrkEU.ARN().String()}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, says: []string{"KeyBlockedException"}},
 
-		"keyArn":                    {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
-		"keyArn, alias trusted":     {keys: []*kmskey.Key{known(t, "p256", aliased("release"))}, leaf: "p256", identities: []string{alias("release")}, extended: object{KeyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
-		"keyArn of the second":      {keys: []*kmskey.Key{mrkUS, mrkEU}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String(), mrkEU.ARN().String()}, extended: object{KeyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
-		"keyArn of a replica":       {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
-		"keyArn, another account":   {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: strings.Replace(mrkUS.ARN().String(), "1111", "9999", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
-		"keyArn, another mrk- key":  {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: strings.TrimSuffix(mrkUS.ARN().String(), mrkUS.ARN().KeyID) + "mrk-" + strings.Repeat("0", 32)}, says: []string{"the signature says that it was made with"}, processed: &no},
-		"keyArn, another partition": {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: strings.Replace(mrkUS.ARN().String(), "arn:aws:kms:us-east-1", "arn:aws-cn:kms:cn-north-1", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
-		"keyArn of a blocked key":   {keys: []*kmskey.Key{p256}, block: &keystore.Block{KeyID: arn}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: arn}, says: []string{"KeyBlockedException"}, processed: &yes},
-		"keyArn, another Region":    {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: strings.Replace(arn, "us-east-1", "us-east-2", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
-		"keyArn of another":         {keys: []*kmskey.Key{p256, other}, leaf: "p256", identities: []string{arn, other.ARN().String()}, extended: object{KeyARNAttribute: other.ARN().String()}, says: []string{other.ARN().String(), "the trusted identity is " + arn}, processed: &no},
-		"keyArn a number":           {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: 7}, says: []string{"is no text but a JSON number"}, processed: &no},
-		"keyArn null":               {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: json.RawMessage("null")}, says: []string{"is no text but a JSON null"}, processed: &no},
-		"keyArn a list":             {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: []string{arn}}, says: []string{"is no text"}, processed: &no},
-		"keyArn empty":              {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: ""}, says: []string{"no key ARN"}, processed: &no},
-		"keyArn an alias":           {keys: []*kmskey.Key{known(t, "p256", aliased("release"))}, leaf: "p256", identities: []string{alias("release")}, extended: object{KeyARNAttribute: alias("release")}, says: []string{"no key ARN"}, processed: &no},
-		"keyArn, no match":          {keys: []*kmskey.Key{p256}, leaf: "p256-stranger", identities: []string{arn}, extended: object{KeyARNAttribute: arn}, says: []string{"no trusted identity"}, processed: &no},
-		"keyArn in another case":    {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{strings.ToUpper(KeyARNAttribute): other.ARN().String()}, trusted: true, unrevoked: true, processed: &no},
-		"keyArn of a disabled key":  {keys: []*kmskey.Key{disabled}, leaf: "p256-disabled", identities: []string{disabled.ARN().String()}, extended: object{KeyARNAttribute: disabled.ARN().String()}, trusted: true, processed: &yes},
-		"unknown critical attr":     {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{"com.example.attr": "x"}, trusted: true, unrevoked: true, processed: &no},
-		"our attribute and another": {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{"com.example.attr": "x", KeyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
+		"keyArn":                      {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
+		"keyArn, alias trusted":       {keys: []*kmskey.Key{known(t, "p256", aliased("release"))}, leaf: "p256", identities: []string{alias("release")}, extended: object{KeyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
+		"keyArn of the second":        {keys: []*kmskey.Key{mrkUS, mrkEU}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String(), mrkEU.ARN().String()}, extended: object{KeyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
+		"keyArn of a replica":         {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
+		"keyArn of a replica, exact":  {keys: []*kmskey.Key{mrkUS}, policy: exact, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: mrkEU.ARN().String()}, says: []string{"the signature says that it was made with " + mrkEU.ARN().String(), "of another Region, which the policy does not let stand for it"}, processed: &no},
+		"keyArn of the second, exact": {keys: []*kmskey.Key{mrkUS, mrkEU}, policy: exact, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String(), mrkEU.ARN().String()}, extended: object{KeyARNAttribute: mrkEU.ARN().String()}, trusted: true, unrevoked: true, processed: &yes},
+		"keyArn, another account":     {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: strings.Replace(mrkUS.ARN().String(), "1111", "9999", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
+		"keyArn, another mrk- key":    {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: strings.TrimSuffix(mrkUS.ARN().String(), mrkUS.ARN().KeyID) + "mrk-" + strings.Repeat("0", 32)}, says: []string{"the signature says that it was made with"}, processed: &no},
+		"keyArn, another partition":   {keys: []*kmskey.Key{mrkUS}, leaf: "p256-mrk", identities: []string{mrkUS.ARN().String()}, extended: object{KeyARNAttribute: strings.Replace(mrkUS.ARN().String(), "arn:aws:kms:us-east-1", "arn:aws-cn:kms:cn-north-1", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
+		"keyArn of a blocked key":     {keys: []*kmskey.Key{p256}, block: &keystore.Block{KeyID: arn}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: arn}, says: []string{"KeyBlockedException"}, processed: &yes},
+		"keyArn, another Region":      {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: strings.Replace(arn, "us-east-1", "us-east-2", 1)}, says: []string{"the signature says that it was made with"}, processed: &no},
+		"keyArn of another":           {keys: []*kmskey.Key{p256, other}, leaf: "p256", identities: []string{arn, other.ARN().String()}, extended: object{KeyARNAttribute: other.ARN().String()}, says: []string{other.ARN().String(), "the trusted identity is " + arn}, processed: &no},
+		"keyArn a number":             {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: 7}, says: []string{"is no text but a JSON number"}, processed: &no},
+		"keyArn null":                 {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: json.RawMessage("null")}, says: []string{"is no text but a JSON null"}, processed: &no},
+		"keyArn a list":               {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: []string{arn}}, says: []string{"is no text"}, processed: &no},
+		"keyArn empty":                {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{KeyARNAttribute: ""}, says: []string{"no key ARN"}, processed: &no},
+		"keyArn an alias":             {keys: []*kmskey.Key{known(t, "p256", aliased("release"))}, leaf: "p256", identities: []string{alias("release")}, extended: object{KeyARNAttribute: alias("release")}, says: []string{"no key ARN"}, processed: &no},
+		"keyArn, no match":            {keys: []*kmskey.Key{p256}, leaf: "p256-stranger", identities: []string{arn}, extended: object{KeyARNAttribute: arn}, says: []string{"no trusted identity"}, processed: &no},
+		"keyArn in another case":      {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{strings.ToUpper(KeyARNAttribute): other.ARN().String()}, trusted: true, unrevoked: true, processed: &no},
+		"keyArn of a disabled key":    {keys: []*kmskey.Key{disabled}, leaf: "p256-disabled", identities: []string{disabled.ARN().String()}, extended: object{KeyARNAttribute: disabled.ARN().String()}, trusted: true, processed: &yes},
+		"unknown critical attr":       {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{"com.example.attr": "x"}, trusted: true, unrevoked: true, processed: &no},
+		"our attribute and another":   {keys: []*kmskey.Key{p256}, leaf: "p256", identities: []string{arn}, extended: object{"com.example.attr": "x", KeyARNAttribute: arn}, trusted: true, unrevoked: true, processed: &yes},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := question{home: newHome(t, c.keys...), leaf: cert(c.leaf), identities: c.identities, extended: c.extended}
@@ -267,6 +271,11 @@ func TestTable(t *testing.T) {
 					_, err := w.Block(*c.block)
 					return err
 				})
+			}
+			if c.policy != "" {
+				if err := os.WriteFile(filepath.Join(q.home, "policy.json"), []byte(c.policy), 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 			r := ask(t, q)
 			trusted, unrevoked := r.VerificationResults[identity], r.VerificationResults[revoked]

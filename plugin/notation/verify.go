@@ -27,6 +27,7 @@ type verdict struct {
 	keys      []kmskey.ARN           // all keys that are the leaf's, matched or refused
 	elsewhere []string               // identities that are absent or another key
 	ignored   []string               // entries that are no KMS ARN
+	exact     bool                   // no Region of a multi-Region key stands for another
 }
 
 func (c *call) verifySignature(ctx context.Context, req *request) ([]byte, error) {
@@ -91,7 +92,7 @@ func (c *call) respond(ctx context.Context, v *verifier.Verifier, req *request, 
 // a match: a damaged store must not decide by what happens to be readable.
 func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm kmskey.SigningAlgorithm) (*verdict, error) {
 	revocation := slices.Contains(req.capabilities, capabilityRevocation)
-	found := new(verdict)
+	found := &verdict{exact: v.ExactRegion()}
 	for _, identity := range req.TrustPolicy.TrustedIdentities {
 		ref, err := kmskey.ParseRef(identity)
 		if err != nil || ref.Scope.IsZero() {
@@ -172,7 +173,7 @@ func (f *verdict) refusal(v *verifier.Verifier, req *request) string {
 }
 
 // keyARN checks the attribute with which the signer named its key, if it did: it must be one that is the leaf's. Multi-Region
-// replicas are one key under several ARNs.
+// replicas are one key under several ARNs, unless the policy says otherwise.
 func (f *verdict) keyARN(req *request) string {
 	raw, ok := req.Signature.CriticalAttributes.ExtendedAttributes[KeyARNAttribute]
 	if !ok {
@@ -192,13 +193,17 @@ func (f *verdict) keyARN(req *request) string {
 	if len(f.keys) == 0 {
 		return "no trusted identity is the key that signed"
 	}
+	note := ""
 	for _, arn := range f.keys {
 		replica := arn.MultiRegion() && named.KeyID == arn.KeyID && named.Partition == arn.Partition && named.Account == arn.Account
-		if named == arn || replica {
+		if named == arn || replica && !f.exact {
 			return ""
 		}
+		if replica {
+			note = ", of another Region, which the policy does not let stand for it"
+		}
 	}
-	return fmt.Sprintf("the signature says that it was made with %s, and the trusted identity is %s", named, f.keys[0])
+	return fmt.Sprintf("the signature says that it was made with %s, and the trusted identity is %s%s", named, f.keys[0], note)
 }
 
 // names reports whether the signature has the extended attribute.
