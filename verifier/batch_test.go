@@ -195,11 +195,16 @@ func TestBatchQuestions(t *testing.T) {
 	refused(t, answers[1].Err, kmserr.Internal, "between the questions")
 
 	w.v.cfg.Now = func() time.Time { panic("no clock") }
+	w.v.cfg.MaxMessage = 100 // an option, which the line has all the same
+	lines := len(w.log.lines)
 	answers = batchOf(t.Context(), w.v, each(Ask(good(arnA))))
 	if len(answers) != 1 {
 		t.Fatalf("got %+v", answers)
 	}
 	refused(t, answers[0].Err, kmserr.Internal, "no clock")
+	if last := w.log.lines[len(w.log.lines)-1]; len(w.log.lines) != lines+1 || last.Options["max-message"] != "100" || last.Asked != arnA {
+		t.Errorf("the line is %+v", last)
+	}
 
 	if none := batchOf(t.Context(), w.v, each()); len(none) != 0 {
 		t.Errorf("got %+v", none)
