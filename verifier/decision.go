@@ -345,7 +345,7 @@ func (v *Verifier) aliasesNow(arn kmskey.ARN, asked *keystore.Resolution) ([]key
 		if err != nil {
 			return nil, err
 		}
-		if found != nil && found.ARN == alias && found.Target() == arn {
+		if found != nil && found.Target() == arn {
 			now = append(now, *found)
 		}
 	}
