@@ -12,10 +12,12 @@
 package rawencrypt
 
 import (
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // RSAES_OAEP_SHA_1 is KMS's; OAEP needs no resistance to collisions
 	"crypto/sha256"
+	"errors"
 	"hash"
 	"slices"
 
@@ -46,7 +48,7 @@ func Encrypt(pub *spki.PublicKey, alg kmskey.EncryptionAlgorithm, plaintext []by
 	var err error
 	switch {
 	case alg == kmskey.SM2PKE && pub.SM2 != nil && pub.SM2.Curve == sm2.P256():
-		ciphertext, err = sm2.EncryptASN1(rand.Reader, pub.SM2, plaintext)
+		ciphertext, err = encryptSM2(pub.SM2, plaintext)
 	case alg == kmskey.RSAESOAEPSHA1 && pub.RSA != nil:
 		ciphertext, err = oaep(sha1.New(), pub.RSA, plaintext)
 	case alg == kmskey.RSAESOAEPSHA256 && pub.RSA != nil:
@@ -58,6 +60,32 @@ func Encrypt(pub *spki.PublicKey, alg kmskey.EncryptionAlgorithm, plaintext []by
 		return nil, kmserr.New(kmserr.Internal, "%s failed: %v", alg, err).WithCause(err)
 	}
 	return ciphertext, nil
+}
+
+// encryptSM2 begins anew where the library would go on with another random scalar. It must where the stream that hides the
+// plaintext is all zeros (GB/T 32918.4, section 6.1, A5), which happens to one plaintext of one byte in 256; but gmsm 0.44 has
+// by then written over the public key, and nobody could decrypt what it makes of that.
+func encryptSM2(pub *ecdsa.PublicKey, plaintext []byte) (ciphertext []byte, err error) {
+	for range 100 { // as often as the library
+		ciphertext, err = sm2.EncryptASN1(new(oneScalar), pub, plaintext)
+		if !errors.Is(err, errSecondScalar) {
+			break
+		}
+	}
+	return ciphertext, err
+}
+
+// oneScalar is crypto/rand for one scalar of the SM2 curve, which the library reads at once.
+type oneScalar struct{ read bool }
+
+var errSecondScalar = errors.New("a second random scalar was asked for")
+
+func (s *oneScalar) Read(b []byte) (int, error) {
+	if s.read {
+		return 0, errSecondScalar
+	}
+	s.read = true
+	return rand.Read(b)
 }
 
 func oaep(h hash.Hash, pub *rsa.PublicKey, plaintext []byte) ([]byte, error) {
