@@ -184,12 +184,12 @@ func (d *decision) mayWait(req KeyRequest) bool {
 func (d *decision) failsIdentity(refusal error, req KeyRequest) error {
 	var why string
 	switch {
-	case !req.SeparateState && req.RevocationSkipped && slices.ContainsFunc(d.rules, func(r policy.Rules) bool { return !r.IgnoreStateWhenRevocationSkipped }):
-		why = "the trust policy skips revocation"
-	case (req.SeparateState || req.RevocationSkipped) && slices.ContainsFunc(d.rules, func(r policy.Rules) bool { return r.StateFailsIdentity }):
-		why = "the policy says stateFailsIdentity"
-	default:
+	case !req.SeparateState && !req.RevocationSkipped:
 		return refusal
+	case !req.SeparateState && slices.ContainsFunc(d.rules, func(r policy.Rules) bool { return !r.IgnoreStateWhenRevocationSkipped }):
+		why = "the trust policy skips revocation"
+	default: // else it would wait: mayWait
+		why = "the policy says stateFailsIdentity"
 	}
 	told := *kmserr.As(refusal)
 	told.Fact += ", which fails the identity, because " + why

@@ -180,6 +180,37 @@ func TestStateApart(t *testing.T) {
 	}
 }
 
+// A refusal by state says why it fails the identity where the caller has another check for it, and only there.
+func TestWhyStateFailsTheIdentity(t *testing.T) {
+	p256 := signerOf(kmskey.ECCNISTP256)
+	const skipped, fatal = ", which fails the identity, because the trust policy skips revocation", ", which fails the identity, because the policy says stateFailsIdentity"
+	for name, c := range map[string]struct {
+		rules policy.Rules
+		req   KeyRequest
+		ends  string
+	}{
+		"one check":                   {policy.Rules{}, KeyRequest{}, ""},
+		"one check, fatal":            {policy.Rules{StateFailsIdentity: true}, KeyRequest{}, ""},
+		"one check, ignored":          {policy.Rules{IgnoreStateWhenRevocationSkipped: true}, KeyRequest{}, ""},
+		"skipped":                     {policy.Rules{}, KeyRequest{RevocationSkipped: true}, skipped},
+		"skipped, fatal":              {policy.Rules{StateFailsIdentity: true}, KeyRequest{RevocationSkipped: true}, skipped},
+		"skipped, ignored, fatal":     {policy.Rules{StateFailsIdentity: true, IgnoreStateWhenRevocationSkipped: true}, KeyRequest{RevocationSkipped: true}, fatal},
+		"separate, fatal":             {policy.Rules{StateFailsIdentity: true}, KeyRequest{SeparateState: true}, fatal},
+		"separate and skipped, fatal": {policy.Rules{StateFailsIdentity: true}, KeyRequest{SeparateState: true, RevocationSkipped: true}, fatal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, record(t, arnA, p256, state(kmskey.StateDisabled)))
+			w.rules(c.rules)
+			c.req.KeyID, c.req.PublicKey = arnA, p256.der
+			_, err := w.authorize(t, c.req)
+			refused(t, err, kmserr.Disabled)
+			if fact := kmserr.As(err).Fact; !strings.HasSuffix(fact, c.ends) || c.ends == "" && strings.Contains(fact, "identity") {
+				t.Error(fact)
+			}
+		})
+	}
+}
+
 // One of several rules takes the separation back for all.
 func TestStateApartByFallback(t *testing.T) {
 	p256 := signerOf(kmskey.ECCNISTP256)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
@@ -50,6 +51,29 @@ func TestMachineWithoutAFolder(t *testing.T) {
 	refused(t, err, kmserr.PolicyInvalid, "does not say where this machine's policy would be")
 	if v != nil {
 		t.Error("a verifier beside the error")
+	}
+}
+
+// Whoever opens the store and asks for no decision is held to the policy's strictness, and to the strictest where it cannot be
+// told.
+func TestStoreOptions(t *testing.T) {
+	home := newWorld(t).home.Path
+	for name, c := range map[string]struct {
+		machine string
+		strict  bool
+		err     kmserr.Name
+	}{
+		"silent":     {`{"version":"1"}`, false, ""},
+		"strict":     {`{"version":"1","store":{"permissions":"strict"}}`, true, ""},
+		"unreadable": {`{`, true, kmserr.PolicyInvalid},
+	} {
+		machinePolicy(t, c.machine)
+		for _, unsafe := range []bool{false, true} {
+			got, err := StoreOptions(home, unsafe)
+			if want := (keystore.Options{UnsafePermissions: unsafe, StrictPermissions: c.strict}); got != want || (err != nil) != (c.err != "") || err != nil && !kmserr.Is(err, c.err) {
+				t.Errorf("%s, %t: %+v, %v", name, unsafe, got, err)
+			}
+		}
 	}
 }
 

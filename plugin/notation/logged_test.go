@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/awskms-offline/awskms-offline/internal/wire"
@@ -44,6 +45,25 @@ func TestEveryRefusalIsLogged(t *testing.T) {
 				t.Errorf("the last line is %s", last)
 			}
 		})
+	}
+}
+
+// A refusal of the verifier's has its line from there, and no second one; what asks for no decision has none.
+func TestLinesOfOtherCalls(t *testing.T) {
+	home := newHome(t, known(t, "p256"))
+	log := filepath.Join(t.TempDir(), "audit.jsonl")
+	t.Setenv(keystore.EnvHome, home)
+	overwrite(t, home, "policy.json", string(must(json.Marshal(object{"version": "1", "log": object{"path": log}}))))
+	if _, failure := run(t, "get-plugin-metadata", bytes.Repeat([]byte(" "), wire.MaxRequest+1)); failure == nil {
+		t.Error("a request that is too long was answered")
+	}
+	if data, err := os.ReadFile(log); !os.IsNotExist(err) {
+		t.Errorf("the log is %s (%v)", data, err)
+	}
+	overwrite(t, home, "keys/aws/us-east-1/111122223333/"+known(t, "p256").ARN().KeyID+".json", "")
+	askError(t, question{home: home, leaf: cert("p256"), identities: []string{arnOf(t, "p256")}}.json(), plugin.ErrorCodeGeneric)
+	if data := must(os.ReadFile(log)); bytes.Count(data, []byte("\n")) != 1 || !bytes.Contains(data, []byte("StoreIntegrityException")) {
+		t.Errorf("the log is %s", data)
 	}
 }
 
