@@ -221,3 +221,17 @@ func TestLongPlaces(t *testing.T) {
 		})
 	}
 }
+
+// A pointer is cut, and says so, where a name would make it longer than what is kept.
+func TestLongPointers(t *testing.T) {
+	for _, c := range []struct {
+		parent, name int
+		length       int
+		whole        bool
+	}{{1, 10, 12, true}, {1, maxPointer - 2, maxPointer, true}, {1, maxPointer - 1, maxPointer, false}, {1, 1 << 20, maxPointer, false}, {maxPointer, 1, maxPointer + 1, false}} {
+		in := container{pointer: strings.Repeat("p", c.parent), name: strings.Repeat("n", c.name)}
+		if pointer, kept, whole := in.child(); len(pointer) != c.length || !kept || whole != c.whole {
+			t.Errorf("%+v: %d bytes, kept %t, whole %t", c, len(pointer), kept, whole)
+		}
+	}
+}

@@ -52,6 +52,13 @@ func TestPermissions(t *testing.T) {
 			}
 		}
 	})
+	t.Run("no home below a folder of everyone", func(t *testing.T) {
+		m, h := folders(t, age, "")
+		chmod(t, h, 0o777)
+		if _, err := Load(filepath.Join(h, "none"), m); err != nil { // what is not there has no policy; the store says the rest
+			t.Error(err)
+		}
+	})
 	t.Run("no policy in a home of everyone", func(t *testing.T) {
 		m, h := folders(t, age, "")
 		chmod(t, h, 0o777)

@@ -222,3 +222,12 @@ func TestConstantMemory(t *testing.T) {
 		})
 	}
 }
+
+// What the input is called is what a refusal is about.
+func TestInputName(t *testing.T) {
+	for typ, want := range map[kmskey.MessageType]string{kmskey.MessageTypeUnset: "message", kmskey.Raw: "message", kmskey.Digest: "digest", kmskey.ExternalMu: "μ"} {
+		if got := inputName(typ); got != want {
+			t.Errorf("%q: %s", typ, got)
+		}
+	}
+}
