@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -231,7 +232,7 @@ func TestSM2ShortPlaintexts(t *testing.T) {
 	if n, err := io.ReadFull(scalar, make([]byte, 32)); n != 32 || err != nil {
 		t.Errorf("%d bytes, %v", n, err)
 	}
-	if n, err := scalar.Read(make([]byte, 1)); n != 0 || err != errSecondScalar {
+	if n, err := scalar.Read(make([]byte, 1)); n != 0 || !errors.Is(err, errSecondScalar) {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 }
