@@ -291,14 +291,15 @@ type Digested struct {
 }
 
 // Digest computes what to hand to KMS Sign instead of the message: the hash, SM2's e with the key and distinguishing ID in
-// it, ML-DSA's μ. It decides nothing about a signature and asks for a usable key all the same, so that nobody signs with
-// one that will not verify.
+// it, ML-DSA's μ. It decides nothing about a signature, and asks all the same what Verify asks of the key, state and age
+// included, so that nobody signs with one that will not verify.
 func (v *Verifier) Digest(ctx context.Context, req DigestRequest) (*Digested, error) {
 	if err := v.ready(); err != nil {
 		return nil, err
 	}
 	v, stale := v.current()
 	d := v.newDecision("Digest", req.KeyID)
+	d.explain = nil // the steps are those of decisions
 	var out *Digested
 	err := guarded(func() error {
 		if stale != nil {
@@ -307,10 +308,7 @@ func (v *Verifier) Digest(ctx context.Context, req DigestRequest) (*Digested, er
 		if err := v.resolve(d, req.KeyID); err != nil {
 			return err
 		}
-		if err := v.permit(d); err != nil {
-			return err
-		}
-		if err := d.checkUsage(); err != nil {
+		if err := v.admit(d); err != nil {
 			return err
 		}
 		algorithm, err := d.chooseAlgorithm(req.SigningAlgorithm, nil)

@@ -1455,6 +1455,17 @@ func TestDigestGuards(t *testing.T) {
 	w = newWorld(t, record(t, arnA, p256, usage(kmskey.KeyAgreement)))
 	refused(t, ask(w, nil), kmserr.InvalidKeyUsage, "expected SIGN_VERIFY")
 
+	w = newWorld(t, record(t, arnA, p256, state(kmskey.StateDisabled)))
+	refused(t, ask(w, nil), kmserr.Disabled)
+	w = newWorld(t, record(t, arnA, p256, state(kmskey.StatePendingDeletion)))
+	refused(t, ask(w, nil), kmserr.KMSInvalidState, "PendingDeletion")
+	w = newWorld(t, record(t, arnA, p256))
+	w.rules(policy.Rules{RequireKnownState: true})
+	refused(t, ask(w, nil), kmserr.KMSInvalidState, "demands a known one")
+	w = newWorld(t, record(t, arnA, p256, seen("2026-11-22T11:00:00Z")))
+	w.rules(policy.Rules{MaxSnapshotAge: 24 * time.Hour})
+	refused(t, ask(w, nil), kmserr.SnapshotExpired, "2026-11-22T11:00:00Z")
+
 	w = newWorld(t, record(t, arnA, signerOf(kmskey.SM2)))
 	w.rules(policy.Rules{DistinguishingID: did("pinned")})
 	refused(t, ask(w, func(r *DigestRequest) { r.DistinguishingID = did("another") }), kmserr.Validation, "pinned", "another")
