@@ -58,8 +58,9 @@ func (v *Verifier) formers(d *decision, allows func(policy.Rules) bool) ([]*deci
 		former.former, former.rules, former.inForce = true, nil, nil
 		former.found = &keystore.Resolution{Asked: d.asked, Target: arn, Entries: found.Entries, Alias: alias}
 		former.line = d.line
-		former.line.Files, former.line.Warnings, former.line.PolicyRules = nil, nil, nil
-		former.line.Options = maps.Clone(d.line.Options)
+		former.line.Files, former.line.PolicyRules = nil, nil
+		// So far these are about the store, not the key: an alias has no fallback to warn of.
+		former.line.Options, former.line.Warnings = maps.Clone(d.line.Options), slices.Clone(d.line.Warnings)
 		former.noteResolution()
 		former.line.Options["alias-history"] = was.KeyID
 		former.warn("%s means %s now; this is a key that it meant until %s", alias.ARN, d.found.Target, stamp(was.To.Time))

@@ -314,6 +314,31 @@ func TestAliasHistoryForNotation(t *testing.T) {
 	refused(t, err, kmserr.PolicyInvalid)
 }
 
+// TestFormerOfAnUncheckedStore: that nobody asked who could write the store is said of a former key too, once.
+func TestFormerOfAnUncheckedStore(t *testing.T) {
+	w, then, _ := rotated(t)
+	w.aliasHistory(true, arnThen)
+	store, err := keystore.Open(w.home, keystore.Options{UnsafePermissions: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	w.v.cfg.Store = store
+	d, err := w.verify(t, request("alias/release", then, kmskey.RSASSAPKCS1SHA256, []byte("m")))
+	if err != nil || d.KeyARN != arnThen {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	a, err := w.authorize(t, KeyRequest{KeyID: "alias/release", PublicKey: then.der})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []audit.Decision{d, a.Decision(), w.log.lines[0], w.log.lines[1]} {
+		if got := strings.Join(d.Warnings, "\n"); strings.Count(got, "was not asked") != 1 || strings.Count(got, "meant until") != 1 || d.Options[optionUnsafeStore] != "true" {
+			t.Errorf("options %v, warnings:\n%s", d.Options, got)
+		}
+	}
+}
+
 // A former key's record that is damaged, or is not what it is asked for, ends it: the store is not to be relied on.
 func TestDamagedFormer(t *testing.T) {
 	w, then, _ := rotated(t)
