@@ -346,7 +346,7 @@ func (w *Writer) putAlias(given AliasEntry, opts PutOptions) (Outcome, error) {
 		if len(added) > 0 {
 			if !opts.MoveAlias {
 				return Outcome{}, kmserr.New(kmserr.Validation, "the alias %s once meant %s, says the file, and here it never did", given.ARN, added[0].KeyID).
-					WithHint("Check the alias in KMS, then give --move-alias: under the policy's alias_history any, signatures of that key verify.")
+					WithHint("Check the alias in KMS, then give --move-alias: under the policy's aliasHistory any, signatures of that key verify.")
 			}
 			now.History = slices.SortedStableFunc(slices.Values(append(added, now.History...)), func(a, b AliasHistory) int { return a.To.Compare(b.To.Time) })
 			outcome.What = append(outcome.What, fmt.Sprintf("%s has a longer history", given.ARN.Alias))
