@@ -86,7 +86,7 @@ func TestBlocks(t *testing.T) {
 		t.Errorf("got %+v", b)
 	}
 	_, err = w.Unblock(arnA, "")
-	refused(t, err, kmserr.NotFound, arnA.String())
+	refused(t, err, kmserr.NotFound, arnA.String(), "keys status", "keys show")
 	_, err = w.Unblock(kmskey.ARN{}, a.Fingerprint())
 	refused(t, err, kmserr.NotFound, a.Fingerprint())
 	if files := blockFilesOf(t, home); len(files) != 0 {

@@ -127,7 +127,8 @@ func (w *Writer) unblock(arn kmskey.ARN, fingerprint string) ([]Block, error) {
 		if what == "" {
 			what = "the public key " + fingerprint
 		}
-		return nil, kmserr.New(kmserr.NotFound, "no block of %s is in the store %s", what, s.root.Name())
+		return nil, kmserr.New(kmserr.NotFound, "no block of %s is in the store %s", what, s.root.Name()).
+			WithHint("`awskms-offline keys status` tells which keys are blocked, and `awskms-offline keys show KEY` lists the blocks in force for one.")
 	}
 	// In the reverse of the order in which they are written: whatever breaks off in between leaves the block by key material,
 	// which holds for the key under every name.

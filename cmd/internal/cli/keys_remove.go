@@ -115,10 +115,7 @@ func (a *app) keysUnblock() *cobra.Command {
 				if err == nil {
 					fingerprint = found.Entries[0].Key.Fingerprint()
 				}
-				lifted, err := w.Unblock(arn, fingerprint)
-				if err == nil && len(lifted) == 0 {
-					err = invalid("no block of %s is in the store", arn).WithHint("`awskms-offline keys show` lists the blocks in force.").WithKey(arn.String())
-				}
+				_, err = w.Unblock(arn, fingerprint)
 				return []result{{name: args[0], outcome: keystore.Outcome{ARN: arn, Change: keystore.Changed}, err: err, verb: "unblocked"}}
 			})
 		},
