@@ -75,7 +75,11 @@ func shownRecordOf(key *kmskey.Key, blocks []keystore.Block) shownRecord {
 }
 
 func blockText(b keystore.Block) string {
-	return fmt.Sprintf("BLOCKED by %s on %s: %s", orDash(b.By), orDash(timeText(b.Time)), orDash(b.Reason))
+	since := ""
+	if !b.Since.IsZero() {
+		since = ", not to be trusted since " + timeText(b.Since)
+	}
+	return fmt.Sprintf("BLOCKED by %s on %s%s: %s", orDash(b.By), orDash(timeText(b.Time)), since, orDash(b.Reason))
 }
 
 func (a *app) showText(store *keystore.Store, found *keystore.Resolution, blocks []keystore.Block) error {
