@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -157,7 +158,8 @@ type reportFile struct {
 }
 
 func newReportFile(path string) (*reportFile, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	// Not os.CreateTemp: its mode is for the user alone, and whoever collects reports may be another one.
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, unwritable(path, err)
 	}
