@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,6 +102,22 @@ func TestAliasHistory(t *testing.T) {
 		r.Message = oneByOne{bytes.NewReader(message)}
 		if d, err := w.verify(t, r); err != nil || d.KeyARN != arnNow || d.InputBytes != int64(len(message)) {
 			t.Errorf("%+v, %v", d, err)
+		}
+		// No limit is none: the message is read, and a signature over nothing is none over it.
+		w.v.cfg.MaxMessage = math.MaxInt64
+		r = ask(then, kmskey.RSASSAPKCS1SHA256)
+		r.Message = oneByOne{bytes.NewReader(message)}
+		if d, err := w.verify(t, r); err != nil || d.InputBytes != int64(len(message)) {
+			t.Errorf("%+v, %v", d, err)
+		}
+		for _, s := range []*signer{then, now} {
+			algorithm := s.spec.SigningAlgorithms()[0]
+			r := request("alias/release", s, algorithm, nil)
+			r.SigningAlgorithm = ""
+			r.DefaultAlgorithms = []kmskey.SigningAlgorithm{algorithm}
+			r.Message = oneByOne{bytes.NewReader(message)}
+			_, err := w.verify(t, r)
+			refused(t, err, kmserr.InvalidSignature)
 		}
 		w.v.cfg.MaxMessage = 0
 

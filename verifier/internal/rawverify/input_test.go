@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"testing"
 	"testing/iotest"
@@ -139,7 +140,7 @@ func TestContext(t *testing.T) {
 
 // TestDefaultLimit: the cap that nobody chose is 256 MiB.
 func TestDefaultLimit(t *testing.T) {
-	for given, want := range map[int64]int64{0: 256 << 20, -1: 256 << 20, 1: 1, 1 << 40: 1 << 40} {
+	for given, want := range map[int64]int64{0: 256 << 20, -1: 256 << 20, 1: 1, 1 << 40: 1 << 40, math.MaxInt64 - 1: math.MaxInt64 - 1, math.MaxInt64: math.MaxInt64 - 1} {
 		if got := (Options{MaxMessage: given}).Limit(); got != want {
 			t.Errorf("%d: %d, expected %d", given, got, want)
 		}
@@ -154,6 +155,9 @@ func TestMaxMessage(t *testing.T) {
 		if atCap != nil {
 			t.Errorf("%s: a message of the cap's length: %v", s.name(), atCap)
 		}
+		if _, err := Verify(t.Context(), s.pub, s.alg, "", bytes.NewReader(message), sig, Options{MaxMessage: math.MaxInt64}); err != nil {
+			t.Errorf("%s: the largest cap there is: %v", s.name(), err)
+		}
 		facts, over := Verify(t.Context(), s.pub, s.alg, "", bytes.NewReader(message), sig, Options{MaxMessage: int64(len(message)) - 1})
 		if s.alg != kmskey.ED25519SHA512 && s.alg != kmskey.MLDSASHAKE256 {
 			if over != nil {
@@ -161,7 +165,7 @@ func TestMaxMessage(t *testing.T) {
 			}
 			continue
 		}
-		wantError(t, over, kmserr.Validation, fmt.Sprintf("longer than %d bytes", len(message)-1), "--max-message")
+		wantError(t, over, kmserr.Validation, fmt.Sprintf("longer than %d bytes", len(message)-1), "`awskms-offline verify --max-message` and MaxMessage of the library allow more")
 		if facts != (Facts{}) {
 			t.Errorf("%s: an input that was not read to its end has facts", s.name())
 		}

@@ -60,16 +60,17 @@ type Options struct {
 	DistinguishingID kmskey.DistinguishingID
 	// ENTL is the rule by which SM2's ID is counted. Like the ID it is refused where it would have no effect.
 	ENTL kmskey.ENTL
-	// MaxMessage is the longest message in bytes for pure Ed25519 and ML-DSA; 0 or less means DefaultMaxMessage.
+	// MaxMessage is the longest message in bytes for pure Ed25519 and ML-DSA; 0 or less means DefaultMaxMessage, and the
+	// largest number one less.
 	MaxMessage int64
 }
 
-// Limit is how long a message may be that is held.
+// Limit is how long a message may be that is held, in bytes: at least 1, and small enough that one more is a number too.
 func (o Options) Limit() int64 {
 	if o.MaxMessage <= 0 {
 		return DefaultMaxMessage
 	}
-	return o.MaxMessage
+	return min(o.MaxMessage, unlimited)
 }
 
 // Facts is what the log tells about the input. It is zero unless the input was read to its end.
