@@ -69,6 +69,12 @@ func (p places) locateToWrite(explicit *string, explicitName string) (Home, erro
 	return Home{Path: user, ChosenBy: ChosenByUser}, nil
 }
 
+// cleaned makes one folder of a path with ".." behind a link, which to the system is another one than to who cleans it.
+func cleaned(home Home) Home {
+	home.Path = filepath.Clean(home.Path)
+	return home
+}
+
 // choose returns the home, or the zero Home if none is there, and the user's, which may not be there.
 func (p places) choose(explicit *string, explicitName string) (home Home, user string, err error) {
 	value, set := p.lookupEnv(EnvHome)
@@ -80,7 +86,7 @@ func (p places) choose(explicit *string, explicitName string) (home Home, user s
 		if !filepath.IsAbs(home.Path) {
 			return Home{}, "", notAbsolute(home)
 		}
-		return home, "", nil
+		return cleaned(home), "", nil
 	}
 	config, err := p.userConfig()
 	switch {

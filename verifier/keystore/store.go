@@ -34,10 +34,10 @@ func Open(home Home, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{home: home, tree: tree, root: tree.Root(), guard: g, opts: opts}, nil
+	return &Store{home: cleaned(home), tree: tree, root: tree.Root(), guard: g, opts: opts}, nil
 }
 
-// Home returns the home as it was given to Open.
+// Home returns the home that was given to Open, its path cleaned (path/filepath.Clean).
 func (s *Store) Home() Home { return s.home }
 
 // Unchecked reports whether nobody checks who could have written what is read.

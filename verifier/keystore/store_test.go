@@ -399,6 +399,38 @@ func TestListAndAliasesAreOrdered(t *testing.T) {
 	}
 }
 
+// A path with ".." behind a link is one folder to the system and another one to who cleans it. To a store it is always the
+// latter.
+func TestHomeBehindALink(t *testing.T) {
+	dir := newHome(t).Path
+	if err := os.MkdirAll(filepath.Join(dir, "deep", "a"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join("deep", "a"), filepath.Join(dir, "link")); err != nil {
+		t.Skip(err, ": that a home behind a link is always the same folder is not tested")
+	}
+	twoWays := Home{Path: dir + "/link/../home", ChosenBy: "test"}
+	w, err := OpenWriter(twoWays, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "deep", "home")); err == nil {
+		t.Error("the folder that the system means was made")
+	}
+	s := openT(t, twoWays)
+	defer s.Close()
+	if want := filepath.Join(dir, "home"); s.Home().Path != want || s.Replaced() {
+		t.Errorf("home %s, expected %s; replaced: %v", s.Home().Path, want, s.Replaced())
+	}
+	found, err := Locate(&twoWays.Path, "--home")
+	if err != nil || found.Path != s.Home().Path {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
 func TestOpenRefusals(t *testing.T) {
 	home := newHome(t)
 	_, err := Open(home, Options{})

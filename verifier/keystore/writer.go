@@ -54,6 +54,7 @@ func openWriter(home Home, opts Options, wait time.Duration) (*Writer, error) {
 	if !filepath.IsAbs(home.Path) {
 		return nil, notAbsolute(home)
 	}
+	home = cleaned(home)
 	if err := makeHome(home, opts); err != nil {
 		return nil, err
 	}

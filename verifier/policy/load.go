@@ -36,9 +36,11 @@ func Load(home, machineFolder string) (Policy, error) {
 // be looked into. A home that cannot be looked into, or that the machine's policy does not allow, is a
 // StoreAccessException or, as from the store itself, a StoreIntegrityException.
 func LoadWith(o Options) (Policy, error) {
+	// A path with ".." behind a link means one folder to the system and another one to those who clean it.
+	o.Home, o.MachineFolder = cleaned(o.Home), cleaned(o.MachineFolder)
 	p := &set{}
 	var guards []*fileguard.Guard
-	var seen []os.FileInfo
+	var machineFolder os.FileInfo
 	for _, from := range []struct {
 		folder  string
 		machine bool
@@ -46,20 +48,19 @@ func LoadWith(o Options) (Policy, error) {
 		if from.folder == "" {
 			continue
 		}
-		// The machine's folder may be the home: its policy then is the machine's, and there is no other.
-		info, err := os.Stat(from.folder)
-		if err == nil {
-			if slices.ContainsFunc(seen, func(other os.FileInfo) bool { return os.SameFile(info, other) }) {
-				continue
-			}
-			seen = append(seen, info)
-		}
 		guard := fileguard.New(fileguard.Options{Unsafe: o.UnsafePermissions && !from.machine})
-		path, data, err := readFrom(from.folder, from.machine, guard)
+		path, data, folder, err := readFrom(from.folder, from.machine, guard)
 		if err != nil {
 			return nil, err
 		}
 		if path == "" {
+			continue
+		}
+		// The machine's folder may be the home: its policy then is the machine's, and there is no other. Compared are the
+		// folders that were read, not paths, which may lead elsewhere by now.
+		if from.machine {
+			machineFolder = folder
+		} else if machineFolder != nil && os.SameFile(machineFolder, folder) {
 			continue
 		}
 		src, problems := parse(path, data, from.machine)
@@ -91,55 +92,62 @@ func LoadWith(o Options) (Policy, error) {
 	return p, nil
 }
 
-// readFrom reads the policy of a folder; path is "" if there is none.
-func readFrom(folder string, machine bool, guard *fileguard.Guard) (path string, data []byte, err error) {
+// readFrom reads the policy of a folder; path is "" if there is none. info is of the folder that the policy was read from.
+func readFrom(folder string, machine bool, guard *fileguard.Guard) (path string, data []byte, info os.FileInfo, err error) {
 	path = filepath.Join(folder, FileName)
-	data, unread := readGuarded(folder, guard)
+	data, info, unread := readGuarded(folder, guard)
 	switch {
 	case unread == nil:
-		return path, data, nil
+		return path, data, info, nil
 	case errors.Is(unread, fileguard.ErrAbsent):
-		return "", nil, nil
+		return "", nil, nil, nil
 	}
 	// Whether there is a policy is found out without judging who could write: a home that others can write is the store's
-	// to refuse, in its own words.
-	there, err := exists(folder)
+	// to refuse, in its own words. The machine's folder nobody else looks at, and where others can write they could have
+	// taken the policy away.
+	found, err := look(folder)
 	switch {
 	case err != nil && machine:
-		return "", nil, unusable(path, "whether it is there cannot be told", err)
+		return "", nil, nil, unusable(path, "whether it is there cannot be told", err)
 	case err != nil:
-		return "", nil, err
-	case there:
-		return "", nil, unusable(path, "it cannot be relied on", unread)
+		return "", nil, nil, err
+	case found.policy:
+		return "", nil, nil, unusable(path, "it cannot be relied on", unread)
+	case found.folder && machine:
+		return "", nil, nil, unusable(path, "it is not there, and that cannot be relied on", unread)
 	}
-	return "", nil, nil
+	return "", nil, nil, nil
 }
 
-func readGuarded(folder string, guard *fileguard.Guard) ([]byte, error) {
+func readGuarded(folder string, guard *fileguard.Guard) ([]byte, os.FileInfo, error) {
 	tree, err := guard.Open(folder)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = tree.Close() }() // what was only read loses nothing
 	data, _, err := tree.Read(FileName, MaxFile)
-	return data, err
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := tree.Root().Stat(".")
+	return data, info, err
 }
 
-func exists(folder string) (bool, error) {
+// there is what of a policy's place is there.
+type there struct{ folder, policy bool }
+
+func look(folder string) (there, error) {
 	tree, err := fileguard.New(fileguard.Options{Unsafe: true}).Open(folder)
 	if errors.Is(err, fileguard.ErrAbsent) {
-		return false, nil
+		return there{}, nil
 	}
 	if err != nil {
-		return false, err
+		return there{}, err
 	}
 	defer func() { _ = tree.Close() }() // what was only read loses nothing
-	there, err := tree.Exists(FileName)
-	if err != nil {
-		// What stands in the policy's place, a link that leads nowhere, say, is the policy's matter and not the store's.
-		return true, nil
-	}
-	return there, nil
+	policy, err := tree.Exists(FileName)
+	// What stands in the policy's place, a link that leads nowhere, say, is the policy's matter and not the store's.
+	return there{folder: true, policy: policy || err != nil}, nil
 }
 
 func unusable(path, what string, err error) *kmserr.Error {
@@ -168,7 +176,7 @@ func (p *set) checkHome(home string) error {
 		if s.homes == nil || home == "" {
 			continue
 		}
-		if !slices.ContainsFunc(s.homes, func(allowed string) bool { return samePath(allowed, filepath.Clean(home)) }) {
+		if !slices.ContainsFunc(s.homes, func(allowed string) bool { return samePath(allowed, home) }) {
 			from := s.at("/homes")
 			return kmserr.New(kmserr.StoreAccess, "the home %s is not allowed on this machine: the policy %s allows %s",
 				home, place(from.File, from.Line), strings.Join(s.homes, ", ")).
@@ -176,6 +184,13 @@ func (p *set) checkHome(home string) error {
 		}
 	}
 	return nil
+}
+
+func cleaned(path string) string {
+	if path == "" {
+		return ""
+	}
+	return filepath.Clean(path)
 }
 
 func samePath(a, b string) bool {

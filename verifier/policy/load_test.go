@@ -233,6 +233,31 @@ func TestLinks(t *testing.T) {
 		p, err := Load(h, m+"-link")
 		refuses(t, p, err, kmserr.PolicyInvalid, m+"-link", "not there")
 	})
+	t.Run("behind a link, two dots", func(t *testing.T) {
+		// To the system link/../home is deep/home, which is the machine's folder; to who cleans the path it is the home.
+		m, h := folders(t, withRestriction(`"maxSnapshotAge":"2h"`), age)
+		dir := filepath.Dir(h)
+		if err := os.MkdirAll(filepath.Join(dir, "deep", "a"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for link, target := range map[string]string{"link": filepath.Join("deep", "a"), filepath.Join("deep", filepath.Base(h)): m} {
+			if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		twoWays := dir + "/link/../" + filepath.Base(h)
+		if same, err := os.Stat(twoWays); err != nil || !os.SameFile(same, stat(t, m)) {
+			t.Fatal("to the system the path is not the machine's folder", err)
+		}
+		p, err := Load(twoWays, m)
+		if err != nil || len(p.Files()) != 2 || p.Files()[1].Path != filepath.Join(h, FileName) {
+			t.Fatalf("%v, %v", p, err)
+		}
+		write(t, filepath.Join(m, FileName), with(`"homes":["`+h+`"]`))
+		if p, err := Load(twoWays, m); err != nil || len(p.Files()) != 2 {
+			t.Errorf("%v, %v", p, err)
+		}
+	})
 	t.Run("one folder by two names", func(t *testing.T) {
 		m, _ := folders(t, with(`"homes":["/nowhere"]`), "")
 		if err := os.Symlink(m, m+"-link"); err != nil {
@@ -270,4 +295,13 @@ func TestCheckFile(t *testing.T) {
 	if _, err := Check(FileName); err == nil || !strings.Contains(err.Error(), path) {
 		t.Error(err)
 	}
+}
+
+func stat(t *testing.T, path string) os.FileInfo {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
 }

@@ -66,6 +66,17 @@ func TestPermissions(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("no policy in a machine's folder of everyone", func(t *testing.T) { // who can write there can have taken it away
+		m, h := folders(t, "", age)
+		chmod(t, m, 0o777)
+		for _, unsafe := range []bool{false, true} {
+			p, err := LoadWith(Options{Home: h, MachineFolder: m, UnsafePermissions: unsafe})
+			refuses(t, p, err, kmserr.PolicyInvalid, filepath.Join(m, FileName), "it is not there, and that cannot be relied on", "can be written by everyone", "chmod o-w")
+		}
+		if _, err := Load(h, filepath.Join(m, "none")); err != nil { // no folder, no policy
+			t.Error(err)
+		}
+	})
 	t.Run("the group", func(t *testing.T) {
 		m, h := folders(t, "", age)
 		path := filepath.Join(h, FileName)
