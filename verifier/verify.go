@@ -265,7 +265,8 @@ func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
 	if opts.ENTL != kmskey.ENTLStandard {
 		for _, r := range d.rules {
 			if !r.AllowJavaHelperENTL {
-				return opts, kmserr.New(kmserr.AlgorithmNotAllowed, "the ENTL rule %s is not allowed by the policy", opts.ENTL)
+				return opts, kmserr.New(kmserr.AlgorithmNotAllowed, "the ENTL rule %s is not allowed by the policy", opts.ENTL).
+					WithHint("Leave the option sm2-entl out, or let a grant to this key say \"sm2Entl\":\"%s\" (docs/policy.md).", kmskey.ENTLAWSJavaHelper)
 			}
 		}
 	}

@@ -630,7 +630,7 @@ func TestDistinguishingID(t *testing.T) {
 		"explicitly empty is no default":     {ask: new(""), signed: kmskey.DefaultDistinguishingID, name: kmserr.InvalidSignature},
 		"the record's is empty, default was": {record: new(""), signed: kmskey.DefaultDistinguishingID, name: kmserr.InvalidSignature},
 		"long":                               {ask: new(long), signed: long, option: long},
-		"helper's rule, not permitted":       {rules: &policy.Rules{}, ask: new(long), entl: kmskey.ENTLAWSJavaHelper, signed: long, name: kmserr.AlgorithmNotAllowed, says: "aws-java-helper"},
+		"helper's rule, not permitted":       {rules: &policy.Rules{}, ask: new(long), entl: kmskey.ENTLAWSJavaHelper, signed: long, name: kmserr.AlgorithmNotAllowed, says: `let a grant to this key say "sm2Entl":"aws-java-helper"`},
 		"helper's rule, standard signature":  {ask: new(long), entl: kmskey.ENTLAWSJavaHelper, signed: long, name: kmserr.InvalidSignature},
 		"a rule that is none":                {entl: 7, signed: kmskey.DefaultDistinguishingID, name: kmserr.Validation},
 	} {

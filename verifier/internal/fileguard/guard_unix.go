@@ -79,7 +79,7 @@ func (g systemGuard) checkMode(path string, info fs.FileInfo) *unixFinding {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return &unixFinding{owner: true, finding: finding{
-			fact: fmt.Sprintf("the owner of %s cannot be told on this system", path), hint: "use another file system, or accept the risk with --unsafe-store-permissions"}}
+			fact: fmt.Sprintf("the owner of %s cannot be told on this system", path), hint: "use another file system, or accept the risk with --unsafe-store-permissions, which the command line alone has"}}
 	}
 	if uid := stat.Uid; uid != g.euid && uid != 0 {
 		return &unixFinding{owner: true, finding: finding{

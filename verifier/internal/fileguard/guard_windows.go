@@ -91,7 +91,7 @@ func (g systemGuard) checkAncestor(path string, info fs.FileInfo) *finding {
 }
 
 func cannotTell(path string, err error) *finding {
-	return &finding{fact: fmt.Sprintf("who can write %s cannot be told: %v", path, err), hint: "use an NTFS drive of this machine, or accept the risk with --unsafe-store-permissions"}
+	return &finding{fact: fmt.Sprintf("who can write %s cannot be told: %v", path, err), hint: "use an NTFS drive of this machine, or accept the risk with --unsafe-store-permissions, which the command line alone has"}
 }
 
 func (g systemGuard) judge(path string, folder bool, sd *windows.SECURITY_DESCRIPTOR, forbidden windows.ACCESS_MASK) *finding {

@@ -198,7 +198,7 @@ func readMessage(ctx context.Context, alg kmskey.SigningAlgorithm, typ kmskey.Me
 	b, facts, err := readHeld(ctx, typ, input, limit)
 	if err == errTooLong { //nolint:errorlint // stream returns it bare
 		return nil, Facts{}, kmserr.New(kmserr.Validation, "the message is longer than %d bytes, and %s needs it whole in memory", limit, alg).
-			WithHint("Allow more with --max-message, if this machine has the memory.")
+			WithHint("`awskms-offline verify --max-message` and MaxMessage of the library allow more, if this machine has the memory; the plugins do not.")
 	}
 	return b, facts, err
 }

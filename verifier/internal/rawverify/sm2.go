@@ -49,10 +49,10 @@ func verifySM2(ctx context.Context, pub *ecdsa.PublicKey, typ kmskey.MessageType
 	if err != nil && otherRule != nil && checkSM2(pub, typ, hashed(otherRule), sig) == nil {
 		if opts.ENTL == kmskey.ENTLAWSJavaHelper {
 			return facts, kmserr.New(kmserr.InvalidSignature, "the signature fails by the ENTL rule of AWS's Java helper, and would pass by the standard's").
-				WithHint("Leave --sm2-entl out: this signature was made by the standard.")
+				WithHint("Leave the option sm2-entl out: this signature was made by the standard.")
 		}
 		return facts, kmserr.New(kmserr.InvalidSignature, "the signature fails by the standard, and would pass by the ENTL rule of AWS's Java helper, which miscounts a distinguishing ID of %d bytes or more",
-			helperDiffers).WithHint("To accept signatures over digests that SM2OfflineOperationHelper computed, say --sm2-entl %s.", kmskey.ENTLAWSJavaHelper)
+			helperDiffers).WithHint("To accept signatures over digests that SM2OfflineOperationHelper computed, give the option sm2-entl, %s.", kmskey.ENTLAWSJavaHelper)
 	}
 	return facts, err
 }

@@ -125,7 +125,7 @@ func helperDigest(key *sm2.PrivateKey, user []byte) []byte {
 // verifies where that was asked for.
 func TestJavaHelper(t *testing.T) {
 	key, pub := sm2Pair()
-	const asked = "--sm2-entl aws-java-helper"
+	const asked = "the option sm2-entl, aws-java-helper"
 	ran := 0
 	for _, n := range []int{0, 1, 16, 31, 32, 33, 63, 64, 100, 255, 256, 257, 8190, 8191} {
 		ran++
@@ -157,7 +157,7 @@ func TestJavaHelper(t *testing.T) {
 		if err := verifySM2Message(pub, sig, opts); err != nil {
 			t.Errorf("ID of %d bytes, by the standard: %v", n, err)
 		}
-		wantError(t, verifySM2Message(pub, sig, helper), kmserr.InvalidSignature, "fails by the ENTL rule of AWS's Java helper", "Leave --sm2-entl out")
+		wantError(t, verifySM2Message(pub, sig, helper), kmserr.InvalidSignature, "fails by the ENTL rule of AWS's Java helper", "Leave the option sm2-entl out")
 
 		// A signature that is simply wrong is not put on the helper.
 		sig = must(sm2.SignASN1(rand.Reader, key, make([]byte, 32), nil))

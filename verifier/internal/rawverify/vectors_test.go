@@ -216,7 +216,7 @@ func checkOpenSSL(t *testing.T, file opensslFile) {
 		}
 		wantError(t, check(Options{DistinguishingID: id(append(user, 'x'))}), kmserr.InvalidSignature)
 		if len(user) >= 32 {
-			wantError(t, check(Options{DistinguishingID: id(user), ENTL: kmskey.ENTLAWSJavaHelper}), kmserr.InvalidSignature, "Leave --sm2-entl out")
+			wantError(t, check(Options{DistinguishingID: id(user), ENTL: kmskey.ENTLAWSJavaHelper}), kmserr.InvalidSignature, "Leave the option sm2-entl out")
 		}
 	}
 	testenv.InPage(t, "reliability.md", fmt.Sprintf("| `sm2-openssl.json`, OpenSSL 3 | SM2DSA | %d | %d | %d under another ID |", len(file.Vectors), len(file.Vectors), len(file.Vectors)))
