@@ -224,21 +224,31 @@ func readFile(path string) ([]byte, error) {
 	case err == nil && !info.Mode().IsRegular():
 		return nil, invalid("%s is no file", path)
 	case err != nil:
-		return nil, invalid("%s cannot be read: %v", path, err).WithCause(err)
+		return nil, unreadable(path, err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, invalid("%s cannot be read: %v", path, err).WithCause(err)
+		return nil, unreadable(path, err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	switch {
 	case err != nil:
-		return nil, invalid("%s cannot be read: %v", path, err).WithCause(err)
+		return nil, unreadable(path, err)
 	case len(data) > MaxFile:
 		return nil, invalid("%s is longer than the %d bytes allowed", path, MaxFile)
 	}
 	return data, nil
+}
+
+// unreadable names the file once: the os package's error does so, too.
+func unreadable(path string, err error) error {
+	cause := err
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		cause = p.Err
+	}
+	return invalid("%s cannot be read: %v", path, cause).WithHint("Check the path, and that the current user may read the file.").WithCause(err)
 }
 
 func invalid(format string, args ...any) *kmserr.Error {

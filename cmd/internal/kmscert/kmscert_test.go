@@ -166,3 +166,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestUnreadableFile: what the system says of a file is told without the path, which the sentence has already.
+func TestUnreadableFile(t *testing.T) {
+	_, err := Read("chain\x00.pem") // which no system has
+	e := kmserr.As(err)
+	if err == nil || strings.Count(e.Fact, "chain") != 1 || !strings.Contains(e.Fact, "cannot be read: ") || e.Hint == "" {
+		t.Errorf("%v (%s)", e, e.Hint)
+	}
+}
