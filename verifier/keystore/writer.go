@@ -538,6 +538,23 @@ func (w *Writer) removeAlias(ref kmskey.Ref) (Outcome, error) {
 	return Outcome{Alias: alias, Change: Removed, What: []string{alias.Alias}}, nil
 }
 
+// Chain returns the certificate chain that is kept for a key, as PutChain took it, and the file that it lies in. Like all that
+// the store reads it is refused if others could have written it. A NotFoundException if there is none.
+func (s *Store) Chain(fingerprint string) (pem []byte, path string, err error) {
+	rel := ChainPath(fingerprint)
+	if !isFingerprint(fingerprint) {
+		return nil, "", kmserr.New(kmserr.Validation, "%q is no SHA-256 in lower-case hexadecimal", fingerprint)
+	}
+	pem, _, err = s.read(rel, maxChainFile)
+	if errors.Is(err, errAbsent) {
+		return nil, "", kmserr.New(kmserr.NotFound, "no certificate chain is in the store: there is no %s", s.abs(rel))
+	}
+	if err != nil {
+		return nil, "", known(err)
+	}
+	return pem, s.abs(rel), nil
+}
+
 // PutChain keeps the certificate chain of a key, PEM that the caller has checked, at ChainPath. One that is there and says
 // something else gives way only if replace is set; it otherwise is a ValidationException.
 func (w *Writer) PutChain(fingerprint string, pem []byte, replace bool) (Change, error) {

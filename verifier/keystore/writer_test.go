@@ -576,10 +576,15 @@ func TestChainHasItsPlace(t *testing.T) {
 		}
 	}
 	good := strings.Repeat("0", 64)
+	if _, _, err := w.Store().Chain("../policy"); !kmserr.Is(err, kmserr.Validation) {
+		t.Error(err)
+	}
+	_, _, err := w.Store().Chain(good)
+	refused(t, err, kmserr.NotFound, good+".pem")
 	if change, err := w.PutChain(good, []byte("pem"), false); change != New || err != nil {
 		t.Errorf("%s, %v", change, err)
 	}
-	if _, err := os.Stat(filepath.Join(home.Path, ChainPath(good))); err != nil {
-		t.Error(err)
+	if pem, path, err := w.Store().Chain(good); err != nil || string(pem) != "pem" || !strings.HasSuffix(filepath.ToSlash(path), ChainPath(good)) {
+		t.Errorf("%q in %s, %v", pem, path, err)
 	}
 }

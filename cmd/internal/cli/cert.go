@@ -14,7 +14,6 @@ import (
 	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms"
 	"github.com/awskms-offline/awskms-offline/cmd/internal/kmscert"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
-	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
@@ -200,11 +199,11 @@ func (a *app) certAdd() *cobra.Command {
 		Example: "  awskms-offline cert add chain.pem --key-id alias/release",
 		Args:    exactly(1, "one file"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			key, err := a.storedKey(f.keyID)
+			key, _, err := a.storedKey(f.keyID, false)
 			if err != nil {
 				return err
 			}
-			chain, err := kmscert.Read(args[0])
+			chain, err := a.readChain(args[0])
 			if err != nil {
 				return err
 			}
@@ -220,49 +219,57 @@ func (a *app) certAdd() *cobra.Command {
 	return c
 }
 
-// storedKey finds a key in the store.
-func (a *app) storedKey(keyID string) (*kmskey.Key, error) {
-	ref, err := kmskey.ParseRef(keyID)
+// readChain reads the certificates in a file that a value names.
+func (a *app) readChain(value string) (*kmscert.Chain, error) {
+	data, err := a.readAll("the certificate file", value, kmscert.MaxFile)
 	if err != nil {
 		return nil, err
 	}
+	path := filePath(value)
+	if value == "-" {
+		path = "standard input"
+	}
+	return kmscert.Parse(path, data)
+}
+
+// storedKey finds a key in the store, with the chain that the store has for it if that is wanted.
+func (a *app) storedKey(keyID string, withChain bool) (key *kmskey.Key, chain *kmscert.Chain, err error) {
+	ref, err := kmskey.ParseRef(keyID)
+	if err != nil {
+		return nil, nil, err
+	}
 	store, err := a.openStore()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer store.Close()
 	found, err := store.Resolve(ref, keystore.ResolveOptions{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return found.Entries[0].Key, nil
+	key = found.Entries[0].Key
+	if withChain {
+		chain, err = kmscert.Kept(store, key)
+	}
+	return key, chain, err
 }
 
 // chainArgument reads the chain that a command is about: a file, or the one that the store has for a key.
 func (a *app) chainArgument(args []string, keyID string) (*kmscert.Chain, *kmskey.Key, error) {
+	if len(args) == 0 && keyID == "" {
+		return nil, nil, invalid("neither a file nor --key-id is given").WithHint("Name a file with certificates in PEM, or the key whose chain the store has.")
+	}
 	var key *kmskey.Key
+	var chain *kmscert.Chain
+	var err error
 	if keyID != "" {
-		var err error
-		if key, err = a.storedKey(keyID); err != nil {
+		if key, chain, err = a.storedKey(keyID, len(args) == 0); err != nil {
 			return nil, nil, err
 		}
 	}
 	if len(args) == 1 {
-		chain, err := kmscert.Read(args[0])
-		return chain, key, err
+		chain, err = a.readChain(args[0])
 	}
-	if key == nil {
-		return nil, nil, invalid("neither a file nor --key-id is given").WithHint("Name a file with certificates in PEM, or the key whose chain the store has.")
-	}
-	path, err := kmscert.Path(a.homeFlag(), "--home", key)
-	if err != nil {
-		return nil, nil, err
-	}
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil, nil, kmserr.New(kmserr.NotFound, "the store has no certificate of %s: no file %s", key.ARN(), path).
-			WithHint("`awskms-offline cert self-sign --key-id %s` makes one, `awskms-offline cert add` keeps one.", key.ARN()).WithKey(key.ARN().String())
-	}
-	chain, err := kmscert.Read(path)
 	return chain, key, err
 }
 

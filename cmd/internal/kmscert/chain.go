@@ -18,6 +18,7 @@ import (
 
 	nx509 "github.com/notaryproject/notation-core-go/x509"
 
+	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -58,14 +59,23 @@ func (c *Chain) PEM() []byte {
 	return out
 }
 
-// Path is where a home keeps the chain of a key: certs/<SHA-256 of the key in hexadecimal>.pem. The home is the one named,
-// by an option of that name, or the usual one; it need not be there, nor the file.
-func Path(home *string, option string, key *kmskey.Key) (string, error) {
-	h, err := keystore.LocateToWrite(home, option)
-	if err != nil {
-		return "", err
+// Kept reads the chain that a store keeps for a key, judging who could have written it as the store judges its records:
+// what lies there is put into signatures. It does not judge the chain. A NotFoundException if there is none.
+func Kept(store *keystore.Store, key *kmskey.Key) (*Chain, error) {
+	data, path, err := store.Chain(key.Fingerprint())
+	if kmserr.Is(err, kmserr.NotFound) {
+		return nil, noChain(store.Home(), key)
 	}
-	return filepath.Join(h.Path, filepath.FromSlash(keystore.ChainPath(key.Fingerprint()))), nil
+	if err != nil {
+		return nil, kmserr.As(err).WithKey(key.ARN().String())
+	}
+	return Parse(path, data)
+}
+
+func noChain(home keystore.Home, key *kmskey.Key) error {
+	arn, path := key.ARN().String(), filepath.Join(home.Path, filepath.FromSlash(keystore.ChainPath(key.Fingerprint())))
+	return kmserr.New(kmserr.NotFound, "there is no certificate of %s: no file %s", arn, path).
+		WithHint("`awskms-offline cert self-sign --key-id %s` makes one, `awskms-offline cert add` keeps one.", arn).WithKey(arn)
 }
 
 // ReadValid reads a chain and refuses one that Notation would not take at that time.
@@ -74,10 +84,37 @@ func ReadValid(path string, now time.Time) (*Chain, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.valid(now)
+}
+
+func (c *Chain) valid(now time.Time) (*Chain, error) {
 	if problems := c.Problems(nil, now); len(problems) > 0 {
 		return nil, problems[0]
 	}
 	return c, nil
+}
+
+// KeptValid reads the chain that a home keeps for a key, as Kept does, and refuses one that Notation would not take at that
+// time. The home is the one named, by an option of that name, or the usual one; one that is not there keeps none.
+func KeptValid(home *string, option string, key *kmskey.Key, now time.Time) (*Chain, error) {
+	h, err := keystore.LocateToWrite(home, option)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(h.Path); errors.Is(err, fs.ErrNotExist) {
+		return nil, noChain(h, key)
+	}
+	options, _ := verifier.StoreOptions(h.Path, false) // strict ones where the policy cannot be told
+	store, err := keystore.Open(h, options)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	c, err := Kept(store, key)
+	if err != nil {
+		return nil, err
+	}
+	return c.valid(now)
 }
 
 // BelongsTo refuses a chain whose leaf is not a certificate of the KMS key.

@@ -152,6 +152,18 @@ func TestChainOfHome(t *testing.T) {
 		t.Fatal(err)
 	}
 	sign(t, request)
+	if runtime.GOOS != "windows" { // whose permissions are no modes
+		for _, open := range []string{home, filepath.Dir(path), path} { // to whoever would put an authority of their own into signatures
+			info := must(os.Stat(open))
+			if err := os.Chmod(open, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, "generate-envelope", request.json(), plugin.ErrorCodeGeneric, "StoreIntegrityException", open, "can be written by everyone", "chmod o-w")
+			if err := os.Chmod(open, info.Mode().Perm()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	t.Setenv("AWSKMS_OFFLINE_HOME", home)
 	sign(t, envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config("")))
 	if err := os.WriteFile(path, must(os.ReadFile(certFile("p256-other"))), 0o600); err != nil {

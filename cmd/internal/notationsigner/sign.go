@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/notaryproject/notation-core-go/signature"
@@ -57,15 +55,11 @@ func (s *signer) match(c call, now time.Time) (err error) {
 		return err
 	}
 	if s.chain == nil {
-		path, err := kmscert.Path(c.options.home, "the plugin option "+optionHome, key)
+		s.chain, err = kmscert.KeptValid(c.options.home, "the plugin option "+optionHome, key, now)
+		if kmserr.Is(err, kmserr.NotFound) {
+			return kmserr.As(err).WithHint("`awskms-offline cert self-sign --key-id %s` makes it; or give --plugin-config %s=FILE.", key.ARN(), optionChain)
+		}
 		if err != nil {
-			return err
-		}
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return invalid("there is no certificate of %s: no file %s", key.ARN(), path).
-				WithHint("`awskms-offline cert self-sign --key-id %s` makes it; or give --plugin-config %s=FILE.", key.ARN(), optionChain).WithKey(key.ARN().String())
-		}
-		if s.chain, err = kmscert.ReadValid(path, now); err != nil {
 			return err
 		}
 	}
