@@ -238,9 +238,10 @@ func (t *archive) entries(limit int) iter.Seq2[tarEntry, error] {
 	}
 }
 
-// exported reports whether keys export made the tar, by the name of its first file.
+// exported reports whether keys export made the tar, by the name of its first file, which may be as long as any that holds
+// keys: check is stricter where it is an export.
 func (t *archive) exported() (bool, error) {
-	for e, err := range t.entries(keystore.MaxFile) {
+	for e, err := range t.entries(maxManyKeys) {
 		return err == nil && e.header.Name == manifestName, err
 	}
 	return false, nil
