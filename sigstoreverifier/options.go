@@ -180,8 +180,11 @@ func (c callOptions) readSignature(r io.Reader) ([]byte, error) {
 // two would be answered.
 func (c callOptions) digestAlone(message io.Reader) (io.Reader, error) {
 	if message != nil {
-		if n, err := io.ReadFull(progress.Reader(c.ctx, message), make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
+		switch _, err := io.ReadFull(progress.Reader(c.ctx, message), make([]byte, 1)); {
+		case err == nil:
 			return nil, kmserr.New(kmserr.Validation, "a digest is given, and a message too, expected one of them")
+		case !errors.Is(err, io.EOF) && c.ctx.Err() == nil: // that the time is over its verifier says, before all else
+			return nil, kmserr.New(kmserr.Validation, "a digest is given, and whether a message is given too cannot be told: %v", err).WithCause(err)
 		}
 	}
 	return bytes.NewReader(c.digest), nil

@@ -288,7 +288,7 @@ func TestReaders(t *testing.T) {
 		"no message":                {bytes.NewReader(sig), nil, nil, kmserr.Validation, "no message"},
 		"a broken message":          {bytes.NewReader(sig), io.MultiReader(bytes.NewReader(message), broken{}), nil, kmserr.Validation, "cable pulled"},
 		"a panicking message":       {bytes.NewReader(sig), noBuffer, nil, kmserr.Internal, "stopped"},
-		"a broken, and a digest":    {bytes.NewReader(sig), broken{}, digestOption(), kmserr.Validation, "and a message too"},
+		"a broken, and a digest":    {bytes.NewReader(sig), broken{}, digestOption(), kmserr.Validation, "whether a message is given too cannot be told"},
 		"a panicking, and a digest": {bytes.NewReader(sig), noBuffer, digestOption(), kmserr.Internal, "stopped"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -36,8 +36,8 @@ type call struct {
 	key keyReference
 	// limit is how long the decision may take, never longer than deadline.
 	limit time.Duration
-	// end is when the caller gives up, zero where it does not say: what is not answered by then is lost.
-	end time.Time
+	// end is when the caller gives up, nil where it does not say: what is not answered by then is lost.
+	end *time.Time
 	// explain takes the steps of the decision, if the environment asks for them.
 	explain func(verifier.Step)
 	// logged is set once the verifier has written the call's line in the log.
@@ -97,7 +97,8 @@ type anything struct {
 	Unknown map[string]jsontext.Value `json:",embed"`
 }
 
-// decodeCall reads the program's arguments and checks everything in them that needs no key store.
+// decodeCall reads the program's arguments and checks everything in them that needs no key store. What could be read is
+// returned beside a refusal too: its line in the log says what was asked, and waits no longer than the caller does.
 func decodeCall(args []string, now time.Time) (*call, error) {
 	if len(args) != 2 {
 		return nil, kmserr.New(kmserr.Validation, "%d arguments are given, expected the protocol version and one JSON object", len(args)).
@@ -110,18 +111,21 @@ func decodeCall(args []string, now time.Time) (*call, error) {
 	if err := strictjson.Decode([]byte(args[1]), wire.MaxRequest, strictjson.Keep, c); err != nil {
 		return nil, invalid("the request %v", err)
 	}
+	c.settleTimes(now)
+	var keyErr error
+	if c.key, keyErr = parseKeyReference(c.InitOptions.KeyResourceID); keyErr != nil {
+		c.key = keyReference{keyID: c.InitOptions.KeyResourceID}
+	}
 	if v := c.InitOptions.ProtocolVersion; v != protocolVersion {
-		return nil, invalid("initOptions.protocolVersion is %q, expected %q", v, protocolVersion)
+		return c, invalid("initOptions.protocolVersion is %q, expected %q", v, protocolVersion)
 	}
 	if err := c.checkArguments(); err != nil {
-		return nil, err
+		return c, err
 	}
 	if err := c.checkOptions(now); err != nil {
-		return nil, err
+		return c, err
 	}
-	var err error
-	c.key, err = parseKeyReference(c.InitOptions.KeyResourceID)
-	return c, err
+	return c, keyErr
 }
 
 // checkArguments checks that there are the method's arguments and no other method's: of two questions only one would be
@@ -147,8 +151,8 @@ func (c *call) checkArguments() error {
 	return nil
 }
 
-// checkOptions settles the time that is left and refuses what cannot be honoured.
-func (c *call) checkOptions(now time.Time) error {
+// rpcOptions are those of the call and of its method.
+func (c *call) rpcOptions() []rpcOptions {
 	options := []rpcOptions{c.InitOptions.RPCOptions}
 	if c.PublicKey != nil {
 		options = append(options, c.PublicKey.PublicKeyOptions.RPCOptions)
@@ -156,10 +160,30 @@ func (c *call) checkOptions(now time.Time) error {
 	if c.VerifySignature != nil {
 		options = append(options, c.VerifySignature.VerifyOptions.RPCOptions)
 	}
+	return options
+}
+
+// settleTimes takes the earliest of the times at which the caller says that it gives up.
+func (c *call) settleTimes(now time.Time) {
 	c.limit = deadline
 	times := []*time.Time{c.InitOptions.CtxDeadline}
-	for _, o := range options {
+	for _, o := range c.rpcOptions() {
 		times = append(times, o.CtxDeadline)
+	}
+	for _, at := range times {
+		if at != nil && (c.end == nil || at.Before(*c.end)) {
+			c.end = at
+		}
+	}
+	if c.end != nil {
+		left := c.end.Sub(now)
+		c.limit = min(c.limit, left-min(left/5, reserve))
+	}
+}
+
+// checkOptions refuses what cannot be honoured.
+func (c *call) checkOptions(now time.Time) error {
+	for _, o := range c.rpcOptions() {
 		switch {
 		case o.KeyVersion != "":
 			return invalid("rpcOptions.keyVersion is %q, but KMS keys have no versions that sign", o.KeyVersion).
@@ -169,19 +193,9 @@ func (c *call) checkOptions(now time.Time) error {
 				WithHint("Use cosign's awskms:// to verify in AWS KMS.")
 		}
 	}
-	for _, at := range times {
-		if at == nil {
-			continue
-		}
-		left := at.Sub(now)
-		if left <= 0 {
-			return kmserr.New(kmserr.DeadlineExceeded, "the call's ctxDeadline %s is past, it is %s now", at.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
-				WithHint("%s", kmserr.Lookup(kmserr.DeadlineExceeded).Cure)
-		}
-		if c.end.IsZero() || at.Before(c.end) {
-			c.end = *at
-		}
-		c.limit = min(c.limit, left-min(left/5, reserve))
+	if c.end != nil && !c.end.After(now) {
+		return kmserr.New(kmserr.DeadlineExceeded, "the call's ctxDeadline %s is past, it is %s now", c.end.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
+			WithHint("%s", kmserr.Lookup(kmserr.DeadlineExceeded).Cure)
 	}
 	return nil
 }
@@ -189,7 +203,7 @@ func (c *call) checkOptions(now time.Time) error {
 // left is how long a step after the decision may take: as long as usual, but no more than half of what is left until the
 // caller gives up. c is nil where nothing could be read.
 func (c *call) left(now time.Time, usual time.Duration) time.Duration {
-	if c == nil || c.end.IsZero() {
+	if c == nil || c.end == nil {
 		return usual
 	}
 	return min(usual, max(c.end.Sub(now)/2, leastTime))
@@ -207,8 +221,11 @@ func (c *call) request(stdin io.Reader) (verifier.Request, error) {
 	if digest := args.VerifyOptions.MessageOptions.Digest; digest != nil {
 		req.MessageType, req.BareHash = kmskey.Digest, true
 		req.Message = bytes.NewReader(*digest)
-		if _, err := io.ReadFull(stdin, make([]byte, 1)); !errors.Is(err, io.EOF) {
+		switch _, err := io.ReadFull(stdin, make([]byte, 1)); {
+		case err == nil:
 			return req, invalid("messageOptions.digest is given, and a message is on standard input too, expected one of them")
+		case !errors.Is(err, io.EOF):
+			return req, invalid("messageOptions.digest is given, and whether a message is on standard input too cannot be told: %v", err)
 		}
 		return req, nil
 	}

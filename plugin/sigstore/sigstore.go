@@ -68,6 +68,12 @@ type response struct {
 	notes []string
 }
 
+// decoded is what decodeCall returned: wire.Run gives nothing back beside an error.
+type decoded struct {
+	call *call
+	err  error
+}
+
 // answered returns the answer to a method.
 func answered(method string, value wire.Object, notes []string) *response {
 	r := &response{notes: notes}
@@ -80,7 +86,14 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	var reply *response
-	c, err := wire.Run(ctx, deadline, func(context.Context) (*call, error) { return decodeCall(args, time.Now()) })
+	decoded, err := wire.Run(ctx, deadline, func(context.Context) (decoded, error) {
+		c, err := decodeCall(args, time.Now())
+		return decoded{c, err}, nil
+	})
+	c := decoded.call
+	if err == nil {
+		err = decoded.err
+	}
 	if err == nil {
 		c.explain = wire.Explain(Scheme, stderr)
 		reply, err = wire.Run(ctx, c.limit, func(ctx context.Context) (*response, error) { return answer(ctx, c, stdin) })

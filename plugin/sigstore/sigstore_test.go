@@ -421,7 +421,7 @@ func TestWhatBreaksIsRefused(t *testing.T) {
 		// Whether there is a message beside a digest cannot be told.
 		sum := sha256.Sum256(message)
 		call := digestCall(known(t, "p256").ARN().String(), sign(t, "p256", kmskey.ECDSASHA256, message), sum[:])
-		if refusal := mainWith(t, pulled, nil, call); !strings.Contains(refusal, "expected one of them") {
+		if refusal := mainWith(t, pulled, nil, call); !strings.Contains(refusal, "whether a message is on standard input too cannot be told: cable pulled") {
 			t.Errorf("got %q", refusal)
 		}
 	})
@@ -457,6 +457,7 @@ func TestEveryCallHasItsLine(t *testing.T) {
 	signature := sign(t, "p256", kmskey.ECDSASHA256, message)
 	good := verifyCall(arn, signature)
 	key := newCall(arn, "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}})
+	versioned := good.edit("initOptions/rpcOptions", func(o object) object { return o.with("keyVersion", "1") })
 	log := must(audit.DefaultPath())
 	lines := func() [][]byte {
 		data, err := os.ReadFile(log)
@@ -485,6 +486,11 @@ func TestEveryCallHasItsLine(t *testing.T) {
 		{"no store", filepath.Join(home, "none"), good.text(), bytes.NewReader(message), audit.EventVerify, arn, kmserr.StoreAccess},
 		{"key", home, key.text(), strings.NewReader(""), audit.EventAuthorizeKey, arn, ""},
 		{"key without a store", filepath.Join(home, "none"), key.text(), strings.NewReader(""), audit.EventAuthorizeKey, arn, kmserr.StoreAccess},
+		{"key version", home, versioned.text(), bytes.NewReader(message), audit.EventVerify, arn, kmserr.Validation},
+		{"key by a reference that is none", home, newCall(Scheme+":///alias/release?x=1", "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).text(),
+			strings.NewReader(""), audit.EventAuthorizeKey, Scheme + ":///alias/release?x=1", kmserr.Validation},
+		{"another protocol", home, good.edit("initOptions", func(o object) object { return o.with("protocolVersion", "v2") }).text(), bytes.NewReader(message), audit.EventVerify, arn, kmserr.Validation},
+		{"a method nobody knows", home, good.with("methodName", "what").text(), bytes.NewReader(message), audit.EventVerify, arn, kmserr.Validation},
 		{"signing", home, newCall(arn, "signMessage", object{}).text(), bytes.NewReader(message), audit.EventVerify, arn, kmserr.UnsupportedOperation},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -581,17 +587,29 @@ func TestReasonComesBeforeTheCallerGivesUp(t *testing.T) {
 	}
 	lock := must(lockedfile.OpenFile(log+".lock", os.O_RDWR|os.O_CREATE, 0o600))
 	defer lock.Close()
-	const waits = 2 * time.Second
-	start := time.Now()
-	call := verifyCall(known(t, "p256").ARN().String(), sign(t, "p256", kmskey.ECDSASHA256, message)).
-		edit("initOptions", func(o object) object { return o.with("ctxDeadline", start.Add(waits)) })
-	refusal := mainWith(t, broken{func([]byte) (int, error) { select {} }}, nil, call)
-	if !strings.Contains(refusal, string(kmserr.DeadlineExceeded)) || !strings.Contains(refusal, "the decision was not logged") {
-		t.Errorf("got %q", refusal)
-	}
-	// With the log's two seconds behind the caller's it would be more than four; a busy machine has time to spare.
-	if took := time.Since(start); took > waits+1500*time.Millisecond {
-		t.Errorf("took %s of %s", took, waits)
+	hang := broken{func([]byte) (int, error) { select {} }}
+	for name, c := range map[string]struct {
+		waits   time.Duration
+		stdin   io.Reader
+		version string
+		refusal kmserr.Name
+	}{
+		"a message that never comes": {2 * time.Second, hang, "", kmserr.DeadlineExceeded},
+		// The log alone would be waited for for two seconds, and then the end of the message.
+		"refused before the store was looked at": {400 * time.Millisecond, hang, "1", kmserr.Validation},
+	} {
+		start := time.Now()
+		call := verifyCall(known(t, "p256").ARN().String(), sign(t, "p256", kmskey.ECDSASHA256, message)).
+			edit("initOptions", func(o object) object { return o.with("ctxDeadline", start.Add(c.waits)) }).
+			edit("initOptions/rpcOptions", func(o object) object { return o.with("keyVersion", c.version) })
+		refusal := mainWith(t, c.stdin, nil, call)
+		if !strings.Contains(refusal, string(c.refusal)) || !strings.Contains(refusal, "the decision was not logged") {
+			t.Errorf("%s: got %q", name, refusal)
+		}
+		// Without regard for the caller's time it would be two seconds more; a busy machine has time to spare.
+		if took := time.Since(start); took > c.waits+1500*time.Millisecond {
+			t.Errorf("%s: took %s of %s", name, took, c.waits)
+		}
 	}
 }
 
