@@ -19,7 +19,8 @@ type call struct {
 	// Notation would show that it is no JSON, in the place of the reason. So they wait for the answer, and an error takes them
 	// along.
 	steps strings.Builder
-	// logs says that a decision is asked for, which has its line in the log. It is set before anything can go wrong.
+	// logs says that the call has its line in the log: all but the one question that is about no signature have, for a command
+	// that is misspelt was meant to decide something. It is set before anything can go wrong.
 	logs bool
 	// home is the one that the request names, nil for none.
 	home *string

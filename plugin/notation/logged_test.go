@@ -131,12 +131,18 @@ func TestWhatCannotBeAskedIsLogged(t *testing.T) {
 		return must(json.Marshal(q.object().with("signature", q.object()["signature"].(object).with(name, value))))
 	}
 	for name, c := range map[string]struct {
+		args    []string // verify-signature, if there are none
 		request []byte
 		unnamed bool // nobody can read there which home is meant
 	}{
+		"an argument too many":                         {args: []string{"verify-signature", "surplus"}, request: q.json(), unnamed: true},
+		"a command that is misspelt":                   {args: []string{"verify_signature"}, request: q.json(), unnamed: true},
+		"no command":                                   {args: []string{}, request: q.json(), unnamed: true},
 		"Notation has no algorithm for the leaf's key": {request: of(selfSigned(t, ed25519Key))},
 		"KMS has no key like the leaf's":               {request: of(selfSigned(t, must(rsa.GenerateKey(rand.Reader, 1024))))},
 		"the leaf is no certificate":                   {request: of([]byte("x"))},
+		"an unknown option":                            {request: must(json.Marshal(q.object().with("pluginConfig", object{"home": home, "hom": home})))},
+		"a home that is no absolute path":              {request: must(json.Marshal(q.object().with("pluginConfig", object{"home": "home", "hom": home}))), unnamed: true},
 		"too many certificates":                        {request: signature("certificateChain", slices.Repeat([][]byte{q.leaf}, maxCertificates+1))},
 		"no identity":                                  {request: question{home: home, leaf: q.leaf, identities: []string{}}.json()},
 		"another contract version":                     {request: must(json.Marshal(q.object().with("contractVersion", "2.0"))), unnamed: true},
@@ -149,8 +155,14 @@ func TestWhatCannotBeAskedIsLogged(t *testing.T) {
 				t.Setenv(keystore.EnvHome, home)
 			}
 			overwrite(t, home, "policy.json", string(must(json.Marshal(object{"version": "1", "log": object{"path": log}}))))
-			if out, failure := run(t, "verify-signature", c.request); failure == nil {
-				t.Fatalf("answered %s", out)
+			args := c.args
+			if args == nil {
+				args = []string{"verify-signature"}
+			}
+			var out, errs bytes.Buffer
+			code := Main(args, bytes.NewReader(c.request), &out, &errs)
+			if _, failure := outcome(t, code, out.Bytes(), errs.Bytes()); failure == nil {
+				t.Fatalf("answered %s", out.Bytes())
 			}
 			data, err := os.ReadFile(log)
 			if err != nil || strings.Count(string(data), `"verified":false`) != 1 || !strings.Contains(string(data), "ValidationException") {

@@ -40,7 +40,7 @@ var deadline = 30 * time.Second
 
 // Main runs one command and returns the exit code, 0 or 1.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &call{logs: slices.Equal(args, []string{commandVerify})}
+	c := &call{logs: !slices.Equal(args, []string{commandMetadata})}
 	response, err := wire.Run(context.Background(), deadline, func(ctx context.Context) ([]byte, error) { return c.answer(ctx, args, stdin) })
 	if err != nil {
 		err = c.explained(c.logged(err))

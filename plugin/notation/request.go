@@ -70,14 +70,14 @@ func decodeRequest(data []byte) (*request, error) {
 	if err := notationwire.CheckVersion(req.ContractVersion); err != nil {
 		return nil, err
 	}
-	for name := range req.PluginConfig {
-		if name != homeOption {
-			return nil, invalid("pluginConfig has the unknown key %.200q, expected only %q", name, homeOption).
-				WithHint("Leave it out of --plugin-config.")
-		}
-	}
 	if home, ok := req.PluginConfig[homeOption]; ok && !filepath.IsAbs(home) {
 		return nil, invalid("pluginConfig has the home %.4096q, expected an absolute path", home)
+	}
+	for name := range req.PluginConfig {
+		if name != homeOption {
+			return req, invalid("pluginConfig has the unknown key %.200q, expected only %q", name, homeOption).
+				WithHint("Leave it out of --plugin-config.")
+		}
 	}
 	if err := req.checkTrustPolicy(); err != nil {
 		return req, err
