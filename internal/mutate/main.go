@@ -338,7 +338,7 @@ func (s *suite) prepare(ctx context.Context, r *runner, folder string) error {
 		}
 		s.tests = append(s.tests, t)
 	}
-	slices.SortStableFunc(s.tests, func(a, b tested) int { return int(a.took - b.took) })
+	slices.SortStableFunc(s.tests, func(a, b tested) int { return cmp.Compare(a.took, b.took) })
 	return nil
 }
 

@@ -38,7 +38,7 @@ func TestCommonBeginning(t *testing.T) {
 	const beginning = "arn:aws:kms:us-east-1:111122223333:key/"
 	names := func(beginning func(i int) string) (all []string) {
 		for i := range 2000 {
-			all = append(all, beginning(i)+fmt.Sprintf("%08x", i*2654435761))
+			all = append(all, beginning(i)+fmt.Sprintf("%08x", uint64(i)*2654435761))
 		}
 		return all
 	}

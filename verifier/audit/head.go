@@ -11,7 +11,7 @@ import (
 )
 
 // maxSequence is the greatest sequence number: every JSON reader tells integers up to here apart (RFC 8259, section 6).
-const maxSequence = 1<<53 - 1
+const maxSequence int64 = 1<<53 - 1
 
 // Head is a point of the chain: a line by its number and the SHA-256 of its bytes. Noted elsewhere it proves later that
 // the log still holds every line up to it. The zero value is the chain's beginning, before any line.

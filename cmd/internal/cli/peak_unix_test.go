@@ -17,8 +17,9 @@ func ownPeak() int64 {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return 0
 	}
+	most := int64(usage.Maxrss) //nolint:unconvert // it is an int32 where a word has 32 bits
 	if runtime.GOOS == "darwin" {
-		return usage.Maxrss // in bytes there, in KiB elsewhere
+		return most // in bytes there, in KiB elsewhere
 	}
-	return usage.Maxrss << 10
+	return most << 10
 }

@@ -22,7 +22,7 @@ const payloadType = "application/vnd.cncf.notary.payload.v1+json"
 
 // maxExpiry is the longest life of a signature that is taken, in seconds: a hundred years. More is a mistake, and soon more
 // than a time can hold.
-const maxExpiry = 100 * 366 * 24 * 60 * 60
+const maxExpiry uint64 = 100 * 366 * 24 * 60 * 60
 
 // metadataRequest is a get-plugin-metadata request. It has no contract version: the answer says which there are.
 type metadataRequest struct {
