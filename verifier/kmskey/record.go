@@ -170,6 +170,9 @@ func (k *Key) reconcile(r Record) (Record, error) {
 		return r, disagree("Snapshot.PublicKeySHA256 says %s, but the SHA-256 of PublicKey is %s", got, k.sum)
 	}
 	r.Snapshot.PublicKeySHA256 = k.sum
+	if sources := []string{SourceKMS, SourceFile, SourceOperator}; r.Snapshot.Source != "" && !slices.Contains(sources, r.Snapshot.Source) {
+		return r, disagree("Snapshot.Source is %q, expected %s", r.Snapshot.Source, JoinNames(sources))
+	}
 	if r.DistinguishingID != nil {
 		if material != SM2 {
 			return r, disagree("DistinguishingId is given, but only SM2 keys have one and this is a key of spec %s", material)

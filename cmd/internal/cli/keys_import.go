@@ -424,11 +424,9 @@ func notInFuture(what string, t kmskey.Time) error {
 }
 
 // stamp says where the record's knowledge is from. A time that the file carries is kept; one stated by hand is marked so.
-// That KMS itself gave it to this program no file can say: a policy that demands it would take whatever a file claims.
+// What the file itself says of that counts for nothing: a policy that demands a source would take whatever a file claims.
 func stamp(record *kmskey.Record, at kmskey.Time) {
-	if s := &record.Snapshot.Source; *s == "" || *s == kmskey.SourceKMS {
-		*s = kmskey.SourceFile
-	}
+	record.Snapshot.Source = kmskey.SourceFile
 	if at.IsZero() {
 		return
 	}

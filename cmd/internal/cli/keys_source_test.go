@@ -10,18 +10,18 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// TestNoFileIsFromKMS: a policy may demand what was pulled. A file that says of itself that it was is an imported one all the
-// same, and a state from a file makes a pulled record one from a file.
+// TestNoFileIsFromKMS: a policy may demand what was pulled, or what a person stated the time of. A file that says of itself that
+// it is such is an imported one all the same, and a state from a file makes a pulled record one from a file.
 func TestNoFileIsFromKMS(t *testing.T) {
 	const records = "../../../testdata/records/"
 	dir := t.TempDir()
-	claim := func(state map[string]any) string {
+	claim := func(source string, state map[string]any) string {
 		data, err := os.ReadFile(records + "p384.get-public-key.json")
 		var record map[string]any
 		if err != nil || json.Unmarshal(data, &record) != nil {
 			t.Fatal(err)
 		}
-		record["Snapshot"] = map[string]any{"Source": "kms", "Time": "2026-11-23T11:00:00Z"}
+		record["Snapshot"] = map[string]any{"Source": source, "Time": "2026-11-23T11:00:00Z"}
 		if state != nil {
 			record["KeyMetadata"] = state
 		}
@@ -51,12 +51,24 @@ func TestNoFileIsFromKMS(t *testing.T) {
 		return nil
 	}
 	for name, state := range map[string]map[string]any{"a state": {"KeyState": "Enabled"}, "no state": nil} {
-		home := filepath.Join(dir, name)
-		if out, code := runCLI(t, "keys", "import", "--home", home, claim(state)); code != 0 {
-			t.Fatal(out)
-		}
-		if got := only(home).Snapshot(); got.Source != kmskey.SourceFile || got.Time.IsZero() {
-			t.Errorf("%s: the source is %q, as of %v", name, got.Source, got.Time)
+		for _, source := range []string{kmskey.SourceKMS, kmskey.SourceOperator, kmskey.SourceFile, "", "foo"} {
+			// A time stated by hand is for what has none, and makes nothing of what has one.
+			for _, flags := range [][]string{nil, {"--snapshot-time", "2026-11-24T11:00:00Z"}} {
+				home := filepath.Join(dir, name)
+				if err := os.RemoveAll(home); err != nil {
+					t.Fatal(err)
+				}
+				if out, code := runCLI(t, append([]string{"keys", "import", "--home", home, claim(source, state)}, flags...)...); code != 0 {
+					t.Fatal(out)
+				}
+				want := kmskey.SourceFile
+				if state != nil && flags != nil { // the state has no time
+					want = kmskey.SourceOperator
+				}
+				if got := only(home).Snapshot(); got.Source != want || got.Time.IsZero() {
+					t.Errorf("%s, %q, %q: the source is %q, as of %v", name, source, flags, got.Source, got.Time)
+				}
+			}
 		}
 	}
 
