@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -101,19 +102,30 @@ func (d *decision) noteResolution() {
 			d.line.FallbackARNs = append(d.line.FallbackARNs, e.Key.ARN().String())
 		}
 		snapshot := e.Key.Snapshot()
-		states, sources = appendNew(states, e.Key.State().String()), appendNew(sources, snapshot.Source)
-		// What is said of the age is said of the oldest part, and no date is older than any.
-		if i == 0 || snapshot.Time.Before(d.line.SnapshotTime.Time) {
-			d.line.SnapshotTime = snapshot.Time
-		}
+		states, sources = appendNew(states, e.Key.State().String()), appendNew(sources, cmp.Or(snapshot.Source, "unknown"))
 		if i == 0 || snapshot.StateTime.Before(d.line.StateTime.Time) {
 			d.line.StateTime = snapshot.StateTime
 		}
 	}
 	d.line.KeyState, d.line.SnapshotSource = kmskey.JoinNames(states), kmskey.JoinNames(sources)
+	d.line.SnapshotTime = d.oldestRecord()
+	if alias := d.found.Alias; alias != nil && alias.Time.Before(d.line.SnapshotTime.Time) {
+		d.line.SnapshotTime = alias.Time // that the alias means this key is known as of then
+	}
 	if d.line.Fallback = d.found.Fallback; d.line.Fallback {
 		d.warn("%s has no record of its own; the records of its multi-Region replicas answered: %s", d.found.Target, kmskey.JoinNames(d.line.FallbackARNs))
 	}
+}
+
+// oldestRecord is what is said of several records' age: no date is older than any.
+func (d *decision) oldestRecord() kmskey.Time {
+	oldest := d.key().Snapshot().Time
+	for _, e := range d.found.Entries[1:] {
+		if at := e.Key.Snapshot().Time; at.Before(oldest.Time) {
+			oldest = at
+		}
+	}
+	return oldest
 }
 
 // checkResolution checks again that what a lookup returned is what was asked for.

@@ -74,7 +74,14 @@ func (d *decision) tellState(err error) error {
 }
 
 func (d *decision) tellAge(err error) error {
-	return d.tell("age", err, "the key as of %s, from %s", known(d.line.SnapshotTime), orUnknown(d.line.SnapshotSource))
+	if d.explain == nil {
+		return err
+	}
+	alias := ""
+	if a := d.found.Alias; a != nil {
+		alias = fmt.Sprintf("%s as of %s, ", a.ARN.Alias, known(a.Time))
+	}
+	return d.tell("age", err, "%sthe key as of %s, from source %s", alias, known(d.oldestRecord()), d.line.SnapshotSource)
 }
 
 // known is a time that is put into words only where somebody reads them.
@@ -85,11 +92,4 @@ func (at known) String() string {
 		return "an unknown time"
 	}
 	return stamp(at.Time)
-}
-
-func orUnknown(source string) string {
-	if source == "" {
-		return "an unknown source"
-	}
-	return "source " + source
 }

@@ -596,6 +596,49 @@ func TestPolicyIsAsked(t *testing.T) {
 	}
 }
 
+// TestAgeOfAnAlias: an answer by an alias is no younger than the alias, and one without a date has none.
+func TestAgeOfAnAlias(t *testing.T) {
+	for name, c := range map[string]struct{ alias, record, want string }{
+		"older alias":    {"2026-01-01T00:00:00Z", "2026-11-24T11:59:00Z", "2026-01-01T00:00:00Z"},
+		"younger alias":  {"2026-11-24T11:59:00Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"},
+		"undated alias":  {"", "2026-11-24T11:59:00Z", ""},
+		"undated record": {"2026-11-24T11:59:00Z", "", ""},
+		"neither dated":  {"", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var made, taken, want kmskey.Time
+			for text, into := range map[*string]*kmskey.Time{&c.alias: &made, &c.record: &taken, &c.want: &want} {
+				if *text != "" {
+					*into = at(*text)
+				}
+			}
+			key := record(t, arnA, signerOf(kmskey.ECCNISTP256), func(r *kmskey.Record) { r.Snapshot.Time = taken })
+			w := newWorld(t, key)
+			w.alias(t, key, made)
+			var age string
+			w.v.cfg.Explain = func(s Step) {
+				if s.Name == "age" {
+					age = s.Found
+				}
+			}
+			for _, d := range []audit.Decision{must(w.verify(t, good("alias/release"))), must(w.authorize(t, KeyRequest{KeyID: aliasA})).Decision(), w.log.lines[0]} {
+				if !d.SnapshotTime.Equal(want.Time) {
+					t.Errorf("the answer is as of %s, expected %s", d.SnapshotTime, want)
+				}
+			}
+			if says := fmt.Sprintf("alias/release as of %s, the key as of %s, from", known(made), known(taken)); !strings.HasPrefix(age, says) {
+				t.Errorf("the step says %q, expected %q", age, says)
+			}
+			if d, err := w.verify(t, good(arnA)); err != nil || !d.SnapshotTime.Equal(taken.Time) {
+				t.Errorf("by its ARN: as of %s, %v", d.SnapshotTime, err)
+			}
+			if says := fmt.Sprintf("the key as of %s, from", known(taken)); !strings.HasPrefix(age, says) {
+				t.Errorf("the step says %q, expected %q", age, says)
+			}
+		})
+	}
+}
+
 // TestDistinguishingID: policy's, else the caller's, else the record's, else the default.
 func TestDistinguishingID(t *testing.T) {
 	s := signerOf(kmskey.SM2)

@@ -77,7 +77,7 @@ func TestGolden(t *testing.T) {
 	p256 := known(t, "p256")
 	home := newHome(t, p256, known(t, "p256-disabled"), known(t, "p256-mrk.us-east-1"))
 	write(t, home, func(w *keystore.Writer) error {
-		_, err := w.Put(p256, keystore.PutOptions{Aliases: []string{"alias/release"}})
+		_, err := w.Put(p256, keystore.PutOptions{Aliases: []string{"alias/release"}, AliasTime: p256.Snapshot().Time})
 		return err
 	})
 	alias := "arn:aws:kms:us-east-1:111122223333:alias/release"

@@ -1,7 +1,6 @@
 package notation
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -231,12 +230,7 @@ func (f *verdict) success() string {
 		if d.Asked != d.KeyARN {
 			reason += " (" + d.Asked + ")"
 		}
-		if d.SnapshotTime.IsZero() {
-			reason += ", from a snapshot without a date"
-		} else {
-			reason += ", as of " + d.SnapshotTime.Format("2006-01-02")
-		}
-		reason += ", source " + cmp.Or(d.SnapshotSource, "unknown") + ", key state " + d.KeyState
+		reason += ", " + d.Basis()
 		if d.Fallback {
 			reason += ", by the records of its multi-Region replicas " + strings.Join(d.FallbackARNs, ", ")
 		}

@@ -27,14 +27,14 @@ func signingSpecs() []string {
 
 // publicKey is the answer to publicKey: the key itself, whatever its type. A stand-in that the client can read would
 // verify nothing, and name a key that signed nothing.
-func publicKey(authorized *verifier.Authorized) (*response, error) {
+func (c *call) publicKey(authorized *verifier.Authorized) (*response, error) {
 	der := authorized.PublicKeyDER()
 	if len(der) == 0 {
 		return nil, kmserr.New(kmserr.Internal, "the verifier gave neither a key nor a reason")
 	}
 	var value wire.Object
 	value.Text("publicKeyPEM", base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})))
-	answer := answered(methodPublicKey, value, notes(authorized.Decision()))
+	answer := answered(methodPublicKey, value, c.notes(authorized.Decision()))
 	switch spec := kmskey.KeySpec(authorized.Decision().KeySpec); spec {
 	case kmskey.SM2, kmskey.ECCSECGP256K1, kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87:
 		answer.notes = append(answer.notes, fmt.Sprintf("cosign itself cannot read a public key of spec %s, which it asks for in bundles of the new format; "+

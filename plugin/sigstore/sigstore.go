@@ -148,7 +148,7 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 		if verified == nil || !verified.Decision().Verified {
 			return nil, kmserr.New(kmserr.Internal, "the verifier gave neither a result nor a reason")
 		}
-		return answered(c.MethodName, wire.Object{}, notes(verified.Decision())), nil
+		return answered(c.MethodName, wire.Object{}, c.notes(verified.Decision())), nil
 	case methodPublicKey:
 		authorized, err := ask(c, func(v *verifier.Verifier) (*verifier.Authorized, error) {
 			authorized, err := v.AuthorizeKey(ctx, c.keyRequest())
@@ -158,7 +158,7 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 		if err != nil {
 			return nil, err
 		}
-		return publicKey(authorized)
+		return c.publicKey(authorized)
 	case methodDefaultAlgorithm:
 		var value wire.Object
 		value.Text("defaultAlgorithm", defaultSpec)
@@ -177,10 +177,17 @@ func answer(ctx context.Context, c *call, stdin io.Reader) (*response, error) {
 	return nil, invalid("methodName is %q, which this plugin does not know", c.MethodName)
 }
 
-// notes are what a user should know beside a yes: what was asked for otherwise than by default, an unknown key state, a
-// multi-Region fallback.
-func notes(d audit.Decision) []string {
-	var notes []string
+// notes are what a user should know beside a yes: the key and what is known of it, what was asked for otherwise than by
+// default, an unknown key state, a multi-Region fallback.
+func (c *call) notes(d audit.Decision) []string {
+	key := "key: " + d.KeyARN
+	if d.Asked != d.KeyARN {
+		key += " (" + d.Asked + ")"
+	}
+	notes := []string{wire.Line(key + ", " + d.Basis())}
+	if c.key.algorithm != "" {
+		notes = append(notes, "option: "+optionAlgorithm+"="+string(c.key.algorithm))
+	}
 	for _, option := range d.OptionTexts() {
 		notes = append(notes, wire.Line("option: "+option))
 	}

@@ -90,11 +90,43 @@ func TestVerifyBySpec(t *testing.T) {
 				refused(t, call.text(), message, c.refusal)
 				return
 			}
-			verified(t, call.text(), message)
+			stderr := verified(t, call.text(), message)
+			given := "option: signing-algorithm=" + string(c.signed) + "\n"
+			if strings.Count(stderr, "option: ") != strings.Count(stderr, given) || strings.Contains(stderr, given) != (c.option != "") {
+				t.Errorf("the algorithm is told as %q", stderr)
+			}
 			refused(t, call.text(), append([]byte("x"), message...), "KMSInvalidSignatureException")
 			signature[len(signature)-1] ^= 1
 			refused(t, call.edit("verifySignature", func(o object) object { return o.with("signature", signature) }).text(), message, "KMSInvalidSignatureException")
 		})
+	}
+}
+
+// TestNotes: a yes says what it rests on, and an answer by an alias is as old as the alias.
+func TestNotes(t *testing.T) {
+	key := known(t, "p256")
+	home := newHome(t, key)
+	signature := sign(t, "p256", kmskey.ECDSASHA256, message)
+	for _, c := range []struct {
+		alias kmskey.Time
+		says  string
+	}{
+		{kmskey.Time{}, "from a snapshot without a date"},
+		{must(kmskey.ParseTime("2026-01-02T03:04:05Z")), "as of 2026-01-02"},
+		{must(kmskey.ParseTime("2026-11-23T23:00:00Z")), "as of 2026-11-23"},
+	} {
+		write(t, home, func(w *keystore.Writer) error {
+			_, err := w.Put(key, keystore.PutOptions{Aliases: []string{"alias/release"}, AliasTime: c.alias})
+			return err
+		})
+		want := "awskms-offline: key: " + key.ARN().String() + " (alias/release), " + c.says + ", source file, key state Enabled\n"
+		if stderr := verified(t, verifyCall("/alias/release", signature).text(), message); stderr != want {
+			t.Errorf("got %q, expected %q", stderr, want)
+		}
+		call := newCall("/alias/release?signing-algorithm=ECDSA_SHA_256", "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}})
+		if _, _, stderr := run(t, nil, "v1", call.text()); stderr != want+"awskms-offline: option: signing-algorithm=ECDSA_SHA_256\n" {
+			t.Errorf("publicKey says %q", stderr)
+		}
 	}
 }
 
@@ -656,7 +688,7 @@ func TestTimes(t *testing.T) {
 
 // A yes without a result of the verifier's cannot be written.
 func TestNoResultIsNoYes(t *testing.T) {
-	if answer, err := publicKey(nil); err == nil || answer != nil {
+	if answer, err := new(call).publicKey(nil); err == nil || answer != nil {
 		t.Errorf("a key that nobody authorized: %+v, %v", answer, err)
 	}
 	if answer, err := answer(context.Background(), &call{MethodName: "verify"}, nil); err == nil || answer != nil {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -61,6 +62,15 @@ func (d Decision) OptionTexts() []string {
 	return texts
 }
 
+// Basis says in a clause what the answer rests on, for people: of what day the knowledge is, from where, and the key state.
+func (d Decision) Basis() string {
+	day := "from a snapshot without a date"
+	if !d.SnapshotTime.IsZero() {
+		day = "as of " + d.SnapshotTime.UTC().Format(time.DateOnly)
+	}
+	return day + ", source " + d.SnapshotSource + ", key state " + d.KeyState
+}
+
 // Decision is one question and its answer. The zero value says "refused".
 type Decision struct {
 	EventTime kmskey.Time `json:"eventTime"`
@@ -87,7 +97,9 @@ type Decision struct {
 	SignatureSHA256  string            `json:"signatureSha256,omitempty"`
 	Options          map[string]string `json:"options,omitempty"` // that differed from their default
 
-	// The assurance: how good the knowledge was that the answer rests on.
+	// The assurance: how good the knowledge was that the answer rests on. SnapshotTime is that of the oldest record, or of
+	// the alias asked for where that is older; zero if one of them has no date. SnapshotSource and KeyState are of all
+	// records that answer, joined by ", " where they differ; "unknown" is one of a record that does not say.
 	SnapshotSource string      `json:"snapshotSource,omitempty"`
 	SnapshotTime   kmskey.Time `json:"snapshotTime,omitzero"`
 	StateTime      kmskey.Time `json:"stateTime,omitzero"`

@@ -314,6 +314,7 @@ type batchAnswer struct {
 	SignatureValid   bool            `json:"signature_valid"`
 	KeyID            string          `json:"key_id,omitempty"`
 	SigningAlgorithm string          `json:"signing_algorithm,omitempty"`
+	MessageType      string          `json:"message_type,omitempty"` // of what was looked at; none: the message itself
 	Assurance        *batchAssurance `json:"assurance,omitempty"`
 	Error            *batchError     `json:"error,omitempty"`
 }
@@ -344,7 +345,8 @@ func answerLine(line *batchLineState, answer verifier.Answer) batchAnswer {
 		return row
 	}
 	d := answer.Verified.Decision()
-	row.SignatureValid, row.KeyID, row.SigningAlgorithm, row.Assurance = d.Verified, d.KeyARN, d.SigningAlgorithm, batchAssuranceOf(d)
+	row.SignatureValid, row.KeyID, row.Assurance = d.Verified, d.KeyARN, batchAssuranceOf(d)
+	row.SigningAlgorithm, row.MessageType = d.SigningAlgorithm, d.MessageType
 	return row
 }
 

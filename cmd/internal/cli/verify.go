@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -123,7 +122,7 @@ Exit codes: 0 verified; 1 not verified; 2 the call or its files were wrong; 3 th
 				return a.runBatch(batch, maxMessage)
 			}
 			encoding, err := ask(c, args)
-			a.answer = verifyAnswer{SigningAlgorithm: algorithm, SignatureEncoding: encoding}
+			a.answer = verifyAnswer{SigningAlgorithm: algorithm, MessageType: messageType, SignatureEncoding: encoding}
 			return err
 		},
 	}
@@ -182,6 +181,7 @@ type verifyAnswer struct {
 	KeyID             string        `json:"KeyId,omitempty"`
 	SignatureValid    bool          `json:"SignatureValid"`
 	SigningAlgorithm  string        `json:"SigningAlgorithm,omitempty"`
+	MessageType       string        `json:"MessageType,omitempty"` // as it was given; none: the message itself
 	SignatureEncoding string        `json:"SignatureEncoding,omitempty"`
 	Assurance         *assurance    `json:"Assurance,omitempty"`
 	Error             *machineError `json:"Error,omitempty"`
@@ -231,7 +231,7 @@ func (a *app) runVerify(ctx context.Context, req verifier.Request, maxMessage in
 	d := verified.Decision()
 	if a.output == "json" {
 		return a.json(verifyAnswer{
-			KeyID: d.KeyARN, SignatureValid: d.Verified, SigningAlgorithm: d.SigningAlgorithm,
+			KeyID: d.KeyARN, SignatureValid: d.Verified, SigningAlgorithm: d.SigningAlgorithm, MessageType: d.MessageType,
 			SignatureEncoding: encoding, Assurance: assuranceOf(d),
 		})
 	}
@@ -240,11 +240,20 @@ func (a *app) runVerify(ctx context.Context, req verifier.Request, maxMessage in
 	if d.Asked != d.KeyARN {
 		line += " (" + d.Asked + ")"
 	}
-	line += ", " + d.SigningAlgorithm + ", key state " + d.KeyState
+	line += ", " + d.SigningAlgorithm
+	if t := kmskey.MessageType(d.MessageType); t != kmskey.MessageTypeUnset && t != kmskey.Raw {
+		line += ", message type " + string(t)
+	}
+	line += ", key state " + d.KeyState
 	if t := timeText(d.StateTime); t != "" {
 		line += " as of " + t
 	}
-	line += ", source " + cmp.Or(d.SnapshotSource, "unknown")
+	if t := timeText(d.SnapshotTime); t != "" {
+		line += ", snapshot as of " + t
+	} else {
+		line += ", snapshot without a date"
+	}
+	line += ", source " + d.SnapshotSource
 	for _, option := range d.OptionTexts() {
 		line += ", option " + plain(option)
 	}
