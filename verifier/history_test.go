@@ -236,7 +236,7 @@ func TestExplainFormers(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(w.home.Path, policy.FileName), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		v, err := New(Config{Store: w.v.cfg.Store, Policy: must(policy.Load(w.home.Path, "")), Now: func() time.Time { return w.now }})
+		v, err := New(Config{Store: w.v.cfg.Store, Policy: must(policy.Load(policy.Options{Home: w.home.Path})), Now: func() time.Time { return w.now }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,7 +285,7 @@ func TestExplainFormersBesideAStaleAlias(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(w.home.Path, policy.FileName), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v, err := New(Config{Store: w.v.cfg.Store, Policy: must(policy.Load(w.home.Path, "")), Now: func() time.Time { return w.now }})
+	v, err := New(Config{Store: w.v.cfg.Store, Policy: must(policy.Load(policy.Options{Home: w.home.Path})), Now: func() time.Time { return w.now }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func loadPolicy(home string, unsafe bool) (policy.Policy, error) {
 		return nil, kmserr.New(kmserr.PolicyInvalid, "the system does not say where this machine's policy would be").
 			WithHint("Windows is asked for its ProgramData folder and knows none: whoever runs this machine can mend that.")
 	}
-	return policy.LoadWith(policy.Options{Home: home, MachineFolder: machine, UnsafePermissions: unsafe})
+	return policy.Load(policy.Options{Home: home, MachineFolder: machine, UnsafePermissions: unsafe})
 }
 
 // unsafeUnder is what becomes of a caller's wish to have no permissions checked.

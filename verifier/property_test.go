@@ -163,7 +163,7 @@ func load(t *testing.T, files []policyFile) policy.Policy {
 			t.Fatal(err)
 		}
 	}
-	p, err := policy.LoadWith(o)
+	p, err := policy.Load(o)
 	if err != nil {
 		t.Fatal(err)
 	}

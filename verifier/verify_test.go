@@ -1400,7 +1400,7 @@ func TestExplainPolicyAsDecided(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, policy.FileName), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v, err := New(Config{Store: w.v.cfg.Store, Policy: must(policy.Load(home, "")), Now: func() time.Time { return w.now }})
+	v, err := New(Config{Store: w.v.cfg.Store, Policy: must(policy.Load(policy.Options{Home: home})), Now: func() time.Time { return w.now }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -454,7 +454,7 @@ func TestClockSteps(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(w.home, "policy.json"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rules, err := policy.Load(w.home, filepath.Join(w.home, "none"))
+	rules, err := policy.Load(policy.Options{Home: w.home, MachineFolder: filepath.Join(w.home, "none")})
 	if err != nil {
 		t.Fatal(err)
 	}

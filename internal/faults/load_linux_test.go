@@ -168,7 +168,7 @@ func TestGrowth(t *testing.T) {
 	w.put(t, "rsa2048")
 	arn := key("rsa2048").ARN().String()
 	w.policy(t, "best-effort", []string{arn})
-	rules, err := policy.Load(w.home, filepath.Join(w.home, "none"))
+	rules, err := policy.Load(policy.Options{Home: w.home, MachineFolder: filepath.Join(w.home, "none")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func BenchmarkLoad(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			m, h := folders(b, text, text)
 			for b.Loop() {
-				p, err := Load(h, m)
+				p, err := load(h, m)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -158,7 +158,7 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			rules := must(policy.Load(home, machine))
+			rules := must(policy.Load(policy.Options{Home: home, MachineFolder: machine}))
 			store := must(keystore.Open(keystore.Home{Path: home, ChosenBy: "test"}, keystore.Options{}))
 			defer store.Close()
 			clock := now

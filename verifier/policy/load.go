@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -25,17 +27,52 @@ type Options struct {
 	UnsafePermissions bool
 }
 
-// Load returns the policy in force for a home: that of the machine's folder and that of the home, with every check of
-// permissions.
-func Load(home, machineFolder string) (Policy, error) {
-	return LoadWith(Options{Home: home, MachineFolder: machineFolder})
-}
-
-// LoadWith returns the policy in force: None where neither file is there. A policy that is there and cannot be read, could
+// Load returns the policy in force: None where neither file is there. A policy that is there and cannot be read, could
 // have been written by others or cannot be enforced is a PolicyInvalidException, and so is a machine's folder that cannot
 // be looked into. A home that cannot be looked into, or that the machine's policy does not allow, is a
 // StoreAccessException or, as from the store itself, a StoreIntegrityException.
-func LoadWith(o Options) (Policy, error) {
+func Load(o Options) (Policy, error) { return new(Loader).Load(o) }
+
+// Loader loads policies again and again. Each time the files are read and their permissions checked; only what holds the
+// same bytes as the last time is not parsed again. The zero value is ready, and may be used by several goroutines.
+type Loader struct {
+	mu     sync.Mutex
+	parsed map[file]parsed
+}
+
+// file is a policy's file; a machine's is judged otherwise than a home's.
+type file struct {
+	path    string
+	machine bool
+}
+
+// parsed is what a file's bytes mean. Nobody changes it.
+type parsed struct {
+	data     []byte
+	src      *source
+	problems []*kmserr.Error
+}
+
+func (l *Loader) parse(path string, data []byte, machine bool) (*source, []*kmserr.Error) {
+	l.mu.Lock()
+	was, there := l.parsed[file{path, machine}]
+	l.mu.Unlock()
+	if there && bytes.Equal(was.data, data) {
+		return was.src, was.problems
+	}
+	now := parsed{data: data}
+	now.src, now.problems = parse(path, data, machine)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.parsed == nil {
+		l.parsed = make(map[file]parsed)
+	}
+	l.parsed[file{path, machine}] = now
+	return now.src, now.problems
+}
+
+// Load does what the function Load does.
+func (l *Loader) Load(o Options) (Policy, error) {
 	// A path with ".." behind a link means one folder to the system and another one to those who clean it.
 	o.Home, o.MachineFolder = cleaned(o.Home), cleaned(o.MachineFolder)
 	p := &set{}
@@ -63,7 +100,7 @@ func LoadWith(o Options) (Policy, error) {
 		} else if machineFolder != nil && os.SameFile(machineFolder, folder) {
 			continue
 		}
-		src, problems := parse(path, data, from.machine)
+		src, problems := l.parse(path, data, from.machine)
 		if len(problems) > 0 {
 			return nil, first(problems)
 		}
@@ -77,7 +114,7 @@ func LoadWith(o Options) (Policy, error) {
 	}
 	if o.UnsafePermissions && p.Store().StrictPermissions {
 		o.UnsafePermissions = false
-		return LoadWith(o)
+		return l.Load(o)
 	}
 	if err := p.checkHome(o.Home); err != nil {
 		return nil, err

@@ -60,14 +60,14 @@ func TestLoad(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		m, h := folders(t, "", "")
 		for _, o := range []Options{{}, {Home: h}, {MachineFolder: m}, {Home: h, MachineFolder: m}, {Home: h + "x", MachineFolder: m + "x"}} {
-			if p, err := LoadWith(o); err != nil || p != (None{}) {
+			if p, err := Load(o); err != nil || p != (None{}) {
 				t.Errorf("%+v: got %v, %v", o, p, err)
 			}
 		}
 	})
 	t.Run("both", func(t *testing.T) {
 		m, h := folders(t, age, known)
-		p, err := Load(h, m)
+		p, err := load(h, m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +88,7 @@ func TestLoad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, h := folders(t, "", age)
-			p, err := LoadWith(o(m, h))
+			p, err := Load(o(m, h))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -106,19 +106,19 @@ func TestLoad(t *testing.T) {
 					path = filepath.Join(m, FileName)
 				}
 				write(t, path, bad)
-				p, err := Load(h, m)
+				p, err := load(h, m)
 				refuses(t, p, err, kmserr.PolicyInvalid, path)
-				p, err = LoadWith(Options{Home: h, MachineFolder: m, UnsafePermissions: true})
+				p, err = Load(Options{Home: h, MachineFolder: m, UnsafePermissions: true})
 				refuses(t, p, err, kmserr.PolicyInvalid, path)
 			}
 		}
 		m, h := folders(t, "", with(`"restrictions":[{"name":"r","maxSnapshotAge":"1y"},{"name":"s","notBefore":"x"},{"name":"t","sources":[]}]`))
-		p, err := Load(h, m)
+		p, err := load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, `has "1y" at /restrictions/0/maxSnapshotAge`, "(and 2 more)", "policy check")
 	})
 	t.Run("too large", func(t *testing.T) {
 		m, h := folders(t, "", with(`"description":"`+strings.Repeat(" ", MaxFile)+`"`))
-		p, err := Load(h, m)
+		p, err := load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, "more than 1048576 bytes")
 	})
 	t.Run("a folder in its place", func(t *testing.T) {
@@ -126,20 +126,20 @@ func TestLoad(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(h, FileName), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		p, err := Load(h, m)
+		p, err := load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, filepath.Join(h, FileName), "expected an ordinary file")
 	})
 	t.Run("the machine's folder is a file", func(t *testing.T) {
 		m, h := folders(t, age, "")
-		p, err := Load(h, filepath.Join(m, FileName))
+		p, err := load(h, filepath.Join(m, FileName))
 		refuses(t, p, err, kmserr.PolicyInvalid, "is no folder")
 		// The store, which is asked next, would say the same of a home.
-		if p, err := Load(filepath.Join(m, FileName), ""); p != nil || !kmserr.Is(err, kmserr.StoreAccess) {
+		if p, err := load(filepath.Join(m, FileName), ""); p != nil || !kmserr.Is(err, kmserr.StoreAccess) {
 			t.Errorf("%v, %v", p, err)
 		}
 	})
 	t.Run("relative", func(t *testing.T) {
-		if p, err := Load("home", ""); err == nil {
+		if p, err := load("home", ""); err == nil {
 			t.Errorf("got %v", p)
 		}
 	})
@@ -151,23 +151,23 @@ func TestHomesAllowed(t *testing.T) {
 	quoted := func(path string) string { return `"` + strings.ReplaceAll(path, `\`, `\\`) + `"` }
 	write(t, filepath.Join(m, FileName), with("\n\"homes\":["+quoted(h)+","+quoted(m)+"]"))
 	for _, home := range []string{h, h + string(filepath.Separator), filepath.Join(m, ".."+string(filepath.Separator)+"home"), m, ""} {
-		if p, err := Load(home, m); err != nil || p == nil {
+		if p, err := load(home, m); err != nil || p == nil {
 			t.Errorf("%q: %v", home, err)
 		}
 	}
 	for _, home := range []string{h + "2", filepath.Dir(h), filepath.Join(h, "x")} {
-		p, err := Load(home, m)
+		p, err := load(home, m)
 		refuses(t, p, err, kmserr.StoreAccess, "the home "+home+" is not allowed", filepath.Join(m, FileName)+", line 2,", h+", "+m)
 	}
-	p, err := Load(filepath.Dir(h), m)
+	p, err := load(filepath.Dir(h), m)
 	refuses(t, p, err, kmserr.StoreAccess)
 
 	// A home that names homes would choose for itself.
 	write(t, filepath.Join(h, FileName), with(`"homes":[`+quoted(h)+`]`))
-	p, err = Load(h, m)
+	p, err = load(h, m)
 	refuses(t, p, err, kmserr.PolicyInvalid, "only the machine's policy chooses the homes")
 	// Where the machine's folder is the home, its policy is the machine's.
-	if p, err := Load(m, m); err != nil || len(p.Files()) != 1 {
+	if p, err := load(m, m); err != nil || len(p.Files()) != 1 {
 		t.Errorf("%v, %v", p, err)
 	}
 }
@@ -180,7 +180,7 @@ func TestHomesAreComparedAsWritten(t *testing.T) {
 	}
 	text := with(`"homes":["` + strings.ReplaceAll(h, `\`, `\\`) + `"]`)
 	write(t, filepath.Join(m, FileName), text)
-	p, err := Load(link, m)
+	p, err := load(link, m)
 	refuses(t, p, err, kmserr.StoreAccess, link)
 }
 
@@ -200,7 +200,7 @@ func TestLinks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p, err := Load(h, "")
+		p, err := load(h, "")
 		if err != nil || p.Files()[0].Path != filepath.Join(h, FileName) {
 			t.Errorf("%v, %v", p, err)
 		}
@@ -210,7 +210,7 @@ func TestLinks(t *testing.T) {
 		if err := os.Symlink(filepath.Join(m, FileName), filepath.Join(h, FileName)); err != nil {
 			t.Fatal(err)
 		}
-		p, err := Load(h, "")
+		p, err := load(h, "")
 		refuses(t, p, err, kmserr.PolicyInvalid, filepath.Join(h, FileName), "leaves")
 	})
 	t.Run("nowhere", func(t *testing.T) {
@@ -220,9 +220,9 @@ func TestLinks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p, err := Load(h, "")
+		p, err := load(h, "")
 		refuses(t, p, err, kmserr.PolicyInvalid, filepath.Join(h, FileName), "not there")
-		p, err = Load("", m)
+		p, err = load("", m)
 		refuses(t, p, err, kmserr.PolicyInvalid, filepath.Join(m, FileName), "not there")
 	})
 	t.Run("the machine's folder leads nowhere", func(t *testing.T) {
@@ -230,7 +230,7 @@ func TestLinks(t *testing.T) {
 		if err := os.Symlink("none", m+"-link"); err != nil {
 			t.Fatal(err)
 		}
-		p, err := Load(h, m+"-link")
+		p, err := load(h, m+"-link")
 		refuses(t, p, err, kmserr.PolicyInvalid, m+"-link", "not there")
 	})
 	t.Run("behind a link, two dots", func(t *testing.T) {
@@ -249,12 +249,12 @@ func TestLinks(t *testing.T) {
 		if same, err := os.Stat(twoWays); err != nil || !os.SameFile(same, stat(t, m)) {
 			t.Fatal("to the system the path is not the machine's folder", err)
 		}
-		p, err := Load(twoWays, m)
+		p, err := load(twoWays, m)
 		if err != nil || len(p.Files()) != 2 || p.Files()[1].Path != filepath.Join(h, FileName) {
 			t.Fatalf("%v, %v", p, err)
 		}
 		write(t, filepath.Join(m, FileName), with(`"homes":["`+h+`"]`))
-		if p, err := Load(twoWays, m); err != nil || len(p.Files()) != 2 {
+		if p, err := load(twoWays, m); err != nil || len(p.Files()) != 2 {
 			t.Errorf("%v, %v", p, err)
 		}
 	})
@@ -263,7 +263,7 @@ func TestLinks(t *testing.T) {
 		if err := os.Symlink(m, m+"-link"); err != nil {
 			t.Fatal(err)
 		}
-		p, err := Load(m+"-link", m)
+		p, err := load(m+"-link", m)
 		refuses(t, p, err, kmserr.StoreAccess, m+"-link", "/nowhere")
 	})
 }
@@ -304,4 +304,9 @@ func stat(t *testing.T, path string) os.FileInfo {
 		t.Fatal(err)
 	}
 	return info
+}
+
+// load has every check of permissions.
+func load(home, machineFolder string) (Policy, error) {
+	return Load(Options{Home: home, MachineFolder: machineFolder})
 }

@@ -153,7 +153,7 @@ func TestCheckListsFaultsOfForm(t *testing.T) {
 	}
 	// Loading such a file refuses it too, with the first of them.
 	m, h := folders(t, "", with(`"x":1,"version":"1","restrictions":[{"name":"r","sources":7}]`))
-	p, err := Load(h, m)
+	p, err := load(h, m)
 	refuses(t, p, err, kmserr.PolicyInvalid, "has the unknown member /x (and 2 more)")
 	// Hundreds are not told, and that is said; nor is what stands behind a fault of JSON.
 	for text, want := range map[string]int{

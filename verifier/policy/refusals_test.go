@@ -59,7 +59,7 @@ func TestOneProblem(t *testing.T) {
 		with(`"log":{"mode":"x"},"store":{"permissions":"x","multiRegion":"neither"}`): " (and 2 more)",
 	} {
 		_, h := folders(t, "", text)
-		_, err := Load(h, "")
+		_, err := load(h, "")
 		if !kmserr.Is(err, kmserr.PolicyInvalid) || strings.Contains(err.Error(), " more)") != (more != "") || !strings.Contains(err.Error(), more) {
 			t.Errorf("%s: %v", text, err)
 		}

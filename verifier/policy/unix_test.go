@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,10 +41,10 @@ func TestPermissions(t *testing.T) {
 				} else {
 					chmod(t, folder, 0o777)
 				}
-				p, err := Load(h, m)
+				p, err := load(h, m)
 				refuses(t, p, err, kmserr.PolicyInvalid, path, "can be written by everyone", "chmod o-w")
 				// The switch for a store that others can write does not reach the machine's policy.
-				p, err = LoadWith(Options{Home: h, MachineFolder: m, UnsafePermissions: true})
+				p, err = Load(Options{Home: h, MachineFolder: m, UnsafePermissions: true})
 				if machine {
 					refuses(t, p, err, kmserr.PolicyInvalid, path)
 				} else if err != nil {
@@ -55,14 +56,14 @@ func TestPermissions(t *testing.T) {
 	t.Run("no home below a folder of everyone", func(t *testing.T) {
 		m, h := folders(t, age, "")
 		chmod(t, h, 0o777)
-		if _, err := Load(filepath.Join(h, "none"), m); err != nil { // what is not there has no policy; the store says the rest
+		if _, err := load(filepath.Join(h, "none"), m); err != nil { // what is not there has no policy; the store says the rest
 			t.Error(err)
 		}
 	})
 	t.Run("no policy in a home of everyone", func(t *testing.T) {
 		m, h := folders(t, age, "")
 		chmod(t, h, 0o777)
-		if _, err := Load(h, m); err != nil { // the store says it
+		if _, err := load(h, m); err != nil { // the store says it
 			t.Error(err)
 		}
 	})
@@ -70,10 +71,10 @@ func TestPermissions(t *testing.T) {
 		m, h := folders(t, "", age)
 		chmod(t, m, 0o777)
 		for _, unsafe := range []bool{false, true} {
-			p, err := LoadWith(Options{Home: h, MachineFolder: m, UnsafePermissions: unsafe})
+			p, err := Load(Options{Home: h, MachineFolder: m, UnsafePermissions: unsafe})
 			refuses(t, p, err, kmserr.PolicyInvalid, filepath.Join(m, FileName), "it is not there, and that cannot be relied on", "can be written by everyone", "chmod o-w")
 		}
-		if _, err := Load(h, filepath.Join(m, "none")); err != nil { // no folder, no policy
+		if _, err := load(h, filepath.Join(m, "none")); err != nil { // no folder, no policy
 			t.Error(err)
 		}
 	})
@@ -81,31 +82,31 @@ func TestPermissions(t *testing.T) {
 		m, h := folders(t, "", age)
 		path := filepath.Join(h, FileName)
 		chmod(t, path, 0o660)
-		p, err := Load(h, m)
+		p, err := load(h, m)
 		if err != nil || len(p.Warnings()) != 1 {
 			t.Fatalf("%v, %v", p, err)
 		}
 		// Strict in itself, or by the machine's.
 		write(t, path, strict)
 		chmod(t, path, 0o660)
-		p, err = Load(h, m)
+		p, err = load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, path+" can be written by its group", "chmod g-w")
-		p, err = LoadWith(Options{Home: h, MachineFolder: m, UnsafePermissions: true})
+		p, err = Load(Options{Home: h, MachineFolder: m, UnsafePermissions: true})
 		refuses(t, p, err, kmserr.PolicyInvalid, path+" can be written by its group")
 		write(t, path, age)
 		chmod(t, path, 0o660)
 		write(t, filepath.Join(m, FileName), strict)
-		p, err = Load(h, m)
+		p, err = load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, path+" can be written by its group")
 		chmod(t, path, 0o600)
-		if p, err := Load(h, m); err != nil || p.Warnings() != nil {
+		if p, err := load(h, m); err != nil || p.Warnings() != nil {
 			t.Errorf("%v, %v", p, err)
 		}
 		// And the machine's by the home's.
 		write(t, path, strict)
 		write(t, filepath.Join(m, FileName), age)
 		chmod(t, filepath.Join(m, FileName), 0o660)
-		p, err = Load(h, m)
+		p, err = load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, filepath.Join(m, FileName)+" can be written by its group")
 	})
 	t.Run("unreadable", func(t *testing.T) {
@@ -116,7 +117,7 @@ func TestPermissions(t *testing.T) {
 			f.Close()
 			t.Skip("this user reads everything")
 		}
-		p, err := Load(h, m)
+		p, err := load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, path, "Let the current user read it")
 	})
 	t.Run("another's", func(t *testing.T) {
@@ -127,13 +128,59 @@ func TestPermissions(t *testing.T) {
 		if err := os.Chown(filepath.Join(m, FileName), 4242, 4242); err != nil {
 			t.Skip(err)
 		}
-		p, err := Load(h, m)
+		p, err := load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, "belongs to the user with ID 4242")
 	})
 }
 
 // TestCheckUnreadable: a policy that the user cannot read is not said to be good, nor one that breaks while it is read, and
 // for a named pipe nobody waits.
+// A Loader parses once what stays the same, and looks at everything else each time.
+func TestLoader(t *testing.T) {
+	m, h := folders(t, withRestriction(`"maxSnapshotAge":"2h"`), withRestriction(`"maxSnapshotAge":"1h"`))
+	path := filepath.Join(h, FileName)
+	var l Loader
+	sources := func() []*source {
+		t.Helper()
+		p, err := l.Load(Options{Home: h, MachineFolder: m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.(*set).sources
+	}
+	before := sources()
+	if again := sources(); !slices.Equal(before, again) {
+		t.Error("the same was parsed twice")
+	}
+	write(t, path, withRestriction(`"maxSnapshotAge":"3h"`)) // as long as before
+	after := sources()
+	if after[0] != before[0] || after[1] == before[1] {
+		t.Error("what changed was not parsed, or what did not was")
+	}
+	chmod(t, path, 0o666)
+	p, err := l.Load(Options{Home: h, MachineFolder: m})
+	refuses(t, p, err, kmserr.PolicyInvalid, path, "can be written by everyone")
+	chmod(t, path, 0o600)
+	write(t, path, "{")
+	for range 2 {
+		p, err = l.Load(Options{Home: h, MachineFolder: m})
+		refuses(t, p, err, kmserr.PolicyInvalid, path)
+	}
+	// The machine's policy has members that a home's has not.
+	write(t, path, with(`"homes":["`+h+`"]`))
+	p, err = l.Load(Options{Home: h})
+	refuses(t, p, err, kmserr.PolicyInvalid, path)
+	if _, err = l.Load(Options{MachineFolder: h}); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if left := sources(); len(left) != 1 || left[0] != before[0] {
+		t.Errorf("%v", left)
+	}
+}
+
 func TestCheckUnreadable(t *testing.T) {
 	_, h := folders(t, "", with(`"allowList":false`))
 	path := filepath.Join(h, FileName)
@@ -149,16 +196,16 @@ func TestCheckUnreadable(t *testing.T) {
 		if !kmserr.Is(err, kmserr.Validation) || kmserr.As(err).Fact != path+" cannot be read: permission denied" {
 			t.Errorf("a file that nobody can read: %v", err)
 		}
-		p, err := Load(h, "")
+		p, err := load(h, "")
 		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "Let the current user read it")
-		p, err = Load("", h)
+		p, err = load("", h)
 		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "Let the current user read it")
 	})
 	chmod(t, h, 0o311)
 	testenv.AsNobody(t, func() {
-		p, err := Load("", h)
+		p, err := load("", h)
 		refuses(t, p, err, kmserr.PolicyInvalid, path, "whether it is there cannot be told", "permission denied")
-		p, err = Load(h, "")
+		p, err = load(h, "")
 		refuses(t, p, err, kmserr.StoreAccess, h, "permission denied")
 	})
 	chmod(t, h, 0o755)
