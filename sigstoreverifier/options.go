@@ -171,7 +171,8 @@ func (c callOptions) readSignature(r io.Reader) ([]byte, error) {
 		return nil, kmserr.New(kmserr.Validation, "the signature cannot be read: %v", err).WithCause(err)
 	}
 	if len(sig) > maxSignature {
-		return nil, kmserr.New(kmserr.Validation, "the signature is longer than %d bytes, which no KMS signature is", maxSignature)
+		return nil, kmserr.New(kmserr.InvalidSignature, "the signature is ill-formed: it is longer than %d bytes, which no KMS signature is", maxSignature).
+			WithHint("Give the signature's bytes as KMS made them.")
 	}
 	return sig, nil
 }

@@ -282,7 +282,7 @@ func TestReaders(t *testing.T) {
 		"byte by byte":              {&slow{bytes.NewReader(sig)}, &slow{bytes.NewReader(message)}, nil, "", ""},
 		"no signature":              {nil, bytes.NewReader(message), nil, kmserr.Validation, "no signature"},
 		"an empty signature":        {bytes.NewReader(nil), bytes.NewReader(message), nil, kmserr.Validation, "empty"},
-		"an endless signature":      {endless{}, bytes.NewReader(message), nil, kmserr.Validation, "longer than 16384 bytes"},
+		"an endless signature":      {endless{}, bytes.NewReader(message), nil, kmserr.InvalidSignature, "longer than 16384 bytes"},
 		"a broken signature":        {broken{}, bytes.NewReader(message), nil, kmserr.Validation, "cable pulled"},
 		"a panicking signature":     {noBuffer, bytes.NewReader(message), nil, kmserr.Internal, "stopped"},
 		"no message":                {bytes.NewReader(sig), nil, nil, kmserr.Validation, "no message"},

@@ -202,6 +202,9 @@ func (a *app) readAll(what, value string, limit int) ([]byte, error) {
 	return readUpTo(what, value, r, limit)
 }
 
+// errTooLong is the cause of a refusal to read an input to its end.
+var errTooLong = errors.New("too long")
+
 // readUpTo reads r, which a value names, to its end, at most limit bytes.
 func readUpTo(what, value string, r io.Reader, limit int) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
@@ -212,7 +215,7 @@ func readUpTo(what, value string, r io.Reader, limit int) ([]byte, error) {
 		return nil, invalid("%s cannot be read: %v", naming(what, value), reason(err))
 	}
 	if len(data) > limit {
-		return nil, invalid("%s is longer than the %d bytes allowed", naming(what, value), limit)
+		return nil, invalid("%s is longer than the %d bytes allowed", naming(what, value), limit).WithCause(errTooLong)
 	}
 	return data, nil
 }

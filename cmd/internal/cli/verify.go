@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
@@ -79,6 +81,9 @@ func (a *app) verify() *cobra.Command {
 			return "", invalid("--max-message is %d, expected a number of bytes above 0", maxMessage)
 		}
 		raw, err := a.readAll("--signature", signature, maxSignatureFile)
+		if errors.Is(err, errTooLong) { // an ill-formed signature is a no, however ill-formed
+			err = kmserr.New(kmserr.InvalidSignature, "%s", kmserr.As(err).Fact).WithHint("Give the signature's bytes as KMS made them, or their base64 text.")
+		}
 		if err != nil {
 			return "", err
 		}

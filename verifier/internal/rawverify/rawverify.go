@@ -46,12 +46,8 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-const (
-	// DefaultMaxMessage is the longest message, in bytes, that pure Ed25519 and ML-DSA take if nothing else is said.
-	DefaultMaxMessage = 256 << 20
-	// MaxSignature is the longest signature looked at, in bytes. The longest that KMS makes is ML-DSA-87's with 4,627.
-	MaxSignature = 16 << 10
-)
+// DefaultMaxMessage is the longest message, in bytes, that pure Ed25519 and ML-DSA take if nothing else is said.
+const DefaultMaxMessage = 256 << 20
 
 // Options is everything besides key, algorithm, input and signature. The zero value is KMS's own behaviour.
 type Options struct {
@@ -100,8 +96,6 @@ func Verify(ctx context.Context, pub *spki.PublicKey, alg kmskey.SigningAlgorith
 		return Facts{}, kmserr.New(kmserr.Validation, "there is no input to verify")
 	case len(signature) == 0:
 		return Facts{}, kmserr.New(kmserr.Validation, "the signature is empty")
-	case len(signature) > MaxSignature:
-		return Facts{}, kmserr.New(kmserr.Validation, "the signature is %d bytes long, more than the %d of any KMS signature", len(signature), MaxSignature)
 	}
 
 	switch alg {
