@@ -28,13 +28,16 @@ what a line holds and what the chain of hashes proves.`,
 		SuggestionsMinimumDistance: 2,
 		RunE:                       noCommand,
 	}
-	c.PersistentFlags().StringVar(&file, "log", "", "the log's file (default: where the policy says)")
+	pathVar(c.PersistentFlags(), &file, "log", "", "the log's file (default: where the policy says)")
 	c.AddCommand(a.auditShow(&file), a.auditVerify(&file), a.auditHead(&file))
 	return c
 }
 
 // logPath is --log, or the place of the policy in force.
 func (a *app) logPath(file string) (string, error) {
+	if file == "-" {
+		return "", invalid("--log is -, and a log is read from its file, beside which those before it lie").WithHint("Name the file; one of that name is ./-.")
+	}
 	if file != "" {
 		return file, nil
 	}

@@ -114,7 +114,7 @@ itself, verified here, and kept in the key store, where the signing plugin awskm
 	}
 	f.register(c)
 	c.Flags().IntVar(&f.days, "days", 0, fmt.Sprintf("how long it is valid from now, 1 to %d days", kmscert.MaxDays))
-	c.Flags().StringVar(&f.file, "file", "", "write it to this file too, which must not exist; - for standard output")
+	pathVar(c.Flags(), &f.file, "file", "", "write it to this file too, which must not exist; - for standard output")
 	c.Flags().BoolVar(&f.replace, "replace", false, "put it in the place of the chain that the store has")
 	require(c, "days")
 	return c
@@ -186,7 +186,7 @@ func (a *app) certCSR() *cobra.Command {
 		},
 	}
 	f.register(c)
-	c.Flags().StringVar(&f.file, "file", "-", "the file to write, which must not exist; - for standard output")
+	pathVar(c.Flags(), &f.file, "file", "-", "the file to write, which must not exist; - for standard output")
 	return c
 }
 

@@ -102,7 +102,7 @@ about a signature. Exit code 1: it is another.`,
 	f.StringVar(&algorithm, "signing-algorithm", "", "KMS's name of the algorithm; needed where the key has several")
 	f.StringVar(&message, "message", "", "the message's file, instead of the argument")
 	f.StringVar(&flags.encoding, "encoding", "hex", "hex, base64, or raw bytes as KMS takes them")
-	f.StringVar(&flags.file, "file", "", "the file to write the raw bytes to, which must not exist; standard output gets the aws command")
+	pathVar(f, &flags.file, "file", "", "the file to write the raw bytes to, which must not exist; standard output gets the aws command")
 	f.StringVar(&flags.check, "check", "", "compare with the digest in this file, instead of writing one")
 	sm2.add(c)
 	require(c, "key-id")

@@ -87,7 +87,7 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 		},
 	}
 	c.Flags().StringVar(&notationDir, "notation-config", "", "Notation's configuration folder (default: $NOTATION_CONFIG, else notation in the user's configuration folder)")
-	c.Flags().StringVar(&bundleFile, "bundle", "", "also write what the report of a fault needs into this new file")
+	pathVar(c.Flags(), &bundleFile, "bundle", "", "also write what the report of a fault needs into this new file")
 	c.Flags().BoolVar(&repair, "repair", false, "mend what a crash may have left: the index, aliases without a key")
 	return c
 }

@@ -26,7 +26,7 @@ type useFlags struct {
 func (f *useFlags) register(c *cobra.Command, result string) {
 	fl := c.Flags()
 	fl.StringVar(&f.keyID, "key-id", "", "key ARN, alias ARN, key ID or alias/NAME")
-	fl.StringVar(&f.file, "file", "", "the file to write the "+result+" to, which must not exist (default: -, standard output)")
+	pathVar(fl, &f.file, "file", "", "the file to write the "+result+" to, which must not exist (default: -, standard output)")
 	fl.StringVar(&f.encoding, "encoding", "base64", "of the "+result+": base64 or raw")
 	fl.BoolVar(&f.allowState, "unsafe-allow-state", false, "use the key though KMS last called it Disabled or PendingDeletion; no block and no policy is passed by it")
 }

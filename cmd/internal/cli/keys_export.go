@@ -57,7 +57,7 @@ it over on another way than the tar, for keys import --expect-sha256.`,
 			return a.printf("%s in %s\nSHA-256 %s\n", describe(count, "key"), file, digest)
 		},
 	}
-	c.Flags().StringVar(&file, "file", "", "the tar to write, which must not exist; - for standard output")
+	pathVar(c.Flags(), &file, "file", "", "the tar to write, which must not exist; - for standard output")
 	require(c, "file")
 	return c
 }

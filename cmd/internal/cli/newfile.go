@@ -6,8 +6,37 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/spf13/pflag"
+
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
+
+// pathVar registers a flag that names a file by its path alone, as one to write. What is given as fileb://path, as flags that
+// name a file to read take it, is that path: a file called fileb: is meant by nobody.
+func pathVar(flags *pflag.FlagSet, to *string, name, value, usage string) {
+	*to = value
+	flags.Var((*pathValue)(to), name, usage)
+}
+
+type pathValue string
+
+// Set implements pflag.Value.
+func (p *pathValue) Set(text string) error {
+	path := filePath(text)
+	switch {
+	case path == "" && text != "":
+		return errors.New("no path is behind it, expected a file")
+	case path == "-" && text != "-":
+		path = "./-" // a file of that name, as fileb://- to read is, and no standard output
+	}
+	*p = pathValue(path)
+	return nil
+}
+
+func (p *pathValue) String() string { return string(*p) }
+
+// Type implements pflag.Value.
+func (p *pathValue) Type() string { return "string" }
 
 // writeNewFor writes the file that a flag names, which must not exist yet; a half-written one is removed.
 func writeNewFor(flag, file string, data []byte) error {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,8 @@ func (a *app) policyCheck() *cobra.Command {
 		Short: "Say what is wrong with policy files",
 		Long: `Checks policy files, wherever they lie, and says all that is wrong with them, each with its line; where one is no JSON, what stands behind
 that place is not told. What a good file brings about that its writer may not expect is a warning. Exit code 0: good; 3: one could
-not be enforced. The policy of the home in use is judged as one, any other file as the machine's, which may say more.`,
+not be enforced. The policy of the home in use is judged as one, any other file as the machine's, which may say more. A FILE may be -, for
+standard input.`,
 		Example: "  awskms-offline policy check policy.json",
 		Args:    atLeastOne("at least one file"),
 		RunE: func(_ *cobra.Command, files []string) error {
@@ -66,8 +68,24 @@ not be enforced. The policy of the home in use is judged as one, any other file 
 	}
 }
 
-func (a *app) checkPolicy(file string) (warnings []string, err error) {
-	if a.isHomes(file) {
+func (a *app) checkPolicy(value string) (warnings []string, err error) {
+	file := filePath(value)
+	switch {
+	case value == "-":
+		r, err := a.open("the policy", value)
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		const most = policy.MaxFile + 1 // longer than a policy can be, which is said of it then
+		data, err := readUpTo("the policy", value, io.LimitReader(r, most), most)
+		if err != nil {
+			return nil, err
+		}
+		return policy.CheckBytes("standard input", data)
+	case file == "":
+		return nil, invalid("the policy is %q, expected a file", value).WithHint("Give a path, fileb://path, or - for standard input.")
+	case a.isHomes(file):
 		return policy.CheckHomes(file)
 	}
 	return policy.Check(file)
@@ -275,6 +293,6 @@ hours old, the log is required, and nobody but the owner may write the store. A 
 	}
 	c.Flags().BoolVar(&strict, "strict", false, "the strict policy")
 	c.Flags().StringSliceVar(&allow, "allow", nil, "a key that may verify: a key ARN or an alias ARN")
-	c.Flags().StringVar(&file, "file", "", "the file to write, which must not exist (default: policy.json in the home)")
+	pathVar(c.Flags(), &file, "file", "", "the file to write, which must not exist (default: policy.json in the home)")
 	return c
 }

@@ -57,8 +57,8 @@ here. --message-type DIGEST says that the file is a digest already. The signatur
 	fl.StringVar(&f.encoding, "encoding", "base64", "of the signature: base64 or raw")
 	fl.StringVar(&f.distinguishing, "distinguishing-id", "", "SM2: the signer's ID, text or hex:… (default: "+kmskey.DefaultDistinguishingID+")")
 	fl.StringVar(&f.cosign, "cosign-payload", "", "sign cosign's payload for this image, REPOSITORY@sha256:HEX, instead of a file")
-	fl.StringVar(&f.payloadFile, "payload", "", "with --cosign-payload: the file to write the payload to, which must not exist")
-	fl.StringVar(&f.signatureFile, "signature", "", "the file to write the signature to, which must not exist (default: -, standard output)")
+	pathVar(fl, &f.payloadFile, "payload", "", "with --cosign-payload: the file to write the payload to, which must not exist")
+	pathVar(fl, &f.signatureFile, "signature", "", "the file to write the signature to, which must not exist (default: -, standard output)")
 	require(c, "key-id")
 	return c
 }
