@@ -13,18 +13,17 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/options"
 
 	"github.com/awskms-offline/awskms-offline/internal/progress"
+	"github.com/awskms-offline/awskms-offline/internal/sigstorerules"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// maxSignature is the longest signature read, in bytes: more than any that KMS makes.
+// maxSignature is the longest signature read, in bytes: more than any that KMS makes, and as long as the verifier looks at.
 const maxSignature = 16 << 10
 
-// rsaAlgorithms are KMS's for RSA keys, by hash.
-var rsaAlgorithms = map[crypto.Hash]struct{ pkcs1, pss kmskey.SigningAlgorithm }{
-	crypto.SHA256: {kmskey.RSASSAPKCS1SHA256, kmskey.RSASSAPSSSHA256},
-	crypto.SHA384: {kmskey.RSASSAPKCS1SHA384, kmskey.RSASSAPSSSHA384},
-	crypto.SHA512: {kmskey.RSASSAPKCS1SHA512, kmskey.RSASSAPSSSHA512},
+// pssAlgorithms are KMS's RSASSA-PSS algorithms, by hash. These hashes are all that KMS has.
+var pssAlgorithms = map[crypto.Hash]kmskey.SigningAlgorithm{
+	crypto.SHA256: kmskey.RSASSAPSSSHA256, crypto.SHA384: kmskey.RSASSAPSSSHA384, crypto.SHA512: kmskey.RSASSAPSSSHA512,
 }
 
 // callOptions are the options of one call.
@@ -77,15 +76,12 @@ func readRPC[O signature.RPCOption](opts []O) (callOptions, error) {
 	switch {
 	case given.ctx == nil:
 		return callOptions{}, kmserr.New(kmserr.Validation, "the call's context is nil")
-	case version != "":
-		return callOptions{}, kmserr.New(kmserr.Validation, "the key version %q is asked for, but KMS keys have no versions that sign", version).
-			WithHint("Name another key, or an alias, instead.")
-	case remote:
-		return callOptions{}, kmserr.New(kmserr.Validation, "remote verification is asked for, but this verifier calls nobody").
-			WithHint("Leave WithRemoteVerification out, or use sigstore's awskms:// to verify in AWS KMS.")
 	case auth != options.RPCAuth{}:
 		return callOptions{}, kmserr.New(kmserr.Validation, "credentials for a server are given, but this verifier calls nobody").
 			WithHint("Leave WithRPCAuthOpts out.")
+	}
+	if err := sigstorerules.CheckOptions(version, remote); err != nil {
+		return callOptions{}, err
 	}
 	return given, nil
 }
@@ -96,7 +92,7 @@ func (c callOptions) algorithms(o Options) (named kmskey.SigningAlgorithm, defau
 	switch s := c.signer.(type) {
 	case nil:
 	case crypto.Hash:
-		if hash = s; hash != 0 && rsaAlgorithms[hash].pkcs1 == "" {
+		if hash = s; hash != 0 && pssAlgorithms[hash] == "" {
 			return "", nil, unknownHash("WithCryptoSignerOpts", hash)
 		}
 	case *rsa.PSSOptions:
@@ -117,23 +113,19 @@ func (c callOptions) algorithms(o Options) (named kmskey.SigningAlgorithm, defau
 	case named != "":
 		return named, nil, nil
 	}
-	defaults = []kmskey.SigningAlgorithm{kmskey.ED25519SHA512}
-	if a := rsaAlgorithms[hash].pkcs1; a != "" {
-		defaults = append(defaults, a)
-	}
-	return "", defaults, nil
+	return "", sigstorerules.Defaults(hash), nil
 }
 
 // pssAlgorithm names what the PSS options ask for. KMS's salt is as long as the hash: the verifier takes no other, which
 // is within what PSSSaltLengthAuto allows.
 func pssAlgorithm(s *rsa.PSSOptions, o Options) (kmskey.SigningAlgorithm, error) {
 	hash := s.Hash
-	for h, a := range rsaAlgorithms {
-		if hash == 0 && (h == o.Hash || a.pss == o.SigningAlgorithm) {
+	for h, a := range pssAlgorithms {
+		if hash == 0 && (h == o.Hash || a == o.SigningAlgorithm) {
 			hash = h
 		}
 	}
-	a := rsaAlgorithms[hash].pss
+	a := pssAlgorithms[hash]
 	if a == "" {
 		return "", unknownHash("WithCryptoSignerOpts: PSSOptions.Hash", hash)
 	}

@@ -85,7 +85,7 @@ func New(v *verifier.Verifier, keyID string, opts Options) (*Verifier, error) {
 		if opts.Hash == 0 {
 			opts.Hash = crypto.SHA256
 		}
-		if rsaAlgorithms[opts.Hash].pkcs1 == "" {
+		if pssAlgorithms[opts.Hash] == "" {
 			return nil, unknownHash("Options.Hash", opts.Hash)
 		}
 	case !opts.SigningAlgorithm.Known():

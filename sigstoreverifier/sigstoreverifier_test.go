@@ -104,7 +104,8 @@ func TestDefaults(t *testing.T) {
 					want := kmserr.InvalidSignature
 					switch {
 					case len(known(name).Spec().SigningAlgorithms()) == 1, algorithm == kmskey.ED25519SHA512,
-						algorithm == rsaAlgorithms[hash].pkcs1, hash == 0 && algorithm == kmskey.RSASSAPKCS1SHA256:
+						algorithm == map[crypto.Hash]kmskey.SigningAlgorithm{crypto.SHA256: kmskey.RSASSAPKCS1SHA256, crypto.SHA384: kmskey.RSASSAPKCS1SHA384, crypto.SHA512: kmskey.RSASSAPKCS1SHA512}[hash],
+						hash == 0 && algorithm == kmskey.RSASSAPKCS1SHA256:
 						want = ""
 					}
 					a := newVerifier(t, v, name, Options{Hash: hash})
@@ -265,6 +266,20 @@ func TestNew(t *testing.T) {
 				t.Errorf("%v beside %v", a, err)
 			}
 		})
+	}
+}
+
+// TestLongestSignature: what the adapter reads is what the verifier looks at, no more and no less.
+func TestLongestSignature(t *testing.T) {
+	v, itself := open(t, "p256"), open(t, "p256")
+	for length, want := range map[int]kmserr.Name{maxSignature: kmserr.InvalidSignature, maxSignature + 1: kmserr.Validation} {
+		sig := make([]byte, length)
+		_, err := itself.Verify(t.Context(), verifier.Request{KeyID: known("p256").ARN().String(), Message: bytes.NewReader(message), Signature: sig})
+		refused(t, err, want)
+		a := newVerifier(t, v, "p256", Options{})
+		err = a.VerifySignature(bytes.NewReader(sig), bytes.NewReader(message))
+		a.check(err)
+		refused(t, err, want)
 	}
 }
 

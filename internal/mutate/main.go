@@ -62,6 +62,7 @@ var subjects = []subject{
 	{"internal/strictjson", nil, []string{"verifier/kmskey", "plugin/notation", "plugin/sigstore"}},
 	{"internal/wire", nil, []string{"plugin/notation", "plugin/sigstore"}},
 	{"internal/notationwire", nil, []string{"plugin/notation"}},
+	{"internal/sigstorerules", nil, []string{"plugin/sigstore"}},
 }
 
 func main() {

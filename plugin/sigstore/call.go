@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/awskms-offline/awskms-offline/internal/sigstorerules"
 	"github.com/awskms-offline/awskms-offline/internal/strictjson"
 	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier"
@@ -184,13 +185,8 @@ func (c *call) settleTimes(now time.Time) {
 // checkOptions refuses what cannot be honoured.
 func (c *call) checkOptions(now time.Time) error {
 	for _, o := range c.rpcOptions() {
-		switch {
-		case o.KeyVersion != "":
-			return invalid("rpcOptions.keyVersion is %q, but KMS keys have no versions that sign", o.KeyVersion).
-				WithHint("Name another key, or an alias, instead.")
-		case o.RemoteVerification:
-			return invalid("rpcOptions.remoteVerification is asked for, but this plugin calls nobody").
-				WithHint("Use cosign's awskms:// to verify in AWS KMS.")
+		if err := sigstorerules.CheckOptions(o.KeyVersion, o.RemoteVerification); err != nil {
+			return err
 		}
 	}
 	if c.end != nil && !c.end.After(now) {
@@ -242,23 +238,14 @@ func (c *call) request(stdin io.Reader) (verifier.Request, error) {
 	return req, nil
 }
 
-// defaults are the algorithms for key specs that have several: what cosign itself signs with. Nothing in the protocol
-// names RSA's padding; the hash is the one that the user named, SHA-256 unless told otherwise.
+// defaults are the algorithms for key specs that have several. The hash is the one that the user named, SHA-256 unless told
+// otherwise.
 func (c *call) defaults() []kmskey.SigningAlgorithm {
 	hash := c.InitOptions.HashFunc
 	if h := c.VerifySignature.VerifyOptions.MessageOptions.HashFunc; h != nil {
 		hash = *h
 	}
-	defaults := []kmskey.SigningAlgorithm{kmskey.ED25519SHA512}
-	switch hash {
-	case crypto.SHA256:
-		defaults = append(defaults, kmskey.RSASSAPKCS1SHA256)
-	case crypto.SHA384:
-		defaults = append(defaults, kmskey.RSASSAPKCS1SHA384)
-	case crypto.SHA512:
-		defaults = append(defaults, kmskey.RSASSAPKCS1SHA512)
-	}
-	return defaults
+	return sigstorerules.Defaults(hash)
 }
 
 // keyRequest is the verifier's question for publicKey.
