@@ -18,7 +18,7 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// maxSignature is the longest signature read, in bytes: more than any that KMS makes, and as long as the verifier looks at.
+// maxSignature is the longest signature read, in bytes: more than any that KMS makes.
 const maxSignature = 16 << 10
 
 // pssAlgorithms are KMS's RSASSA-PSS algorithms, by hash. These hashes are all that KMS has.

@@ -269,20 +269,6 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestLongestSignature: what the adapter reads is what the verifier looks at, no more and no less.
-func TestLongestSignature(t *testing.T) {
-	v, itself := open(t, "p256"), open(t, "p256")
-	for length, want := range map[int]kmserr.Name{maxSignature: kmserr.InvalidSignature, maxSignature + 1: kmserr.Validation} {
-		sig := make([]byte, length)
-		_, err := itself.Verify(t.Context(), verifier.Request{KeyID: known("p256").ARN().String(), Message: bytes.NewReader(message), Signature: sig})
-		refused(t, err, want)
-		a := newVerifier(t, v, "p256", Options{})
-		err = a.VerifySignature(bytes.NewReader(sig), bytes.NewReader(message))
-		a.check(err)
-		refused(t, err, want)
-	}
-}
-
 // TestReaders: what the caller's readers do is a refusal or nothing.
 func TestReaders(t *testing.T) {
 	v := open(t, "p256")
