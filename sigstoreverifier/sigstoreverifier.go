@@ -162,7 +162,10 @@ func (a *Verifier) PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKe
 	var authorized *verifier.Authorized
 	var key crypto.PublicKey
 	err := guarded(func() (err error) {
-		authorized, err = a.verifier.AuthorizeKey(given.ctx, verifier.KeyRequest{KeyID: a.keyID, SigningAlgorithm: a.opts.SigningAlgorithm})
+		authorized, err = a.verifier.AuthorizeKey(given.ctx, verifier.KeyRequest{
+			KeyID: a.keyID, SigningAlgorithm: a.opts.SigningAlgorithm,
+			DistinguishingID: a.opts.DistinguishingID, ENTL: a.opts.ENTL,
+		})
 		if err == nil {
 			key, err = publicKey(authorized)
 		}

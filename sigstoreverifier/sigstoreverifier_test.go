@@ -218,11 +218,23 @@ func TestPublicKey(t *testing.T) {
 			}
 		})
 	}
-	a := newVerifier(t, v, "p256", Options{SigningAlgorithm: kmskey.ECDSASHA384})
-	key, err := a.PublicKey()
-	a.check(err)
-	if refused(t, err, kmserr.InvalidKeyUsage); key != nil {
-		t.Errorf("a key beside the error: %v", key)
+	id := must(kmskey.ParseDistinguishingID("me"))
+	for name, c := range map[string]struct {
+		key  string
+		opts Options
+		want kmserr.Name
+	}{
+		"another algorithm": {"p256", Options{SigningAlgorithm: kmskey.ECDSASHA384}, kmserr.InvalidKeyUsage},
+		"an ID":             {"p256", Options{DistinguishingID: id}, kmserr.Validation},
+		"an ENTL rule":      {"p256", Options{ENTL: kmskey.ENTLAWSJavaHelper}, kmserr.Validation},
+		"an ID of SM2":      {"sm2", Options{DistinguishingID: id}, ""},
+	} {
+		a := newVerifier(t, v, c.key, c.opts)
+		key, err := a.PublicKey()
+		a.check(err)
+		if refused(t, err, c.want); (key != nil) != (err == nil) {
+			t.Errorf("%s: %v beside %v", name, key, err)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/internal/rawverify"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
@@ -22,6 +23,10 @@ type KeyRequest struct {
 	// MessageType says what the caller's own core checks the signature over, as Request.MessageType does, and must be
 	// permitted for the key; empty where the caller cannot say: at least one must be.
 	MessageType kmskey.MessageType
+	// DistinguishingID and ENTL are those that the signatures will be checked by, for SM2: what Verify would refuse of them
+	// is refused here too.
+	DistinguishingID kmskey.DistinguishingID
+	ENTL             kmskey.ENTL
 	// SeparateState leaves key state and age out of the error and in Authorized.StateError, for a caller that answers
 	// two questions of a protocol with one reading of the store: Notation's TRUSTED_IDENTITY and REVOCATION_CHECK. The
 	// policy can take the separation back.
@@ -125,6 +130,9 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 			err = d.checkAlgorithm(req.SigningAlgorithm)
 		}
 		if err == nil {
+			err = d.checkSM2Use(req)
+		}
+		if err == nil {
 			err = d.checkTypeOfUse(req.MessageType)
 		}
 		return d.tell("algorithm", err, "%s", found)
@@ -138,6 +146,7 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 // note writes into the line what is asked.
 func (req KeyRequest) note(d *decision) {
 	d.line.SigningAlgorithm, d.line.MessageType = string(req.SigningAlgorithm), string(req.MessageType)
+	d.noteSM2(req.DistinguishingID, req.ENTL)
 }
 
 func (d *decision) matchPublicKey(der []byte) error {
@@ -154,6 +163,15 @@ func (d *decision) matchPublicKey(der []byte) error {
 			WithHint("%s", kmserr.Lookup(kmserr.KeyMaterialMismatch).Cure)
 	}
 	return nil
+}
+
+// checkSM2Use refuses SM2 options that Verify would refuse, with this key or with this message type.
+func (d *decision) checkSM2Use(req KeyRequest) error {
+	opts, err := d.sm2Options(Request{MessageType: req.MessageType, DistinguishingID: req.DistinguishingID, ENTL: req.ENTL})
+	if err != nil {
+		return err
+	}
+	return rawverify.CheckOptions(kmskey.SM2DSA, req.MessageType, opts)
 }
 
 // checkTypeOfUse is checkMessageType for a message that is another's to look at: not of a known type, it may be of any that

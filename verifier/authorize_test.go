@@ -241,6 +241,51 @@ func TestAuthorizedIsImmutable(t *testing.T) {
 	}
 }
 
+// TestAuthorizeKeySM2Options: what Verify refuses of the SM2 options, AuthorizeKey refuses too, and the line tells the others.
+func TestAuthorizeKeySM2Options(t *testing.T) {
+	p256, s := signerOf(kmskey.ECCNISTP256), signerOf(kmskey.SM2)
+	long := strings.Repeat("x", 32)
+	for name, c := range map[string]struct {
+		key     *kmskey.Key
+		rules   policy.Rules
+		req     KeyRequest
+		options string
+		name    kmserr.Name // empty: authorized
+		says    string
+	}{
+		"none":                     {key: record(t, arnA, s)},
+		"an ID":                    {key: record(t, arnA, s), req: KeyRequest{DistinguishingID: did("me")}, options: "distinguishing-id=me"},
+		"an empty ID":              {key: record(t, arnA, s), req: KeyRequest{DistinguishingID: did("")}, options: `distinguishing-id=""`},
+		"the default":              {key: record(t, arnA, s), req: KeyRequest{DistinguishingID: did(kmskey.DefaultDistinguishingID)}},
+		"the record's":             {key: record(t, arnA, s, distinguishing("its")), options: "distinguishing-id=its"},
+		"pinned":                   {key: record(t, arnA, s), rules: policy.Rules{DistinguishingID: did("pinned")}, req: KeyRequest{DistinguishingID: did("pinned")}, options: "distinguishing-id=pinned"},
+		"pinned, none given":       {key: record(t, arnA, s), rules: policy.Rules{DistinguishingID: did("pinned")}, options: "distinguishing-id=pinned"},
+		"another than the pinned":  {key: record(t, arnA, s), rules: policy.Rules{DistinguishingID: did("pinned")}, req: KeyRequest{DistinguishingID: did("me")}, options: "distinguishing-id=me", name: kmserr.Validation, says: "pinned"},
+		"pinned, and a digest":     {key: record(t, arnA, s), rules: policy.Rules{DistinguishingID: did("pinned")}, req: KeyRequest{MessageType: kmskey.Digest}, name: kmserr.AlgorithmNotAllowed, says: "does not show"},
+		"an ID beside a digest":    {key: record(t, arnA, s), req: KeyRequest{MessageType: kmskey.Digest, DistinguishingID: did("me")}, options: "distinguishing-id=me", name: kmserr.Validation, says: "holds its ID already"},
+		"the helper's rule":        {key: record(t, arnA, s), rules: policy.Rules{AllowJavaHelperENTL: true}, req: KeyRequest{DistinguishingID: did(long), ENTL: kmskey.ENTLAWSJavaHelper}, options: "distinguishing-id=" + long + " sm2-entl=aws-java-helper"},
+		"the rule is not allowed":  {key: record(t, arnA, s), req: KeyRequest{ENTL: kmskey.ENTLAWSJavaHelper}, options: "sm2-entl=aws-java-helper", name: kmserr.AlgorithmNotAllowed, says: "not allowed by the policy"},
+		"an ID for P-256":          {key: record(t, arnA, p256), req: KeyRequest{DistinguishingID: did("me")}, options: "distinguishing-id=me", name: kmserr.Validation, says: "for SM2 keys"},
+		"a rule for P-256":         {key: record(t, arnA, p256), req: KeyRequest{ENTL: kmskey.ENTLAWSJavaHelper}, options: "sm2-entl=aws-java-helper", name: kmserr.Validation, says: "for SM2 keys"},
+		"the algorithm goes first": {key: record(t, arnA, p256), req: KeyRequest{SigningAlgorithm: kmskey.SM2DSA, DistinguishingID: did("me")}, options: "distinguishing-id=me", name: kmserr.InvalidKeyUsage, says: "incompatible"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c.key)
+			w.rules(c.rules)
+			c.req.KeyID = arnA
+			_, err := w.authorize(t, c.req)
+			if c.name != "" {
+				refused(t, err, c.name, c.says)
+			} else if err != nil {
+				t.Error(err)
+			}
+			if got := strings.Join(w.log.lines[0].OptionTexts(), " "); got != c.options {
+				t.Errorf("the line has the options %q, expected %q", got, c.options)
+			}
+		})
+	}
+}
+
 // SM2 keys match under either spelling of their algorithm.
 func TestAuthorizeSM2UnderBothIdentifiers(t *testing.T) {
 	s := signerOf(kmskey.SM2)

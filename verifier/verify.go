@@ -74,12 +74,16 @@ const (
 func (v *Verifier) noteRequest(d *decision, req Request) {
 	d.line.SignatureSHA256 = hexOf(sha256.Sum256(req.Signature))
 	d.line.SigningAlgorithm, d.line.MessageType = string(req.SigningAlgorithm), string(req.MessageType)
-	d.noteDistinguishingID(req.DistinguishingID)
-	if req.ENTL != kmskey.ENTLStandard {
-		d.line.Options[optionENTL] = req.ENTL.String()
-	}
+	d.noteSM2(req.DistinguishingID, req.ENTL)
 	if limit := v.maxMessage(); limit != rawverify.DefaultMaxMessage {
 		d.line.Options[optionMaxMessage] = strconv.FormatInt(limit, 10)
+	}
+}
+
+func (d *decision) noteSM2(id kmskey.DistinguishingID, entl kmskey.ENTL) {
+	d.noteDistinguishingID(id)
+	if entl != kmskey.ENTLStandard {
+		d.line.Options[optionENTL] = entl.String()
 	}
 }
 

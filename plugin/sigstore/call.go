@@ -250,7 +250,10 @@ func (c *call) defaults() []kmskey.SigningAlgorithm {
 
 // keyRequest is the verifier's question for publicKey.
 func (c *call) keyRequest() verifier.KeyRequest {
-	return verifier.KeyRequest{KeyID: c.key.keyID, SigningAlgorithm: c.key.algorithm}
+	return verifier.KeyRequest{
+		KeyID: c.key.keyID, SigningAlgorithm: c.key.algorithm,
+		DistinguishingID: c.key.distinguishingID, ENTL: c.key.entl,
+	}
 }
 
 func invalid(format string, args ...any) *kmserr.Error {

@@ -130,6 +130,39 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// TestOptionsOfPublicKey: a reference whose options are refused for a signature gives no key either.
+func TestOptionsOfPublicKey(t *testing.T) {
+	home := newHome(t, known(t, "p256"), known(t, "sm2"))
+	sm2 := known(t, "sm2").ARN().String()
+	policy := must(json.Marshal(object{"version": "1", "restrictions": []object{{"name": "pin", "keys": []string{sm2}, "distinguishingId": "pinned"}}}))
+	ask := func(reference string) (refusal, stderr string) {
+		_, refusal, stderr = run(t, nil, "v1", newCall(reference, "publicKey", object{"publicKeyOptions": object{"rpcOptions": rpc}}).text())
+		return refusal, stderr
+	}
+	p256 := known(t, "p256").ARN().String()
+	for reference, says := range map[string]string{
+		p256 + "?distinguishing-id=x":      "a distinguishing ID is for SM2 keys",
+		p256 + "?sm2-entl=aws-java-helper": "a distinguishing ID is for SM2 keys",
+		p256 + "?signing-algorithm=SM2DSA": "incompatible",
+	} {
+		if refusal, _ := ask(reference); !strings.Contains(refusal, says) {
+			t.Errorf("%s: %q", reference, refusal)
+		}
+	}
+	if refusal, stderr := ask(sm2 + "?distinguishing-id=x"); refusal != "" || !strings.Contains(stderr, "option: distinguishing-id=x\n") {
+		t.Errorf("%q, %q", refusal, stderr)
+	}
+	if err := os.WriteFile(filepath.Join(home, "policy.json"), policy, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if refusal, _ := ask(sm2 + "?distinguishing-id=x"); !strings.Contains(refusal, "ValidationException") || !strings.Contains(refusal, "pinned") {
+		t.Errorf("%q", refusal)
+	}
+	if refusal, stderr := ask(sm2); refusal != "" || !strings.Contains(stderr, "option: distinguishing-id=pinned\n") {
+		t.Errorf("%q, %q", refusal, stderr)
+	}
+}
+
 func TestVerifySM2(t *testing.T) {
 	home := newHome(t, known(t, "sm2"))
 	arn := known(t, "sm2").ARN().String()

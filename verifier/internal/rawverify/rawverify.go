@@ -88,7 +88,7 @@ func Verify(ctx context.Context, pub *spki.PublicKey, alg kmskey.SigningAlgorith
 	if err := checkType(alg, typ); err != nil {
 		return Facts{}, err
 	}
-	if err := checkOptions(alg, typ, opts); err != nil {
+	if err := CheckOptions(alg, typ, opts); err != nil {
 		return Facts{}, err
 	}
 	switch {
@@ -132,7 +132,7 @@ func Digest(ctx context.Context, pub *spki.PublicKey, alg kmskey.SigningAlgorith
 	if err := checkKey(pub, alg); err != nil {
 		return nil, "", err
 	}
-	if err := checkOptions(alg, kmskey.MessageTypeUnset, opts); err != nil {
+	if err := CheckOptions(alg, kmskey.MessageTypeUnset, opts); err != nil {
 		return nil, "", err
 	}
 	if message == nil {
@@ -229,8 +229,8 @@ func checkType(alg kmskey.SigningAlgorithm, typ kmskey.MessageType) error {
 	return nil
 }
 
-// checkOptions refuses an SM2 option that would have no effect: whoever gave it expects one.
-func checkOptions(alg kmskey.SigningAlgorithm, typ kmskey.MessageType, opts Options) error {
+// CheckOptions refuses an SM2 option that would have no effect: whoever gave it expects one. Verify and Digest ask it first.
+func CheckOptions(alg kmskey.SigningAlgorithm, typ kmskey.MessageType, opts Options) error {
 	option := ""
 	switch {
 	case opts.DistinguishingID.Given():
