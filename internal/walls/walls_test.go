@@ -139,6 +139,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 		{"verifier/kmserr", []string{module}},
 		{"internal/strictjson", []string{module}},
 		{"internal/durable", []string{module}},
+		{"internal/filelock", []string{module + "verifier", module + "verifier/", module + "plugin/", module + "cmd/"}},
 		{"verifier/internal/spki", []string{module}},
 		{"verifier/internal/fileguard", []string{module + "verifier/kmskey", module + "verifier/keystore", module + "verifier/policy", module + "verifier/audit", module + "verifier", module + "cmd/", module + "plugin/"}},
 		{"verifier/kmskey", []string{module + "verifier/keystore", module + "verifier/policy", module + "verifier/audit", module + "verifier", module + "verifier/internal/rawverify"}},

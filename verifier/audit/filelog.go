@@ -14,9 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rogpeppe/go-internal/lockedfile"
-
 	"github.com/awskms-offline/awskms-offline/internal/durable"
+	"github.com/awskms-offline/awskms-offline/internal/filelock"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -327,12 +326,10 @@ func (l *FileLog) lock(ctx context.Context, d *folder, group bool) (release func
 		left()
 		return nil, notRegular(d.path(name), info.Mode())
 	}
-	release, err = acquire(ctx, left, func() (*lockedfile.File, error) {
-		return lockedfile.OpenFile(filepath.Join(d.root.Name(), name), os.O_RDWR|os.O_CREATE|nonblock, durable.FilePerm)
-	})
+	unlock, err := filelock.Acquire(ctx, filepath.Join(d.root.Name(), name), os.O_RDWR|os.O_CREATE, left)
 	switch {
 	case err == nil: // be it as late as it may: what is held is given back by whoever has release
-		return release, nil
+		return func() { _ = unlock() }, nil
 	case ctx.Err() != nil:
 		return nil, l.busy(err)
 	}

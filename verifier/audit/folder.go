@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/awskms-offline/awskms-offline/internal/durable"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
@@ -32,7 +29,7 @@ const (
 // maxRotated bounds how many rotated files are looked at. Tests lower it.
 var maxRotated = 1_000_000
 
-// lockWait is how long a writer waits for the others (rule R14). The lock is held for well under a millisecond, as lines
+// lockWait is how long a writer waits for the others. The lock is held for well under a millisecond, as lines
 // are flushed after it was given back.
 const lockWait = 2 * time.Second
 
@@ -197,35 +194,4 @@ func createFolder(dir string) error {
 	}
 	defer root.Close()
 	return durable.MakeFolders(root, filepath.ToSlash(below))
-}
-
-// acquire takes a lock by open, or gives up when ctx is done; left is called once the lock is not held and not waited
-// for any more. The lock belongs to the open file: a process that dies gives it back.
-func acquire(ctx context.Context, left func(), open func() (*lockedfile.File, error)) (release func(), err error) {
-	type answer struct {
-		file *lockedfile.File
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		f, err := open()
-		answers <- answer{f, err}
-	}()
-	select {
-	case a := <-answers:
-		if a.err != nil {
-			left()
-			return nil, a.err
-		}
-		return func() { _ = a.file.Close(); left() }, nil
-	case <-ctx.Done():
-		// The system's call cannot be broken off. What it will get is given back at once.
-		go func() {
-			if a := <-answers; a.err == nil {
-				_ = a.file.Close()
-			}
-			left()
-		}()
-		return nil, context.Cause(ctx)
-	}
 }

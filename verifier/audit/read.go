@@ -10,8 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/rogpeppe/go-internal/lockedfile"
-
+	"github.com/awskms-offline/awskms-offline/internal/filelock"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -97,16 +96,14 @@ func (s *snapshot) lockShared(ctx context.Context) (release func(), err error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, lockWait, errBusy)
 	defer cancel()
-	release, err = acquire(ctx, func() {}, func() (*lockedfile.File, error) {
-		return lockedfile.OpenFile(filepath.Join(s.root.Name(), name), os.O_RDONLY|nonblock, 0)
-	})
+	unlock, err := filelock.Acquire(ctx, filepath.Join(s.root.Name(), name), os.O_RDONLY, func() {})
 	if errors.Is(err, errors.ErrUnsupported) {
 		return func() {}, nil // a file system without locks has no writers either
 	}
 	if err != nil {
 		return nil, unreadable(s.path(name), err)
 	}
-	return release, nil
+	return func() { _ = unlock() }, nil
 }
 
 func (s *snapshot) close() {

@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,9 +17,9 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/awskms-offline/awskms-offline/internal/durable"
+	"github.com/awskms-offline/awskms-offline/internal/filelock"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -37,8 +38,9 @@ var ErrBusy = errors.New("another process holds the lock of the key store")
 // crash comes at, no alias means a key that has no record, and what the index lacks Repair mends.
 type Writer struct {
 	store *Store
-	lock  *lockedfile.File
-	mu    sync.Mutex
+	// unlock gives the writers' lock back.
+	unlock func() error
+	mu     sync.Mutex
 	// before is called ahead of every step that changes the disk, for tests; an error stops the writer as a crash would.
 	before func(step string) error
 	// now is time.Now, other in tests.
@@ -62,12 +64,12 @@ func openWriter(home Home, opts Options, wait time.Duration) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := store.acquire(wait)
+	unlock, err := store.lock(wait)
 	if err != nil {
 		store.Close()
 		return nil, err
 	}
-	w := &Writer{store: store, lock: lock, now: time.Now}
+	w := &Writer{store: store, unlock: unlock, now: time.Now}
 	if err := w.sweep(); err != nil {
 		_ = w.Close()
 		return nil, err
@@ -98,40 +100,22 @@ func makeHome(home Home, opts Options) error {
 	return nil
 }
 
-// acquire takes the writers' lock. The lock belongs to the open file: a process that dies gives it back.
-func (s *Store) acquire(wait time.Duration) (*lockedfile.File, error) {
+// lock takes the writers' lock.
+func (s *Store) lock(wait time.Duration) (unlock func() error, err error) {
 	if info, err := s.root.Lstat(lockFile); err == nil && !info.Mode().IsRegular() {
 		return nil, s.tree.NoFile(lockFile, info)
 	}
-	type answer struct {
-		file *lockedfile.File
-		err  error
-	}
-	answers := make(chan answer)
-	givenUp := make(chan struct{})
-	go func() {
-		f, err := lockedfile.OpenFile(filepath.Join(s.root.Name(), lockFile), os.O_RDWR|os.O_CREATE, durable.FilePerm)
-		select {
-		case answers <- answer{f, err}:
-		case <-givenUp:
-			if err == nil {
-				_ = f.Close()
-			}
-		}
-	}()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case a := <-answers:
-		if a.err != nil {
-			return nil, s.unwritable(lockFile, a.err)
-		}
-		return a.file, nil
-	case <-timer.C:
-		close(givenUp)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), wait, ErrBusy)
+	defer cancel()
+	unlock, err = filelock.Acquire(ctx, filepath.Join(s.root.Name(), lockFile), os.O_RDWR|os.O_CREATE, func() {})
+	switch {
+	case errors.Is(err, ErrBusy):
 		return nil, access(ErrBusy, "another process has been writing to the key store %s for more than %v", s.root.Name(), wait).
 			WithHint("Try again when it is done; nothing was changed.")
+	case err != nil:
+		return nil, s.unwritable(lockFile, err)
 	}
+	return unlock, nil
 }
 
 func (s *Store) unwritable(rel string, err error) *kmserr.Error {
@@ -176,7 +160,7 @@ func (w *Writer) Store() *Store { return w.store }
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return errors.Join(w.lock.Close(), w.store.Close())
+	return errors.Join(w.unlock(), w.store.Close())
 }
 
 func (w *Writer) step(format string, args ...any) error {
