@@ -5,10 +5,25 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
+
+// Text returns text with what a terminal would act on, or would not show, written as an escape of a Go string.
+func Text(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+	}
+	return b.String()
+}
 
 // JSON returns JSON with the same meaning, in which is escaped what JSON leaves as it is although a terminal may act on it or
 // hide it: C1 controls, marks that turn the direction of writing, and the like. In JSON whatever is not ASCII is part of a

@@ -9,11 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/awskms-offline/awskms-offline/internal/visible"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -138,16 +137,8 @@ func Text(err error) string {
 }
 
 // Line makes one line of text that acts on no terminal: line ends become "; ", other characters that do not print are
-// escaped as in a Go string. A reason may quote what an attacker wrote into a key reference or a file.
+// escaped. A reason may quote what an attacker wrote into a key reference or a file.
 func Line(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
-	var b strings.Builder
-	for _, r := range text {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-	}
-	return b.String()
+	return visible.Text(text)
 }

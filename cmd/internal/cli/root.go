@@ -12,11 +12,9 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -573,19 +571,9 @@ func parts(err error) []error {
 	return all
 }
 
-// plain returns text with what a terminal would act on, or would not show, written as an escape: the reason of a block
-// or the name of a file must not move the cursor or look like a line of our own.
-func plain(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-	}
-	return b.String()
-}
+// plain returns text for a terminal: the reason of a block or the name of a file must not move the cursor or look like a line
+// of our own.
+func plain(text string) string { return visible.Text(text) }
 
 // machineError is an error in JSON output.
 type machineError struct {
