@@ -600,7 +600,7 @@ func TestUnreadableIsNotAbsent(t *testing.T) {
 		}
 		chmod(t, path, c.mode)
 		testenv.AsNobody(t, func() {
-			refused(t, c.ask(), kmserr.StoreAccess, path, "permission denied", "Let the current user read it")
+			refused(t, c.ask(), kmserr.StoreAccess, path, "permission denied", "sudo chmod -R a+rX "+home.Path)
 		})
 		chmod(t, path, info.Mode().Perm())
 	}

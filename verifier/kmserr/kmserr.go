@@ -158,7 +158,7 @@ var table = []Entry{
 		"Run `awskms-offline doctor` and follow what it says."},
 	{StoreAccess, ExitOurSide, notationError,
 		"The key store cannot be found, read or written.",
-		"No home was made yet; the environment has no HOME (cron, containers: set AWSKMS_OFFLINE_HOME); a path that is relative; a full or read-only disk.",
+		"No home was made yet; the environment has no HOME (cron, containers: set AWSKMS_OFFLINE_HOME); a path that is relative; a store that another user made, for the whole machine perhaps, and did not open to others; a full or read-only disk.",
 		"Check the home's path and its permissions."},
 	{PolicyInvalid, ExitOurSide, notationError,
 		"A policy file is there but cannot be enforced.",

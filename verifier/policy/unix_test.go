@@ -118,7 +118,7 @@ func TestPermissions(t *testing.T) {
 			t.Skip("this user reads everything")
 		}
 		p, err := load(h, m)
-		refuses(t, p, err, kmserr.PolicyInvalid, path, "Let the current user read it")
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "run after each change of it: sudo chmod -R a+rX "+h)
 	})
 	t.Run("another's", func(t *testing.T) {
 		if os.Geteuid() != 0 {
@@ -197,14 +197,14 @@ func TestCheckUnreadable(t *testing.T) {
 			t.Errorf("a file that nobody can read: %v", err)
 		}
 		p, err := load(h, "")
-		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "Let the current user read it")
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "run after each change of it: sudo chmod -R a+rX "+h)
 		p, err = load("", h)
-		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "Let the current user read it")
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "run after each change of it: sudo chmod -R a+rX "+h)
 	})
 	chmod(t, h, 0o311)
 	testenv.AsNobody(t, func() {
 		p, err := load("", h)
-		refuses(t, p, err, kmserr.PolicyInvalid, path, "whether it is there cannot be told", "permission denied")
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "whether it is there cannot be told", "permission denied", "sudo chmod -R a+rX "+h)
 		p, err = load(h, "")
 		refuses(t, p, err, kmserr.StoreAccess, h, "permission denied")
 	})

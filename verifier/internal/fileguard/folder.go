@@ -125,13 +125,13 @@ func (g *Guard) Open(abs string) (*Tree, error) {
 	}
 	root, err := os.OpenRoot(real)
 	if err != nil {
-		return nil, unreadable(real, err)
+		return nil, unreadableIn(real, real, err)
 	}
 	t := &Tree{root: root, guard: g}
 	if err := t.checkFolder(root, "."); err != nil {
 		root.Close()
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, unreadable(real, err)
+			return nil, unreadableIn(real, real, err)
 		}
 		return nil, err
 	}

@@ -18,4 +18,6 @@ func cannotTell(path string) *finding {
 	return &finding{fact: "who can write " + path + " cannot be told on this system", hint: "use a system that can tell, or accept the risk with --unsafe-store-permissions, which the command line alone has"}
 }
 
+func publishing(folder string) string { return "let everybody read " + folder }
+
 func shellQuote(path string) string { return path }

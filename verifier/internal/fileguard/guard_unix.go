@@ -102,6 +102,11 @@ func (g systemGuard) checkMode(path string, info fs.FileInfo) *unixFinding {
 	return nil
 }
 
+// publishing says how everybody is let to read a folder. Whatever is written there later is for its writer alone again.
+func publishing(folder string) string {
+	return "run after each change of it: sudo chmod -R a+rX " + shellQuote(folder)
+}
+
 // shellQuote returns path as one word of a POSIX shell.
 func shellQuote(path string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@"

@@ -138,17 +138,40 @@ func (g systemGuard) judge(path string, folder bool, sd *windows.SECURITY_DESCRI
 }
 
 func (g systemGuard) writable(path string, folder bool, who string) *finding {
-	right := "F"
+	heirs := "" // of a folder what lies in it has the same rights
 	if folder {
-		right = "(OI)(CI)F"
+		heirs = "(OI)(CI)"
 	}
-	grants := ""
-	for _, sid := range g.trusted[:3] { // the user, SYSTEM, the Administrators; by SID, as names are translated
-		grants += fmt.Sprintf(` "*%s:%s"`, sid, right)
+	user, system, administrators := g.trusted[0], g.trusted[1], g.trusted[2]
+	// By SID, as names are translated.
+	grants := fmt.Sprintf(` "*%s:%sF" "*%s:%sF"`, system, heirs, administrators, heirs)
+	if ofTheMachine(path) { // every user reads it, and none may write it: the others would refuse what one can write
+		grants += fmt.Sprintf(` "*%s:%sRX"`, users, heirs)
+	} else {
+		grants = fmt.Sprintf(` "*%s:%sF"`, user, heirs) + grants
 	}
 	return &finding{
 		fact: fmt.Sprintf("%s can be written by %s", path, who),
 		hint: fmt.Sprintf("check its content, then run: icacls %s /inheritance:r /grant:r%s", shellQuote(path), grants)}
+}
+
+// users is the SID of the group Users, of everybody who has an account here.
+const users = "S-1-5-32-545"
+
+// ofTheMachine reports whether a path lies below the ProgramData folder, which holds what is for every user. The system is
+// asked, as the environment variable could say anything.
+func ofTheMachine(path string) bool {
+	data, err := windows.KnownFolderPath(windows.FOLDERID_ProgramData, windows.KF_FLAG_DEFAULT)
+	if err != nil {
+		return false
+	}
+	data += `\`
+	return len(path) > len(data) && strings.EqualFold(path[:len(data)], data)
+}
+
+// publishing says how everybody is let to read a folder. What is written there later inherits that.
+func publishing(folder string) string {
+	return fmt.Sprintf(`run as an administrator: icacls %s /grant "*%s:(OI)(CI)RX" /T`, shellQuote(folder), users)
 }
 
 func nameOf(sid *windows.SID) string {

@@ -160,7 +160,22 @@ func (t *Tree) unreadable(rel string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", t.Abs(rel), fs.ErrNotExist)
 	}
-	return unreadable(t.Abs(rel), err)
+	return t.unreadableOpen(rel, err)
+}
+
+// unreadableOpen is for what was open already, so that it is there.
+func (t *Tree) unreadableOpen(rel string, err error) error {
+	return unreadableIn(t.root.Name(), t.Abs(rel), err)
+}
+
+// unreadableIn is unreadable for what lies in a folder that somebody may have meant for others too. Stores are written for their
+// writer alone (rule R12), so a store of the whole machine must be opened to its users by hand.
+func unreadableIn(folder, path string, err error) *kmserr.Error {
+	e := unreadable(path, err)
+	if e.Hint != "" {
+		e.Hint = "Run this as the user it belongs to; or, if it is for every user of this machine, " + publishing(folder)
+	}
+	return e
 }
 
 func unreadable(path string, err error) *kmserr.Error {
@@ -295,7 +310,7 @@ func (t *Tree) Names(rel string, limit int) (names []string, more bool, err erro
 	}
 	f, err := root.Open(".")
 	if err != nil {
-		return nil, false, unreadable(t.Abs(p.path), err)
+		return nil, false, t.unreadableOpen(p.path, err)
 	}
 	defer f.Close()
 	if limit == 0 {
@@ -304,7 +319,7 @@ func (t *Tree) Names(rel string, limit int) (names []string, more bool, err erro
 		names, err = f.Readdirnames(limit + 1)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, false, unreadable(t.Abs(p.path), err)
+		return nil, false, t.unreadableOpen(p.path, err)
 	}
 	if limit != 0 && len(names) > limit {
 		names, more = names[:limit], true

@@ -91,16 +91,17 @@ func TestUnreadable(t *testing.T) {
 			chmod(t, filepath.Join(dir, "home", folder), 0o755)
 		}
 	}()
-	check := func(what string, err error, path string) {
+	check := func(what string, err error, path, hint string) {
 		t.Helper()
 		if !kmserr.Is(err, kmserr.StoreAccess) || errors.Is(err, ErrAbsent) || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: got %v, expected a StoreAccessException", what, err)
 			return
 		}
-		if e := kmserr.As(err); e.Fact != filepath.Join(dir, path)+" cannot be read: permission denied" || !strings.Contains(e.Hint, "Let the current user read it") {
+		if e := kmserr.As(err); e.Fact != filepath.Join(dir, path)+" cannot be read: permission denied" || !strings.Contains(e.Hint, hint) {
 			t.Errorf("%s: got %q, and the hint %q", what, e.Fact, e.Hint)
 		}
 	}
+	publish := "run after each change of it: sudo chmod -R a+rX " + filepath.Join(dir, "home")
 	testenv.AsNobody(t, func() {
 		if data, _, err := tree.Read("open/file", 100); err != nil || string(data) != "home/open/file" {
 			t.Errorf("what everyone can read: %q, %v", data, err)
@@ -111,23 +112,27 @@ func TestUnreadable(t *testing.T) {
 				at = "home/" + folder
 			}
 			_, _, err := tree.Read(file, 100)
-			check("reading "+file, err, at)
+			check("reading "+file, err, at, publish)
 		}
 		for _, folder := range []string{"closed", "unlisted"} {
 			there, err := tree.Exists(folder + "/file")
 			if there {
 				t.Errorf("looking for something in %s: found beside an error", folder)
 			}
-			check("looking for something in "+folder, err, "home/"+folder)
+			check("looking for something in "+folder, err, "home/"+folder, publish)
 			names, more, err := tree.Names(folder, 0)
-			check("listing "+folder, err, "home/"+folder)
+			check("listing "+folder, err, "home/"+folder, publish)
 			if len(names) > 0 || more {
 				t.Errorf("listing %s: %q, %t beside an error", folder, names, more)
 			}
 		}
-		for path, at := range map[string]string{"home/closed": "home/closed", "home/unlisted": "home/unlisted", "home/above/home": "home/above/home"} {
+		for _, path := range []string{"home/closed", "home/unlisted", "home/above/home"} {
 			opened, err := New(Options{}).Open(filepath.Join(dir, path))
-			check("opening "+path, err, at)
+			hint := "sudo chmod -R a+rX " + filepath.Join(dir, path)
+			if path == "home/above/home" { // to let others read what is in it helps nobody who cannot come there
+				hint = "Let the current user read it"
+			}
+			check("opening "+path, err, path, hint)
 			if opened != nil {
 				t.Errorf("opening %s: a tree beside an error", path)
 			}
@@ -137,9 +142,9 @@ func TestUnreadable(t *testing.T) {
 	chmod(t, filepath.Join(dir, "home/open"), 0o644)
 	testenv.AsNobody(t, func() {
 		_, err := New(Options{}).Open(filepath.Join(dir, "home/open"))
-		check("opening a folder that cannot be entered", err, "home/open")
+		check("opening a folder that cannot be entered", err, "home/open", "sudo chmod -R a+rX "+filepath.Join(dir, "home/open"))
 		_, _, err = tree.Names("open", 0)
-		check("listing a folder that cannot be entered", err, "home/open")
+		check("listing a folder that cannot be entered", err, "home/open", publish)
 	})
 }
 
