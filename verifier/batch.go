@@ -68,6 +68,7 @@ func (v *Verifier) VerifyBatch(ctx context.Context, questions iter.Seq[Question]
 			workers = runtime.GOMAXPROCS(0)
 		}
 		v, _ := v.current() // what keeps it from deciding, the first view finds too
+		defer v.release()
 		own, cancel := context.WithCancel(ctx)
 		b := &batch{
 			v: v, caller: ctx, ctx: own, slots: make([]slot, batchWindow*workers),

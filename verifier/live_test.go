@@ -200,6 +200,111 @@ func TestHomeIsReplaced(t *testing.T) {
 	}
 }
 
+// A program that runs for weeks keeps no folder open for each time that its keys were renewed: only those that are read still.
+func TestReplacedStoresAreClosed(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows renames no folder that is open")
+	}
+	key := record(t, arnText, signerOf(kmskey.ECCNISTP256))
+	one, other := newWorld(t, key), newWorld(t, key)
+	v := opened(t, one.home.Path)
+	replace := func() {
+		aside := one.home.Path + ".aside"
+		for _, move := range [][2]string{{one.home.Path, aside}, {other.home.Path, one.home.Path}, {aside, other.home.Path}} {
+			if err := os.Rename(move[0], move[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		demand(t, v, "", "replaced")
+	}
+	reads := func(store *keystore.Store) bool {
+		_, err := store.Resolve(must(kmskey.ParseRef(arnText)), keystore.ResolveOptions{})
+		return err == nil
+	}
+	demand(t, v, "", "before")
+	asked := v.Store()
+	replace()
+	// Every way to ask, and one that is under way.
+	_, _, _ = v.Policy(), v.ExactRegion(), must(v.ExplainPolicy(arnText))
+	must(v.Digest(t.Context(), DigestRequest{KeyID: arnText, Message: strings.NewReader("m")}))
+	for a := range v.VerifyBatch(t.Context(), func(yield func(Question) bool) { yield(Ask(good(arnText))) }, BatchOptions{}) {
+		if a.Err != nil {
+			t.Error(a.Err)
+		}
+	}
+	underWay := v.live.cfg.Store
+	req := good(arnText)
+	message := req.Message
+	req.Message = readerFunc(func(p []byte) (int, error) {
+		if v.live.cfg.Store == underWay {
+			replace()
+			if replace(); !reads(underWay) {
+				t.Error("a store was closed while it was read")
+			}
+		}
+		return message.Read(p)
+	})
+	if _, err := v.Verify(t.Context(), req); err != nil {
+		t.Error(err)
+	}
+	var all []*keystore.Store
+	for range 20 {
+		all = append(all, v.live.cfg.Store)
+		replace()
+	}
+	for i, store := range append(all, underWay) {
+		if reads(store) {
+			t.Errorf("store %d is open still", i)
+		}
+	}
+	if len(v.live.replaced) != 1 || !reads(asked) || !reads(v.live.cfg.Store) {
+		t.Errorf("%d replaced stores are kept, expected the one that was asked for and may be read", len(v.live.replaced))
+	}
+	if err := v.Close(); err != nil || reads(asked) {
+		t.Errorf("Close: %v; the store that was asked for is open: %t", err, reads(asked))
+	}
+}
+
+// TestReplacedByMany: what several goroutines decide by is not closed under them.
+func TestReplacedByMany(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows renames no folder that is open")
+	}
+	key := record(t, arnText, signerOf(kmskey.ECCNISTP256))
+	one, other := newWorld(t, key), newWorld(t, key)
+	v := opened(t, one.home.Path)
+	var all sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		all.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				// Between two renames there is no home, and that alone may be the reason of a refusal.
+				if _, err := v.Verify(context.Background(), good(arnText)); err != nil && (!kmserr.Is(err, kmserr.StoreAccess) || strings.Contains(err.Error(), "closed")) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 50 {
+		aside := one.home.Path + ".aside"
+		for _, move := range [][2]string{{one.home.Path, aside}, {other.home.Path, one.home.Path}, {aside, other.home.Path}} {
+			if err := os.Rename(move[0], move[1]); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	close(done)
+	all.Wait()
+	if n := len(v.live.replaced); n > 8 {
+		t.Errorf("%d replaced stores are open", n)
+	}
+}
+
 // What others may write is refused as soon as the policy says strict.
 func TestStrictnessIsReadAnew(t *testing.T) {
 	if runtime.GOOS == "windows" {

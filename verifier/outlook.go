@@ -33,6 +33,7 @@ func (v *Verifier) Outlook(ctx context.Context, keyID string) (*Outlook, error) 
 		return nil, err
 	}
 	v, stale := v.current()
+	defer v.release()
 	d := v.newDecision("Outlook", keyID)
 	d.explain = nil
 	out := new(Outlook)

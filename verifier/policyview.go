@@ -10,9 +10,13 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
-// Policy returns the policy in force.
+// Policy returns the policy in force, nil for a Verifier that neither New nor Open made.
 func (v *Verifier) Policy() policy.Policy {
+	if v.ready() != nil {
+		return nil
+	}
 	now, _ := v.current() // why nothing can be decided, whoever asks for a decision is told
+	defer now.release()
 	return now.cfg.Policy
 }
 
@@ -38,6 +42,7 @@ func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 		return nil, err
 	}
 	v, err := v.current()
+	defer v.release()
 	if err != nil {
 		return nil, err
 	}
@@ -107,9 +112,14 @@ func concernsNoKey(member string) bool {
 	return len(member) > 4 && (member[:4] == "log." || len(member) > 6 && member[:6] == "store.")
 }
 
-// ExactRegion reports whether the policy in force lets no Region of a multi-Region key stand for another.
+// ExactRegion reports whether the policy in force lets no Region of a multi-Region key stand for another, as nothing does for
+// a Verifier that neither New nor Open made.
 func (v *Verifier) ExactRegion() bool {
+	if v.ready() != nil {
+		return true
+	}
 	now, _ := v.current() // why nothing can be decided, whoever asks for a decision is told
+	defer now.release()
 	return now.cfg.Policy.Store().ExactRegion
 }
 

@@ -51,6 +51,8 @@ type Verifier struct {
 	seen   *view
 	// live is set by Open: what it found is looked for anew while the verifier is used.
 	live *live
+	// users of the store count this verifier, which current returned; nil for every other.
+	users *users
 }
 
 // store is where a decision reads.
@@ -111,7 +113,7 @@ func Open(o Options) (*Verifier, error) {
 	})
 	if err == nil {
 		v.reload = func() (policy.Policy, error) { return loadPolicy(home.Path, o.UnsafeStorePermissions) }
-		v.live = &live{home: home, unsafe: o.UnsafeStorePermissions, reload: v.reload, cfg: v.cfg, read: time.Now()}
+		v.live = &live{home: home, unsafe: o.UnsafeStorePermissions, reload: v.reload, cfg: v.cfg, users: new(users), read: time.Now()}
 	}
 	return v, err
 }
@@ -126,15 +128,22 @@ func (v *Verifier) ready() error {
 
 // Close releases the store. Every question afterwards is a StoreAccessException.
 func (v *Verifier) Close() error {
+	if err := v.ready(); err != nil {
+		return err
+	}
 	if v.live != nil {
 		return v.live.close()
 	}
 	return v.cfg.Store.Close()
 }
 
-// Store returns the store that the verifier reads.
+// Store returns the store that the verifier reads now, nil for a Verifier that neither New nor Open made. Close closes it,
+// and nothing before: of a Verifier of Open, each folder whose store was asked for stays open until then.
 func (v *Verifier) Store() *keystore.Store {
-	now, _ := v.current() // why nothing can be decided, whoever asks for a decision is told
+	if v.ready() != nil {
+		return nil
+	}
+	now, _ := v.current() // why nothing can be decided, whoever asks for a decision is told; not released, as nobody says when it is read no more
 	return now.cfg.Store
 }
 
@@ -149,6 +158,7 @@ func (v *Verifier) decide(ctx context.Context, event, keyID string, note func(*d
 		ctx = context.Background()
 	}
 	now, stale := v.current()
+	defer now.release()
 	now = now.once()
 	d := now.newDecision(event, keyID)
 	if note != nil {

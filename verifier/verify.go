@@ -303,6 +303,7 @@ func (v *Verifier) Digest(ctx context.Context, req DigestRequest) (*Digested, er
 		return nil, err
 	}
 	v, stale := v.current()
+	defer v.release()
 	d := v.newDecision("Digest", req.KeyID)
 	d.explain = nil // the steps are those of decisions
 	var out *Digested

@@ -35,6 +35,24 @@ func TestZeroVerifier(t *testing.T) {
 			if outlook != nil || !kmserr.Is(err, kmserr.Internal) {
 				t.Errorf("Outlook answered %v, %v", outlook, err)
 			}
+			encrypted, err := v.Encrypt(context.Background(), EncryptRequest{KeyID: "alias/a", Plaintext: strings.NewReader("p")})
+			if encrypted != nil || !kmserr.Is(err, kmserr.Internal) {
+				t.Errorf("Encrypt answered %v, %v", encrypted, err)
+			}
+			secret, err := v.DeriveSharedSecret(context.Background(), DeriveRequest{KeyID: "alias/a"})
+			if secret != nil || !kmserr.Is(err, kmserr.Internal) {
+				t.Errorf("DeriveSharedSecret answered %v, %v", secret, err)
+			}
+			explained, err := v.ExplainPolicy("alias/a")
+			if explained != nil || !kmserr.Is(err, kmserr.Internal) {
+				t.Errorf("ExplainPolicy answered %v, %v", explained, err)
+			}
+			if err := v.Close(); !kmserr.Is(err, kmserr.Internal) {
+				t.Errorf("Close answered %v", err)
+			}
+			if store, rules, exact := v.Store(), v.Policy(), v.ExactRegion(); store != nil || rules != nil || !exact {
+				t.Errorf("it has the store %v, the policy %v, an exact Region: %t", store, rules, exact)
+			}
 			digested, err := v.Digest(context.Background(), DigestRequest{KeyID: "alias/a"})
 			if digested != nil || !kmserr.Is(err, kmserr.Internal) {
 				t.Errorf("Digest answered %v, %v", digested, err)
