@@ -268,7 +268,7 @@ type unheeded struct {
 // what is known of the alias is no older than the policy lets anything be that the answer rests on.
 func (v *Verifier) rulesFor(asked kmskey.Ref, found *keystore.Resolution, former bool, now time.Time) (all []inForce, err error) {
 	for _, arn := range participants(found) {
-		in := inForce{subject: policy.Subject{Asked: asked, ARN: arn, Former: former, Fingerprint: found.Entries[0].Key.Fingerprint()}}
+		in := inForce{subject: policy.Subject{Asked: asked, ARN: arn, Former: former}}
 		if in.aliases, err = v.aliasesNow(arn, found); err != nil {
 			return nil, err
 		}

@@ -60,8 +60,6 @@ type Subject struct {
 	// Former says that Asked, an alias, meant ARN once and means another key now. A grant that names the alias then gives
 	// this key nothing but aliasHistory.
 	Former bool
-	// Fingerprint is the SHA-256 of the SubjectPublicKeyInfo in lower-case hexadecimal.
-	Fingerprint string
 }
 
 // StoreRules concern the store as a whole.
@@ -82,8 +80,6 @@ type LogRules struct {
 	Sync bool
 	// RotateBytes is the size at which a new file is begun; 0: never.
 	RotateBytes int64
-	// Set reports whether a policy says anything about the log.
-	Set bool
 }
 
 // LostUnderNotation says what becomes of the lines where Notation asks, a clause about the policy; "" if they are kept. Notation

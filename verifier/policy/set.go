@@ -131,7 +131,6 @@ func (p *set) Log() LogRules {
 		if s.log == nil {
 			continue
 		}
-		r.Set = true
 		r.Sync = r.Sync || s.log.Sync != nil && *s.log.Sync
 		if s.log.RotateAt != nil && r.RotateBytes == 0 {
 			r.RotateBytes, _ = parseSize(*s.log.RotateAt) // checked when it was read
