@@ -91,7 +91,7 @@ func (v *Verifier) resolve(d *decision, keyID string) (err error) {
 func (d *decision) noteResolution() {
 	key := d.key()
 	d.line.KeyARN = d.found.Target.String()
-	d.line.KeySpec, d.line.PublicKey = string(key.Spec()), key.Fingerprint()
+	d.line.KeySpec, d.line.PublicKeySHA256 = string(key.Spec()), key.Fingerprint()
 	if d.found.Alias != nil {
 		d.line.Files = append(d.line.Files, audit.File{Path: d.found.Alias.Path, SHA256: d.found.Alias.SHA256})
 	}

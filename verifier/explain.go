@@ -58,7 +58,7 @@ func (d *decision) tellKey(err error) error {
 	if d.found.Fallback {
 		found += ", by its replicas " + kmskey.JoinNames(d.line.FallbackARNs)
 	}
-	return d.tell("key", nil, "%s; %s, public key SHA-256 %s; %s", found, d.line.KeySpec, d.line.PublicKey, home)
+	return d.tell("key", nil, "%s; %s, public key SHA-256 %s; %s", found, d.line.KeySpec, d.line.PublicKeySHA256, home)
 }
 
 func (d *decision) tellPolicy(err error) error {

@@ -53,7 +53,7 @@ func TestEverySigningAlgorithm(t *testing.T) {
 					t.Fatal(err)
 				}
 				if d.SigningAlgorithm != string(a) || d.KeySpec != string(spec) || d.KeyARN != arnA || d.InputBytes != int64(len(message)) ||
-					d.InputSHA256 != hexSHA256(message) || d.SignatureSHA256 != hexSHA256(signature) || d.KeyState != "Enabled" || d.PublicKey != hexSHA256(s.der) {
+					d.InputSHA256 != hexSHA256(message) || d.SignatureSHA256 != hexSHA256(signature) || d.KeyState != "Enabled" || d.PublicKeySHA256 != hexSHA256(s.der) {
 					t.Errorf("the decision says %+v", d)
 				}
 				if err := ask(kmskey.Raw, message, signature); a == kmskey.ED25519PHSHA512 {

@@ -71,7 +71,7 @@ func (d Decision) Basis() string {
 	return day + ", source " + d.SnapshotSource + ", key state " + d.KeyState
 }
 
-// Decision is one question and its answer. The zero value says "refused".
+// Decision is one question and its answer. The zero value says "refused". Hashes are SHA-256 in lower-case hexadecimal.
 type Decision struct {
 	EventTime kmskey.Time `json:"eventTime"`
 	EventName string      `json:"eventName"`
@@ -82,13 +82,14 @@ type Decision struct {
 	HomeChosenBy string `json:"homeChosenBy"`
 
 	// Asked is the identifier as the caller gave it, KeyARN what it resolved to.
-	Asked        string   `json:"asked"`
-	KeyARN       string   `json:"keyArn,omitempty"`
-	KeySpec      string   `json:"keySpec,omitempty"`
-	PublicKey    string   `json:"publicKeySha256,omitempty"`
-	Fallback     bool     `json:"multiRegionFallback,omitzero"`
-	FallbackARNs []string `json:"fallbackArns,omitempty"`
-	Files        []File   `json:"files,omitempty"`
+	Asked   string `json:"asked"`
+	KeyARN  string `json:"keyArn,omitempty"`
+	KeySpec string `json:"keySpec,omitempty"`
+	// PublicKeySHA256 is of the DER SubjectPublicKeyInfo.
+	PublicKeySHA256 string   `json:"publicKeySha256,omitempty"`
+	Fallback        bool     `json:"multiRegionFallback,omitzero"`
+	FallbackARNs    []string `json:"fallbackArns,omitempty"`
+	Files           []File   `json:"files,omitempty"`
 
 	SigningAlgorithm string            `json:"signingAlgorithm,omitempty"`
 	MessageType      string            `json:"messageType,omitempty"`

@@ -174,7 +174,7 @@ func (o *object) decision(d *Decision) {
 	o.text("asked", d.Asked)
 	o.some("keyArn", d.KeyARN)
 	o.some("keySpec", d.KeySpec)
-	o.some("publicKeySha256", d.PublicKey)
+	o.some("publicKeySha256", d.PublicKeySHA256)
 	o.flag("multiRegionFallback", d.Fallback)
 	o.texts("fallbackArns", d.FallbackARNs)
 	for i, f := range d.Files {

@@ -26,10 +26,10 @@ func decision(n int) Decision {
 	d := Decision{
 		EventTime: at, EventName: EventVerify, FrontEnd: FrontEnd{Name: "test", Version: "1.2.3"},
 		Home: "/home/user/.config/awskms-offline", HomeChosenBy: "the user's configuration folder",
-		Asked:     fmt.Sprintf("alias/release-%d", n),
-		KeyARN:    "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
-		KeySpec:   "ECC_NIST_P256",
-		PublicKey: strings.Repeat("0a", 32),
+		Asked:           fmt.Sprintf("alias/release-%d", n),
+		KeyARN:          "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+		KeySpec:         "ECC_NIST_P256",
+		PublicKeySHA256: strings.Repeat("0a", 32),
 		Files: []File{
 			{Path: "/home/user/.config/awskms-offline/aliases/aws/us-east-1/111122223333/release.json", SHA256: strings.Repeat("1b", 32)},
 			{Path: "/home/user/.config/awskms-offline/keys/aws/us-east-1/111122223333/1234abcd-12ab-34cd-56ef-1234567890ab.json", SHA256: strings.Repeat("2c", 32)},
