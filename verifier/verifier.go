@@ -1,8 +1,12 @@
 // Package verifier is the one door: every front end asks here, and only here is decided.
 //
-// Two questions, two types. Verify answers "this signature, over this message, by this key, permitted". AuthorizeKey
-// answers "this public key is that KMS key, and it may be relied on", for callers whose own core checks the signature.
-// A nil error is the only yes; a result is non-nil if and only if the error is nil, and neither result can be made
+// A question, a type. Verify answers "this signature, over this message, by this key, permitted", VerifyBatch the same for
+// many. AuthorizeKey answers "this public key is that KMS key, and it may be relied on", for callers whose own core checks
+// the signature. Encrypt and DeriveSharedSecret use a key of another usage, by the same steps. These are decisions, each with
+// its line in the log. Digest and Outlook decide nothing and log nothing: what to hand to KMS Sign, and what a
+// verification would meet.
+//
+// A nil error is the only yes; a result is non-nil if and only if the error is nil, and no result of a decision can be made
 // outside this package. Every error is a *kmserr.Error.
 //
 // The order of a decision is fixed, and Verify reads as that list: resolve, permit, state, age, usage, algorithm,
@@ -38,8 +42,8 @@ type Config struct {
 	Explain func(Step)
 	// Now is read once a decision; nil stands for time.Now.
 	Now func() time.Time
-	// MaxMessage limits, in bytes, messages that an algorithm must hold in memory (pure Ed25519, ML-DSA); 0 stands for
-	// the default of 256 MiB.
+	// MaxMessage limits, in bytes, messages that an algorithm must hold in memory (pure Ed25519, ML-DSA); 0 or less stands
+	// for the default of 256 MiB.
 	MaxMessage int64
 }
 
@@ -82,10 +86,11 @@ type Options struct {
 	HomeOption string
 	// UnsafeStorePermissions takes a store that others could write, unless a policy says that permissions are strict.
 	UnsafeStorePermissions bool
-	FrontEnd               audit.FrontEnd
-	MaxMessage             int64
-	// Explain: see Config.
-	Explain func(Step)
+	// FrontEnd is the program that asks, for the log.
+	FrontEnd audit.FrontEnd
+	// MaxMessage, in bytes, and Explain: see Config.
+	MaxMessage int64
+	Explain    func(Step)
 }
 
 // Open finds the home, loads the policies, opens the store and returns a Verifier over them. It may be used for as long as

@@ -40,7 +40,7 @@ type Request struct {
 	ENTL             kmskey.ENTL
 }
 
-// Verified says that a signature was verified and permitted. Only Verify makes one; the zero value is not verified.
+// Verified says that a signature was verified and permitted. Only Verify and VerifyBatch make one; the zero value is not verified.
 type Verified struct{ line *audit.Decision }
 
 // Decision returns what was decided and what it rests on.

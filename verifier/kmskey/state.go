@@ -76,7 +76,8 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	return []byte(`"` + t.UTC().Format(time.RFC3339Nano) + `"`), nil
 }
 
-// ParseTime reads RFC 3339 text, for flags.
+// ParseTime reads ISO 8601 text with a zone, as AWS CLI v2 writes it, for flags: RFC 3339, and an offset without a colon such
+// as +0000. Its error is a sentence about the text, and no *kmserr.Error.
 func ParseTime(text string) (Time, error) {
 	var t Time
 	err := t.UnmarshalJSON([]byte(strconv.Quote(text)))

@@ -49,7 +49,7 @@ func place(path string, line int) string {
 type Effect struct {
 	// Member is the rule's name in the format: "maxSnapshotAge", "store.permissions".
 	Member string
-	// Value is what is in force: "720h0m0s", "Enabled, Updating", "not limited".
+	// Value is what is in force: "30d", "Enabled, Updating", "not limited".
 	Value string
 	// From is where it comes from; empty for a default, which is KMS's own behaviour.
 	From []Origin
