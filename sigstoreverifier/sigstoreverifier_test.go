@@ -64,7 +64,7 @@ func TestEveryKeyAndAlgorithm(t *testing.T) {
 					refused(t, ask(sig, nil, options.WithDigest(digest)), kmserr.Validation, "a hash of the message is given", "Give the message itself")
 				default:
 					refused(t, ask(sig, nil, options.WithDigest(digest)), "")
-					// ECDSA's libraries look at the first bytes only (rule R18).
+					// ECDSA's libraries look at the first bytes of a digest only.
 					for _, junk := range []int{1, 7, len(digest), 1000, 1 << 20} {
 						long := append(bytes.Clone(digest), bytes.Repeat([]byte{'x'}, junk)...)
 						refused(t, ask(sig, nil, options.WithDigest(long)), kmserr.Validation, fmt.Sprintf("expected exactly %d", len(digest)))

@@ -13,7 +13,7 @@ import (
 )
 
 // readAnew is how old the policies may be that a decision goes by: a program that asks thousands of times a second need not
-// read them as often (rule R16). Tests shorten it.
+// read them as often, as a batch does not (docs/decisions/0014-a-batch-looks-once-a-second.md). Tests shorten it.
 var readAnew = viewAge
 
 // live is what Open found, looked for anew while the verifier is used.

@@ -21,7 +21,7 @@ type reader interface {
 }
 
 const (
-	// viewAge is how long a batch relies on what it read: rule R16.
+	// viewAge is how long a batch relies on what it read: docs/decisions/0014-a-batch-looks-once-a-second.md.
 	viewAge = time.Second
 	// maxViewed bounds the answers of each kind that a view keeps.
 	maxViewed = 1024

@@ -435,8 +435,8 @@ func (l *FileLog) rotate(d *folder, f *os.File, last int64) error {
 	return nil
 }
 
-// LastTime returns the time of the log's last line, zero if there is none: a clock that stands before it is wrong (rule
-// R15). It takes no lock. An AuditUnavailableException if the log cannot be read.
+// LastTime returns the time of the log's last line, zero if there is none: a clock that stands well before it is wrong
+// (docs/audit.md, "What the chain proves"). It takes no lock. An AuditUnavailableException if the log cannot be read.
 func (l *FileLog) LastTime() (time.Time, error) {
 	if l == nil || l.cfg.Path == "-" || l.turn == nil {
 		return time.Time{}, nil

@@ -128,8 +128,8 @@ type Rules struct {
 	// AllowAliasHistory lets an alias stand for this key that meant it once. AllowAliasHistoryForNotation does so for
 	// Notation too, and is never set without the former.
 	AllowAliasHistory, AllowAliasHistoryForNotation bool
-	// IgnoreStateWhenRevocationSkipped: see rules on Notation's levels; state and age then fail nothing where Notation's
-	// trust policy skips revocation.
+	// IgnoreStateWhenRevocationSkipped: state and age fail nothing where Notation's trust policy skips revocation
+	// (docs/policy.md, "Notation's levels").
 	IgnoreStateWhenRevocationSkipped bool
 	// StateFailsIdentity makes state and age fail the identity too.
 	StateFailsIdentity bool

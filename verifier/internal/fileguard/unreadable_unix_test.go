@@ -335,7 +335,7 @@ func TestLinksTurnedAllTheTime(t *testing.T) {
 	t.Error("ten looks in a row never met another link each")
 }
 
-// A file is opened once for each reading of it (rule R16).
+// A file is opened once for each reading of it: what was checked is what is read.
 func TestReadOpensOnce(t *testing.T) {
 	dir := realDir(t)
 	makeAll(t, dir, "file")
