@@ -226,7 +226,7 @@ func TestPermissionsThatAreNotAsked(t *testing.T) {
 // A log that everyone can write is taken where nobody asks, until the policy becomes strict.
 func TestLogIsOpenedAnewUnderStrictness(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows has no modes")
+		t.Skip("Windows has no modes: that a log which everyone can write is refused once the policy is strict is not tested")
 	}
 	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
 	dir, err := filepath.EvalSymlinks(t.TempDir())

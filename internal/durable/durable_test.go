@@ -93,7 +93,7 @@ func TestWriteFileReplacesLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(outside, filepath.Join(dir, "file")); err != nil {
-		t.Skip(err)
+		t.Skipf("that a link is replaced and never followed is not tested: %v", err)
 	}
 	if err := WriteFile(root, "tmp", "file", []byte("new")); err != nil {
 		t.Fatal(err)

@@ -69,7 +69,7 @@ func TestPermissions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "b", FileName)
 	appendAll(t, openLog(t, Config{Path: path}), 1, 1)
 	if runtime.GOOS == "windows" {
-		t.Skip("modes are not Windows's")
+		t.Skip("modes are not Windows's: that what is made is for its owner alone is not tested")
 	}
 	for name, want := range map[string]fs.FileMode{path: 0o600, path + lockSuffix: 0o600, filepath.Dir(path): 0o700, filepath.Dir(filepath.Dir(path)): 0o700} {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != want {
@@ -120,7 +120,7 @@ func TestNoOrdinaryFile(t *testing.T) {
 			}
 			for what, make := range makers {
 				if err := make(); err != nil {
-					t.Skip(err)
+					t.Skipf("that %s in the place of %s is refused is not tested: %v", what, name, err)
 				}
 				l := openLog(t, Config{Path: filepath.Join(dir, FileName)})
 				unavailableError(t, l.Append(t.Context(), decision(1)), path+" is "+what)
@@ -178,7 +178,7 @@ func TestNoPlace(t *testing.T) {
 	}
 	unavailableError(t, openLog(t, Config{Path: filepath.Join(file, "below", FileName)}).Append(t.Context(), decision(1)))
 	if runtime.GOOS == "windows" || os.Geteuid() == 0 {
-		t.Skip("every folder can be written by this user")
+		t.Skip("every folder can be written by this user: a folder that is closed to it is not tested")
 	}
 	closed := filepath.Join(dir, "closed")
 	if err := os.Mkdir(closed, 0o500); err != nil {
@@ -322,7 +322,7 @@ func TestTorn(t *testing.T) {
 // TestTornCannotBeKept: where the incomplete end cannot be kept aside nothing is written over it.
 func TestTornCannotBeKept(t *testing.T) {
 	if runtime.GOOS == "windows" || os.Geteuid() == 0 {
-		t.Skip("every folder can be written by this user")
+		t.Skip("every folder can be written by this user: that an incomplete end which cannot be kept is left is not tested")
 	}
 	path := newLog(t, 1)
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
@@ -750,7 +750,7 @@ func TestBelowALink(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(dir, link); err != nil {
-		t.Skip(err)
+		t.Skipf("that the log's folder may be below a link is not tested: %v", err)
 	}
 	path := filepath.Join(link, "a", "b", FileName)
 	appendAll(t, openLog(t, Config{Path: path}), 1, 2)

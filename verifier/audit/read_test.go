@@ -28,7 +28,7 @@ func TestNoWorkingFolder(t *testing.T) {
 	}
 	t.Chdir(dir)
 	if err := os.Remove(dir); err != nil {
-		t.Skip(err)
+		t.Skipf("a relative path without a working directory is not tested: %v", err)
 	}
 	if _, err := Verify(t.Context(), FileName, Options{}); !kmserr.Is(err, kmserr.Validation) {
 		t.Errorf("got %v", err)

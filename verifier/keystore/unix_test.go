@@ -24,9 +24,11 @@ func chmod(t testing.TB, path string, mode os.FileMode) {
 	}
 }
 
-func needRoot(t testing.TB) {
+// needRoot skips what only root can set up; untested says what that is.
+func needRoot(t testing.TB, untested string) {
+	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files away")
+		t.Skipf("this needs root: %s is not tested", untested)
 	}
 }
 
@@ -118,7 +120,7 @@ func TestPermissions(t *testing.T) {
 			}
 		})
 		t.Run("another owner of "+rel, func(t *testing.T) {
-			needRoot(t)
+			needRoot(t, "another owner of "+rel)
 			home, path := build(t, rel, 0)
 			if err := os.Chown(path, 4242, -1); err != nil {
 				t.Fatal(err)
@@ -219,7 +221,7 @@ func TestAncestors(t *testing.T) {
 		refused(t, err, kmserr.StoreIntegrity, above)
 	})
 	t.Run("another owner", func(t *testing.T) {
-		needRoot(t)
+		needRoot(t, "another owner of a folder above the home")
 		above, home := build(t)
 		if err := os.Chown(above, 4242, -1); err != nil {
 			t.Fatal(err)
@@ -274,7 +276,7 @@ func TestAncestors(t *testing.T) {
 		refused(t, err, kmserr.StoreAccess, "links")
 	})
 	t.Run("a link that somebody else planted in a sticky folder", func(t *testing.T) {
-		needRoot(t)
+		needRoot(t, "a link that somebody else planted in a sticky folder")
 		above, home := build(t)
 		sticky := filepath.Join(filepath.Dir(above), "sticky")
 		if err := os.Mkdir(sticky, 0o700); err != nil {
@@ -345,14 +347,14 @@ func TestFIFOs(t *testing.T) {
 		})
 	})
 	t.Run("a device", func(t *testing.T) {
-		needRoot(t)
+		needRoot(t, "a device in a record's place")
 		home := storeOf(t)
 		path := filepath.Join(home.Path, filepath.FromSlash(recordPath(arnA)))
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if err := syscall.Mknod(path, syscall.S_IFCHR|0o600, 1<<8|5); err != nil {
-			t.Skip(err)
+			t.Skipf("a device in a record's place is not tested: %v", err)
 		}
 		_, err := openT(t, home).Resolve(ref(t, uuidA), ResolveOptions{})
 		refused(t, err, kmserr.StoreIntegrity, "is a device")
@@ -531,13 +533,13 @@ func TestReadOnlyMount(t *testing.T) {
 	refused(t, err, kmserr.StoreIntegrity, "everyone")
 
 	t.Run("a real one", func(t *testing.T) {
-		needRoot(t)
+		needRoot(t, "a store that is mounted read-only")
 		if err := exec.Command("mount", "--bind", home.Path, home.Path).Run(); err != nil {
-			t.Skip("no mounting here")
+			t.Skip("no mounting here: a store that is mounted read-only is not tested")
 		}
 		defer exec.Command("umount", home.Path).Run()
 		if err := exec.Command("mount", "-o", "remount,bind,ro", home.Path).Run(); err != nil {
-			t.Skip("no read-only mounting here")
+			t.Skip("no read-only mounting here: a store that is mounted read-only is not tested")
 		}
 		s, err := Open(home, Options{StrictPermissions: true})
 		if err != nil {
@@ -613,7 +615,7 @@ func TestReadOnlyFolder(t *testing.T) {
 	if f, err := os.Create(filepath.Join(home.Path, "x")); err == nil {
 		f.Close()
 		os.Remove(f.Name())
-		t.Skip("this user writes everywhere")
+		t.Skip("this user writes everywhere: a store in a folder that it may only read is not tested")
 	}
 	s := openT(t, home)
 	if _, err := s.Resolve(ref(t, uuidA), ResolveOptions{}); err != nil {

@@ -115,18 +115,18 @@ func TestPermissions(t *testing.T) {
 		chmod(t, path, 0)
 		if f, err := os.Open(path); err == nil {
 			f.Close()
-			t.Skip("this user reads everything")
+			t.Skip("this user reads everything: that a policy which cannot be read refuses is not tested")
 		}
 		p, err := load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, path, "run after each change of it: sudo chmod -R a+rX "+h)
 	})
 	t.Run("another's", func(t *testing.T) {
 		if os.Geteuid() != 0 {
-			t.Skip("only root can give files away")
+			t.Skip("only root can give files away: that another user's policy is refused is not tested")
 		}
 		m, h := folders(t, age, "")
 		if err := os.Chown(filepath.Join(m, FileName), 4242, 4242); err != nil {
-			t.Skip(err)
+			t.Skipf("that another user's policy is refused is not tested: %v", err)
 		}
 		p, err := load(h, m)
 		refuses(t, p, err, kmserr.PolicyInvalid, "belongs to the user with ID 4242")
@@ -244,7 +244,7 @@ func TestCheckWithoutAFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Getwd(); err == nil {
-		t.Skip("this system tells the path of a folder that is gone")
+		t.Skip("this system tells the path of a folder that is gone: that a relative path is then refused is not tested")
 	}
 	if _, err := Check(FileName); !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), "cannot be made absolute") {
 		t.Errorf("got %v", err)

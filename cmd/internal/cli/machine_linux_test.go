@@ -23,7 +23,7 @@ const machineVariable = "AWSKMS_OFFLINE_TEST_OWN_ETC"
 func TestMachinePolicy(t *testing.T) {
 	if os.Getenv(machineVariable) == "" {
 		if os.Getuid() != 0 {
-			t.Skip("needs root, to have an /etc of its own")
+			t.Skip("needs root, to have an /etc of its own: the machine's policy is not tested")
 		}
 		cmd := exec.Command(os.Args[0], "-test.run=^TestMachinePolicy$", "-test.v")
 		cmd.Env = append(os.Environ(), machineVariable+"=1")

@@ -244,12 +244,12 @@ func TestNamesOfAFolderThatIsGone(t *testing.T) {
 func TestLinkThatCannotBeRead(t *testing.T) {
 	tree, err := New(Options{}).Open("/proc/1")
 	if err != nil {
-		t.Skipf("the first process is hidden: %v", err)
+		t.Skipf("the first process is hidden: a link that cannot be read is not tested: %v", err)
 	}
 	defer tree.Close()
 	testenv.AsNobody(t, func() {
 		if _, err := os.Readlink("/proc/1/cwd"); !errors.Is(err, fs.ErrPermission) {
-			t.Skipf("the first process is this user's own, or hidden: %v", err)
+			t.Skipf("the first process is this user's own, or hidden: a link that cannot be read is not tested: %v", err)
 		}
 		refused := func(what string, err error) {
 			t.Helper()
