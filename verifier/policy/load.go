@@ -243,8 +243,8 @@ func samePath(a, b string) bool {
 // sentence each.
 func Check(file string) (warnings []string, err error) { return check(file, true) }
 
-// CheckHomes does what Check does, and judges the file as a home's policy.
-func CheckHomes(file string) (warnings []string, err error) { return check(file, false) }
+// CheckHome does what Check does, and judges the file as a home's policy.
+func CheckHome(file string) (warnings []string, err error) { return check(file, false) }
 
 func check(file string, machine bool) (warnings []string, err error) {
 	path, err := filepath.Abs(file)

@@ -274,7 +274,7 @@ func TestCheckFile(t *testing.T) {
 	if _, err := Check(path); err != nil {
 		t.Error(err)
 	}
-	if _, err := CheckHomes(path); !kmserr.Is(err, kmserr.PolicyInvalid) || !strings.Contains(err.Error(), "only the machine's policy chooses the homes") {
+	if _, err := CheckHome(path); !kmserr.Is(err, kmserr.PolicyInvalid) || !strings.Contains(err.Error(), "only the machine's policy chooses the homes") {
 		t.Error(err)
 	}
 	write(t, path, with(`"homes":["x"],"log":{"mode":"x"}`))

@@ -86,7 +86,7 @@ func (a *app) checkPolicy(value string) (warnings []string, err error) {
 	case file == "":
 		return nil, invalid("the policy is %q, expected a file", value).WithHint("Give a path, fileb://path, or - for standard input.")
 	case a.isHomes(file):
-		return policy.CheckHomes(file)
+		return policy.CheckHome(file)
 	}
 	return policy.Check(file)
 }
