@@ -55,7 +55,7 @@ func (v *Verifier) current() (*Verifier, error) {
 
 // release says that what current returned is used no more.
 func (v *Verifier) release() {
-	if v != nil && v.users != nil {
+	if v.users != nil {
 		v.users.Add(-1)
 	}
 }
