@@ -30,7 +30,7 @@ func mixed(t testing.TB) (*world, []Request, [][]byte) {
 		spec kmskey.KeySpec
 		alg  kmskey.SigningAlgorithm
 	}{
-		{kmskey.ECCNISTP256, kmskey.ECDSASHA256}, {kmskey.ECCEd25519, kmskey.ED25519SHA512}, {kmskey.RSA2048, kmskey.RSASSAPSSSHA256},
+		{kmskey.ECCNISTP256, kmskey.ECDSASHA256}, {kmskey.ECCNISTEdwards25519, kmskey.ED25519SHA512}, {kmskey.RSA2048, kmskey.RSASSAPSSSHA256},
 		{kmskey.SM2, kmskey.SM2DSA}, {kmskey.MLDSA44, kmskey.MLDSASHAKE256}, {kmskey.ECCSECGP256K1, kmskey.ECDSASHA256},
 	}
 	var keys []*kmskey.Key

@@ -99,7 +99,7 @@ func newSigner(spec kmskey.KeySpec) *signer {
 		s.sign = func(a kmskey.SigningAlgorithm, message []byte) []byte {
 			return secp256k1ecdsa.Sign(key, digestOf(a, message)).Serialize()
 		}
-	case kmskey.ECCEd25519:
+	case kmskey.ECCNISTEdwards25519:
 		public, key, err := ed25519.GenerateKey(rand.Reader)
 		s.der = must(x509.MarshalPKIXPublicKey(must(public, err)))
 		s.sign = func(a kmskey.SigningAlgorithm, message []byte) []byte {

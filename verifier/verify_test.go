@@ -31,7 +31,7 @@ import (
 
 // signingSpecs are all twelve.
 var signingSpecs = []kmskey.KeySpec{kmskey.RSA2048, kmskey.RSA3072, kmskey.RSA4096, kmskey.ECCNISTP256, kmskey.ECCNISTP384, kmskey.ECCNISTP521,
-	kmskey.ECCSECGP256K1, kmskey.ECCEd25519, kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87, kmskey.SM2}
+	kmskey.ECCSECGP256K1, kmskey.ECCNISTEdwards25519, kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87, kmskey.SM2}
 
 // TestEverySigningAlgorithm verifies each pair of spec and algorithm through the door, in each form of the input.
 func TestEverySigningAlgorithm(t *testing.T) {
@@ -116,7 +116,7 @@ func flipped(b []byte, bit int) []byte {
 
 // TestAnotherKeysSignature: no key verifies what another of the same spec signed.
 func TestAnotherKeysSignature(t *testing.T) {
-	for _, spec := range []kmskey.KeySpec{kmskey.ECCNISTP256, kmskey.ECCSECGP256K1, kmskey.ECCEd25519, kmskey.MLDSA44, kmskey.SM2} {
+	for _, spec := range []kmskey.KeySpec{kmskey.ECCNISTP256, kmskey.ECCSECGP256K1, kmskey.ECCNISTEdwards25519, kmskey.MLDSA44, kmskey.SM2} {
 		w := newWorld(t, record(t, arnA, newSigner(spec)))
 		a := spec.SigningAlgorithms()[0]
 		_, err := w.verify(t, request(arnA, signerOf(spec), a, []byte("m")))
@@ -235,7 +235,7 @@ func TestDecision(t *testing.T) {
 		"algorithm of another spec":   {ask: func(r *Request) { r.SigningAlgorithm = kmskey.ECDSASHA384 }, name: kmserr.InvalidKeyUsage, says: []string{"Algorithm ECDSA_SHA_384 is incompatible with key spec ECC_NIST_P256", "This key takes: ECDSA_SHA_256"}},
 		"algorithm, several":          {signer: rsa, ask: func(r *Request) { r.SigningAlgorithm = "" }, name: kmserr.Validation, says: []string{"no signing algorithm is given", "RSASSA_PKCS1_V1_5_SHA_256, RSASSA_PKCS1_V1_5_SHA_384", "RSASSA_PSS_SHA_512"}},
 		"algorithm, several, narrow":  {signer: rsa, ask: func(r *Request) { r.SigningAlgorithm = "" }, rules: &policy.Rules{SigningAlgorithms: []kmskey.SigningAlgorithm{kmskey.RSASSAPSSSHA384}}, name: kmserr.Validation, says: []string{"one of: RSASSA_PSS_SHA_384."}},
-		"algorithm, Ed25519 has two":  {signer: signerOf(kmskey.ECCEd25519), ask: func(r *Request) { r.SigningAlgorithm = "" }, name: kmserr.Validation, says: []string{"ED25519_SHA_512, ED25519_PH_SHA_512"}},
+		"algorithm, Ed25519 has two":  {signer: signerOf(kmskey.ECCNISTEdwards25519), ask: func(r *Request) { r.SigningAlgorithm = "" }, name: kmserr.Validation, says: []string{"ED25519_SHA_512, ED25519_PH_SHA_512"}},
 		"record narrowed":             {signer: rsa, edits: []edit{algorithms(kmskey.RSASSAPSSSHA256)}, name: kmserr.InvalidKeyUsage, says: []string{"lists RSASSA_PSS_SHA_256, not RSASSA_PKCS1_V1_5_SHA_256"}},
 		"record of the future":        {edits: []edit{algorithms("ECDSA_SHA3_256")}, name: kmserr.InvalidKeyUsage, says: []string{"lists none, not ECDSA_SHA_256"}},
 		"policy, algorithm":           {rules: &policy.Rules{SigningAlgorithms: []kmskey.SigningAlgorithm{kmskey.SM2DSA}}, name: kmserr.AlgorithmNotAllowed, says: []string{"ECDSA_SHA_256 is not allowed", "none"}},
@@ -1630,7 +1630,7 @@ func TestDigest(t *testing.T) {
 		"wrong algorithm": {record(t, arnA, p256), DigestRequest{KeyID: arnA, SigningAlgorithm: kmskey.SM2DSA, Message: strings.NewReader("m")}, kmserr.InvalidKeyUsage},
 		"usage":           {record(t, arnA, p256, usage(kmskey.KeyAgreement)), DigestRequest{KeyID: arnA, Message: strings.NewReader("m")}, kmserr.InvalidKeyUsage},
 		"ID, not SM2":     {record(t, arnA, p256), DigestRequest{KeyID: arnA, Message: strings.NewReader("m"), DistinguishingID: did("")}, kmserr.Validation},
-		"pure Ed25519":    {record(t, arnA, signerOf(kmskey.ECCEd25519)), DigestRequest{KeyID: arnA, SigningAlgorithm: kmskey.ED25519SHA512, Message: strings.NewReader("m")}, kmserr.UnsupportedOperation},
+		"pure Ed25519":    {record(t, arnA, signerOf(kmskey.ECCNISTEdwards25519)), DigestRequest{KeyID: arnA, SigningAlgorithm: kmskey.ED25519SHA512, Message: strings.NewReader("m")}, kmserr.UnsupportedOperation},
 	} {
 		w := newWorld(t, c.key)
 		d, err := w.v.Digest(context.Background(), c.req)
@@ -1652,16 +1652,16 @@ func TestDigest(t *testing.T) {
 
 // The limit of messages that must be held is the configured one.
 func TestMaxMessage(t *testing.T) {
-	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCEd25519)))
+	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTEdwards25519)))
 	w.v.cfg.MaxMessage = 6
-	_, err := w.verify(t, request(arnA, signerOf(kmskey.ECCEd25519), kmskey.ED25519SHA512, []byte("message")))
+	_, err := w.verify(t, request(arnA, signerOf(kmskey.ECCNISTEdwards25519), kmskey.ED25519SHA512, []byte("message")))
 	refused(t, err, kmserr.Validation, "longer than 6 bytes")
 	w.v.cfg.MaxMessage = 0
 	if limit := w.v.maxMessage(); limit != 256<<20 {
 		t.Errorf("none is configured, and the limit is %d", limit)
 	}
 	w.v.cfg.MaxMessage = 7
-	if _, err := w.verify(t, request(arnA, signerOf(kmskey.ECCEd25519), kmskey.ED25519SHA512, []byte("message"))); err != nil {
+	if _, err := w.verify(t, request(arnA, signerOf(kmskey.ECCNISTEdwards25519), kmskey.ED25519SHA512, []byte("message"))); err != nil {
 		t.Error(err)
 	}
 }

@@ -13,26 +13,26 @@ type KeySpec string
 
 // The key specs of KMS (AWS KMS API Reference, GetPublicKey, KeySpec) that have a public key.
 const (
-	RSA2048       KeySpec = "RSA_2048"
-	RSA3072       KeySpec = "RSA_3072"
-	RSA4096       KeySpec = "RSA_4096"
-	ECCNISTP256   KeySpec = "ECC_NIST_P256"
-	ECCNISTP384   KeySpec = "ECC_NIST_P384"
-	ECCNISTP521   KeySpec = "ECC_NIST_P521"
-	ECCSECGP256K1 KeySpec = "ECC_SECG_P256K1"
-	ECCEd25519    KeySpec = "ECC_NIST_EDWARDS25519"
-	MLDSA44       KeySpec = "ML_DSA_44"
-	MLDSA65       KeySpec = "ML_DSA_65"
-	MLDSA87       KeySpec = "ML_DSA_87"
-	SM2           KeySpec = "SM2"
-	MLKEM512      KeySpec = "ML_KEM_512"
-	MLKEM768      KeySpec = "ML_KEM_768"
-	MLKEM1024     KeySpec = "ML_KEM_1024"
+	RSA2048             KeySpec = "RSA_2048"
+	RSA3072             KeySpec = "RSA_3072"
+	RSA4096             KeySpec = "RSA_4096"
+	ECCNISTP256         KeySpec = "ECC_NIST_P256"
+	ECCNISTP384         KeySpec = "ECC_NIST_P384"
+	ECCNISTP521         KeySpec = "ECC_NIST_P521"
+	ECCSECGP256K1       KeySpec = "ECC_SECG_P256K1"
+	ECCNISTEdwards25519 KeySpec = "ECC_NIST_EDWARDS25519"
+	MLDSA44             KeySpec = "ML_DSA_44"
+	MLDSA65             KeySpec = "ML_DSA_65"
+	MLDSA87             KeySpec = "ML_DSA_87"
+	SM2                 KeySpec = "SM2"
+	MLKEM512            KeySpec = "ML_KEM_512"
+	MLKEM768            KeySpec = "ML_KEM_768"
+	MLKEM1024           KeySpec = "ML_KEM_1024"
 )
 
 // KeySpecs are all of them.
 var KeySpecs = []KeySpec{
-	RSA2048, RSA3072, RSA4096, ECCNISTP256, ECCNISTP384, ECCNISTP521, ECCSECGP256K1, ECCEd25519,
+	RSA2048, RSA3072, RSA4096, ECCNISTP256, ECCNISTP384, ECCNISTP521, ECCSECGP256K1, ECCNISTEdwards25519,
 	MLDSA44, MLDSA65, MLDSA87, SM2, MLKEM512, MLKEM768, MLKEM1024,
 }
 
@@ -150,7 +150,7 @@ func (s KeySpec) SigningAlgorithms() []SigningAlgorithm {
 		return []SigningAlgorithm{ECDSASHA384}
 	case ECCNISTP521:
 		return []SigningAlgorithm{ECDSASHA512}
-	case ECCEd25519:
+	case ECCNISTEdwards25519:
 		return []SigningAlgorithm{ED25519SHA512, ED25519PHSHA512}
 	case MLDSA44, MLDSA65, MLDSA87:
 		return []SigningAlgorithm{MLDSASHAKE256}
@@ -227,7 +227,7 @@ func (s KeySpec) Usages() []KeyUsage {
 		return []KeyUsage{SignVerify, EncryptDecrypt}
 	case ECCNISTP256, ECCNISTP384, ECCNISTP521:
 		return []KeyUsage{SignVerify, KeyAgreement}
-	case ECCSECGP256K1, ECCEd25519, MLDSA44, MLDSA65, MLDSA87:
+	case ECCSECGP256K1, ECCNISTEdwards25519, MLDSA44, MLDSA65, MLDSA87:
 		return []KeyUsage{SignVerify}
 	case SM2:
 		return []KeyUsage{SignVerify, EncryptDecrypt, KeyAgreement}

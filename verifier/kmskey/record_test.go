@@ -83,7 +83,7 @@ func parse(t testing.TB, data []byte) *Key {
 // files are the keys of testdata and their specs.
 var files = map[string]KeySpec{
 	"rsa2048": RSA2048, "rsa3072": RSA3072, "rsa4096": RSA4096, "p256": ECCNISTP256, "p384": ECCNISTP384, "p521": ECCNISTP521,
-	"secp256k1": ECCSECGP256K1, "ed25519": ECCEd25519, "mldsa44": MLDSA44, "mldsa65": MLDSA65, "mldsa87": MLDSA87, "sm2": SM2,
+	"secp256k1": ECCSECGP256K1, "ed25519": ECCNISTEdwards25519, "mldsa44": MLDSA44, "mldsa65": MLDSA65, "mldsa87": MLDSA87, "sm2": SM2,
 }
 
 // TestRecordsOfTheCLI reads what the AWS CLI prints.
@@ -235,7 +235,7 @@ func TestDisagreements(t *testing.T) {
 
 		"usage unknown":                  {p256.with(object{"KeyUsage": "SIGN"}), []string{`KeyUsage says "SIGN"`, "SIGN_VERIFY, KEY_AGREEMENT"}},
 		"usage empty":                    {p256.with(object{"KeyUsage": ""}), []string{`KeyUsage says ""`, "SIGN_VERIFY"}},
-		"usage that the spec has not":    {signing(t, "ed25519", ECCEd25519).with(object{"KeyUsage": "ENCRYPT_DECRYPT", "SigningAlgorithms": nil}), []string{"ENCRYPT_DECRYPT", "ECC_NIST_EDWARDS25519 is for SIGN_VERIFY"}},
+		"usage that the spec has not":    {signing(t, "ed25519", ECCNISTEdwards25519).with(object{"KeyUsage": "ENCRYPT_DECRYPT", "SigningAlgorithms": nil}), []string{"ENCRYPT_DECRYPT", "ECC_NIST_EDWARDS25519 is for SIGN_VERIFY"}},
 		"ML-KEM that signs":              {object{"KeyId": keyARN, "PublicKey": spkiOf(t, "mlkem768"), "KeyUsage": "SIGN_VERIFY", "SigningAlgorithms": []string{"ML_DSA_SHAKE_256"}}, []string{"SIGN_VERIFY", "ML_KEM_768"}},
 		"signing without algorithms":     {p256.with(object{"SigningAlgorithms": nil}), []string{"KeyUsage says SIGN_VERIFY", "SigningAlgorithms is empty or absent"}},
 		"signing with an empty list":     {p256.with(object{"SigningAlgorithms": []string{}}), []string{"SIGN_VERIFY", "empty or absent"}},

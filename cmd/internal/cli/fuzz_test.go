@@ -137,7 +137,7 @@ func FuzzKeyFile(f *testing.F) {
 				continue // keys import says so
 			}
 			switch key.Spec() {
-			case kmskey.RSA2048, kmskey.RSA3072, kmskey.RSA4096, kmskey.ECCNISTP256, kmskey.ECCNISTP384, kmskey.ECCNISTP521, kmskey.ECCEd25519:
+			case kmskey.RSA2048, kmskey.RSA3072, kmskey.RSA4096, kmskey.ECCNISTP256, kmskey.ECCNISTP384, kmskey.ECCNISTP521, kmskey.ECCNISTEdwards25519:
 				if _, err := x509.ParsePKIXPublicKey(r.record.PublicKey); err != nil {
 					t.Fatalf("%q is taken as a key of spec %s, and crypto/x509 says %v", data, key.Spec(), err)
 				}

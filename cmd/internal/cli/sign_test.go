@@ -60,7 +60,7 @@ func call(args ...string) (code int, stdout, stderr string) {
 var signingKeys = map[string]kmskey.KeySpec{
 	"rsa2048": kmskey.RSA2048, "rsa3072": kmskey.RSA3072, "rsa4096": kmskey.RSA4096,
 	"p256": kmskey.ECCNISTP256, "p384": kmskey.ECCNISTP384, "p521": kmskey.ECCNISTP521, "secp256k1": kmskey.ECCSECGP256K1,
-	"ed25519": kmskey.ECCEd25519, "mldsa44": kmskey.MLDSA44, "mldsa65": kmskey.MLDSA65, "mldsa87": kmskey.MLDSA87, "sm2": kmskey.SM2,
+	"ed25519": kmskey.ECCNISTEdwards25519, "mldsa44": kmskey.MLDSA44, "mldsa65": kmskey.MLDSA65, "mldsa87": kmskey.MLDSA87, "sm2": kmskey.SM2,
 }
 
 // TestSignVerifies: what sign signs, verify verifies, over the same file: every key spec, with every algorithm that it has, in

@@ -38,7 +38,7 @@ func TestSecondLooks(t *testing.T) {
 func TestHints(t *testing.T) {
 	_, err := Verify(t.Context(), &spki.PublicKey{Spec: "ML_KEM_768"}, kmskey.ECDSASHA256, "", strings.NewReader("x"), []byte("x"), Options{})
 	wantError(t, err, kmserr.InvalidKeyUsage, "A key of this spec verifies nothing.")
-	s := subjectOf(kmskey.ECCEd25519, kmskey.ED25519PHSHA512)
+	s := subjectOf(kmskey.ECCNISTEdwards25519, kmskey.ED25519PHSHA512)
 	_, err = verify(s, kmskey.Raw, []byte("x"), []byte("x"))
 	wantError(t, err, kmserr.Validation, "Leave the message type out: the file is then the message")
 	_, err = verify(subjectOf(kmskey.ECCNISTP256, kmskey.ECDSASHA256), kmskey.ExternalMu, []byte("x"), []byte("x"))
@@ -91,7 +91,7 @@ func TestRoomForAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	s := subjectOf(kmskey.ECCEd25519, kmskey.ED25519SHA512)
+	s := subjectOf(kmskey.ECCNISTEdwards25519, kmskey.ED25519SHA512)
 	_, err = Verify(t.Context(), s.pub, s.alg, "", closed, make([]byte, 64), Options{})
 	wantError(t, err, kmserr.Validation, "the message cannot be read after 0 bytes")
 }

@@ -204,7 +204,7 @@ func TestConstantMemory(t *testing.T) {
 		{256 << 20, kmskey.ECCNISTP256, kmskey.ECDSASHA256, Options{}},
 		{32 << 20, kmskey.RSA2048, kmskey.RSASSAPSSSHA512, Options{}},
 		{32 << 20, kmskey.ECCSECGP256K1, kmskey.ECDSASHA256, Options{}},
-		{32 << 20, kmskey.ECCEd25519, kmskey.ED25519PHSHA512, Options{}},
+		{32 << 20, kmskey.ECCNISTEdwards25519, kmskey.ED25519PHSHA512, Options{}},
 		{32 << 20, kmskey.SM2, kmskey.SM2DSA, Options{DistinguishingID: long}},
 		{32 << 20, kmskey.MLDSA44, kmskey.MLDSASHAKE256, Options{}}, // Digest alone
 	} {

@@ -202,7 +202,7 @@ func holds(pub *spki.PublicKey, spec kmskey.KeySpec) bool {
 		return ec(elliptic.P521())
 	case kmskey.ECCSECGP256K1:
 		return pub.Secp256k1 != nil
-	case kmskey.ECCEd25519:
+	case kmskey.ECCNISTEdwards25519:
 		return len(pub.Ed25519) == ed25519.PublicKeySize
 	case kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87:
 		size, _ := mldsaOf(pub.MLDSA)

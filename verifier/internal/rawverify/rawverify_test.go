@@ -357,7 +357,7 @@ func emptySaltPSS(t *testing.T, key *rsa.PrivateKey, h crypto.Hash, d []byte) []
 // TestEd25519phHashesTwice: what Ed25519ph usually is, one hash or a context, is not what KMS makes.
 func TestEd25519phHashesTwice(t *testing.T) {
 	public, key, _ := ed25519.GenerateKey(rand.Reader)
-	s := subject{spec: kmskey.ECCEd25519, alg: kmskey.ED25519PHSHA512, pub: &spki.PublicKey{Spec: string(kmskey.ECCEd25519), Ed25519: public}}
+	s := subject{spec: kmskey.ECCNISTEdwards25519, alg: kmskey.ED25519PHSHA512, pub: &spki.PublicKey{Spec: string(kmskey.ECCNISTEdwards25519), Ed25519: public}}
 	once := sha512.Sum512(message)
 	twice := sha512.Sum512(once[:])
 	thrice := sha512.Sum512(twice[:])
@@ -413,7 +413,7 @@ func TestMu(t *testing.T) {
 			wantError(t, err, kmserr.Validation, fmt.Sprintf("μ is invalid length for algorithm ML_DSA_SHAKE_256: it is %d bytes long, expected exactly 64", len(bad)))
 		}
 	}
-	s := subjectOf(kmskey.ECCEd25519, kmskey.ED25519SHA512)
+	s := subjectOf(kmskey.ECCNISTEdwards25519, kmskey.ED25519SHA512)
 	_, _, err := Digest(t.Context(), s.pub, s.alg, bytes.NewReader(message), Options{})
 	wantError(t, err, kmserr.UnsupportedOperation, "ED25519_SHA_512 signs the message itself")
 }

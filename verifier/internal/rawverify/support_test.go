@@ -76,7 +76,7 @@ func must[T any](v T, err error) T {
 var subjects = sync.OnceValue(func() (all []subject) {
 	for _, spec := range []kmskey.KeySpec{
 		kmskey.RSA2048, kmskey.RSA3072, kmskey.RSA4096, kmskey.ECCNISTP256, kmskey.ECCNISTP384, kmskey.ECCNISTP521,
-		kmskey.ECCSECGP256K1, kmskey.ECCEd25519, kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87, kmskey.SM2,
+		kmskey.ECCSECGP256K1, kmskey.ECCNISTEdwards25519, kmskey.MLDSA44, kmskey.MLDSA65, kmskey.MLDSA87, kmskey.SM2,
 	} {
 		for _, alg := range spec.SigningAlgorithms() {
 			all = append(all, newSubject(spec, alg, "first"))
@@ -113,7 +113,7 @@ func newSubject(spec kmskey.KeySpec, alg kmskey.SigningAlgorithm, seed string) s
 		key := secp256k1.PrivKeyFromBytes(scalar(32))
 		s.pub = must(spki.Parse(ecSPKI(asn1.ObjectIdentifier{1, 3, 132, 0, 10}, key.PubKey().SerializeUncompressed())))
 		s.signDigest = func(d []byte) ([]byte, error) { return secp256k1ecdsa.Sign(key, d).Serialize(), nil }
-	case kmskey.ECCEd25519:
+	case kmskey.ECCNISTEdwards25519:
 		key := ed25519.NewKeyFromSeed(scalar(32))
 		s.pub = must(spki.Parse(must(x509.MarshalPKIXPublicKey(key.Public()))))
 		if alg == kmskey.ED25519SHA512 {
