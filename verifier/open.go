@@ -51,7 +51,7 @@ func openLog(rules policy.LogRules, unsafe bool) audit.Log {
 			return noLog{err, rules.Required}
 		}
 	}
-	log, err := audit.OpenFile(logConfig(rules, path, unsafe))
+	log, err := audit.NewFileLog(logConfig(rules, path, unsafe))
 	if err != nil {
 		return noLog{err, rules.Required}
 	}

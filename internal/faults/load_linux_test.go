@@ -173,7 +173,7 @@ func TestGrowth(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The disk would hold ten gigabytes of lines: they go where nothing keeps them.
-	log, err := audit.OpenFile(audit.Config{Path: "-", Writer: new(counter)})
+	log, err := audit.NewFileLog(audit.Config{Path: "-", Writer: new(counter)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,9 +68,9 @@ type FileLog struct {
 	syncFolder func(root *os.Root, name string) error
 }
 
-// OpenFile returns the log of cfg. It touches no disk, as a process that decides nothing leaves no trace: that the file
+// NewFileLog returns the log of cfg. It touches no disk, as a process that decides nothing leaves no trace: that the file
 // cannot be written, Append says. A ValidationException for a Config that cannot be meant.
-func OpenFile(cfg Config) (*FileLog, error) {
+func NewFileLog(cfg Config) (*FileLog, error) {
 	switch {
 	case cfg.Path == "-" && cfg.Writer == nil:
 		return nil, kmserr.New(kmserr.Internal, "a log on \"-\" needs a writer")
@@ -99,7 +99,7 @@ func (l *FileLog) Append(ctx context.Context, d Decision) error {
 // first of them may be there.
 func (l *FileLog) AppendAll(ctx context.Context, all []Decision) error {
 	if l == nil || l.turn == nil {
-		return kmserr.New(kmserr.AuditUnavailable, "the log was not made by OpenFile")
+		return kmserr.New(kmserr.AuditUnavailable, "the log was not made by NewFileLog")
 	}
 	if len(all) == 0 {
 		return nil

@@ -24,7 +24,7 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
-func TestOpenFileRefuses(t *testing.T) {
+func TestNewFileLogRefuses(t *testing.T) {
 	abs := logPath(t)
 	for name, c := range map[string]struct {
 		cfg  Config
@@ -39,7 +39,7 @@ func TestOpenFileRefuses(t *testing.T) {
 		"good":         {Config{Path: abs, RotateBytes: MaxLine}, ""},
 		"good, writer": {Config{Path: "-", Writer: io.Discard}, ""},
 	} {
-		l, err := OpenFile(c.cfg)
+		l, err := NewFileLog(c.cfg)
 		if (l == nil) == (err == nil) || c.want != "" && !kmserr.Is(err, c.want) || c.want == "" && err != nil {
 			t.Errorf("%s: got %v, %v", name, l, err)
 		}
@@ -52,7 +52,7 @@ func TestOpenFileRefuses(t *testing.T) {
 // TestZeroLog: a log that was not made promises nothing.
 func TestZeroLog(t *testing.T) {
 	for _, l := range []*FileLog{nil, {}} {
-		unavailableError(t, l.Append(t.Context(), decision(1)), "OpenFile")
+		unavailableError(t, l.Append(t.Context(), decision(1)), "NewFileLog")
 		if l.Required() {
 			t.Error("it is required")
 		}

@@ -115,7 +115,7 @@ func TestGroupFails(t *testing.T) {
 	l = openLog(t, Config{Path: path})
 	l.sync = func(*os.File) error { return syscall.EIO }
 	unavailableError(t, l.AppendAll(t.Context(), decisions(3, 30)), "flushed")
-	unavailableError(t, (*FileLog)(nil).AppendAll(t.Context(), decisions(1, 2)), "OpenFile")
+	unavailableError(t, (*FileLog)(nil).AppendAll(t.Context(), decisions(1, 2)), "NewFileLog")
 	unavailableError(t, openLog(t, Config{Path: "-", Writer: failingWriter{}}).AppendAll(t.Context(), decisions(1, 2)), "standard error")
 
 	var out bytes.Buffer

@@ -47,7 +47,7 @@ func decision(n int) Decision {
 
 func openLog(t testing.TB, cfg Config) *FileLog {
 	t.Helper()
-	l, err := OpenFile(cfg)
+	l, err := NewFileLog(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func runLimited(path string) int {
 		fmt.Println("skip", err)
 		return 0
 	}
-	l, err := OpenFile(Config{Path: path, Required: true})
+	l, err := NewFileLog(Config{Path: path, Required: true})
 	if err != nil {
 		fmt.Println(err)
 		return 1

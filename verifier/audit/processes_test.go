@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 func runWriter(task string) int {
 	fields := strings.Split(task, " ")
 	number := func(i int) int { n, _ := strconv.Atoi(fields[i]); return n }
-	l, err := OpenFile(Config{Path: fields[0]})
+	l, err := NewFileLog(Config{Path: fields[0]})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -283,7 +283,7 @@ func TestFollow(t *testing.T) {
 	writing := make(chan struct{})
 	go func() {
 		defer close(writing)
-		l, err := OpenFile(Config{Path: path, NoSync: true})
+		l, err := NewFileLog(Config{Path: path, NoSync: true})
 		if err != nil {
 			t.Error(err)
 			return

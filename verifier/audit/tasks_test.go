@@ -18,7 +18,7 @@ const fewLines = 5000
 var taskLines = map[string]int{"append": 1, "group": 7, "rotate": 1, "rotate unflushed": 1}
 
 func runTask(task, path string) (learned any, err error) {
-	l, err := OpenFile(Config{Path: path, Required: true})
+	l, err := NewFileLog(Config{Path: path, Required: true})
 	if err != nil {
 		return nil, err
 	}

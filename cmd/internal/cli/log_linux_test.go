@@ -45,7 +45,7 @@ func TestLogOnABadDisk(t *testing.T) {
 					if out, code := runCLI(t, "keys", "import", records+"p256.get-public-key.json", records+"p256.describe-key.json"); code != 0 {
 						t.Fatal(out)
 					}
-					log, err := audit.OpenFile(audit.Config{Path: path})
+					log, err := audit.NewFileLog(audit.Config{Path: path})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -144,7 +144,7 @@ func TestAuditShowFollow(t *testing.T) {
 	dir := t.TempDir()
 	isolated(t, dir)
 	path := filepath.Join(dir, "state", "awskms-offline", audit.FileName)
-	log, err := audit.OpenFile(audit.Config{Path: path, RotateBytes: audit.MaxLine})
+	log, err := audit.NewFileLog(audit.Config{Path: path, RotateBytes: audit.MaxLine})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestAuditShowInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	isolated(t, dir)
 	path := filepath.Join(dir, "state", "awskms-offline", audit.FileName)
-	log, err := audit.OpenFile(audit.Config{Path: path})
+	log, err := audit.NewFileLog(audit.Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func TestAuditTellsOfCrashes(t *testing.T) {
 	dir := t.TempDir()
 	isolated(t, dir)
 	path := filepath.Join(dir, "state", "awskms-offline", audit.FileName)
-	log, err := audit.OpenFile(audit.Config{Path: path})
+	log, err := audit.NewFileLog(audit.Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
