@@ -12,19 +12,20 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
-// readAnew is how old the policies may be that a decision goes by: a program that asks thousands of times a second need not
-// read them as often, as a batch does not (docs/decisions/0014-a-batch-looks-once-a-second.md). Tests shorten it.
-var readAnew = viewAge
+// openAge is how long what Open read stands for the reading of the first decision: a plugin that opens and asks at once
+// reads once.
+const openAge = time.Second
 
-// live is what Open found, looked for anew while the verifier is used.
+// live is what Open found, looked for anew at every decision.
 type live struct {
 	home   keystore.Home
 	unsafe bool
 	reload func() (policy.Policy, error)
 
-	mu   sync.Mutex
-	cfg  Config
-	read time.Time
+	mu  sync.Mutex
+	cfg Config
+	// opened is when Open read the policies, zero once there was a decision.
+	opened time.Time
 	// users of the store in cfg.
 	users *users
 	// replaced are stores that are read no more but by their users.
@@ -42,14 +43,19 @@ type replaced struct {
 	users *users
 }
 
-// current returns the verifier for one decision, with what is in force now; its policy, log and store change no more. The
-// error is why what is in force cannot be told, and refuses the decision; what was in force before then still says where
-// its line goes. Whoever asks gives the verifier back by release.
-func (v *Verifier) current() (*Verifier, error) {
+// current returns the verifier with what is in force now; its policy, log and store change no more. The error is why what
+// is in force cannot be told; what was in force before then still says where a refusal's line goes. Whoever asks gives the
+// verifier back by release.
+func (v *Verifier) current() (*Verifier, error) { return v.inForce(false) }
+
+// forDecision is current for a decision, which is refused by the error. What Open read is one decision's reading only.
+func (v *Verifier) forDecision() (*Verifier, error) { return v.inForce(true) }
+
+func (v *Verifier) inForce(decides bool) (*Verifier, error) {
 	if v == nil || v.live == nil {
 		return v, nil
 	}
-	cfg, users, err := v.live.current()
+	cfg, users, err := v.live.current(decides)
 	return &Verifier{cfg: cfg, reload: v.reload, users: users}, err
 }
 
@@ -60,27 +66,39 @@ func (v *Verifier) release() {
 	}
 }
 
-func (l *live) current() (Config, *users, error) {
+func (l *live) current(decides bool) (Config, *users, error) {
+	var rules policy.Policy
+	var err error
+	justOpened := l.justOpened(decides)
+	if !justOpened {
+		rules, err = l.reload() // beside other decisions, which wait for each other only to take what was read
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := l.lookAnew()
+	switch {
+	case l.closed:
+		err = kmserr.New(kmserr.StoreAccess, "the verifier was closed").WithHint("Make a new one with Open.")
+	case err == nil && !justOpened:
+		err = l.take(rules)
+	}
 	l.users.Add(1)
 	return l.cfg, l.users, err
 }
 
-// lookAnew brings cfg up to date, unless it is young enough.
-func (l *live) lookAnew() error {
-	if l.closed {
-		return kmserr.New(kmserr.StoreAccess, "the verifier was closed").WithHint("Make a new one with Open.")
+// justOpened reports whether what Open read may be gone by still.
+func (l *live) justOpened(decides bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	yes := time.Since(l.opened) < openAge
+	if decides {
+		l.opened = time.Time{}
 	}
-	if time.Since(l.read) < readAnew {
-		return nil
-	}
+	return yes
+}
+
+// take brings cfg up to date with the policy that was read.
+func (l *live) take(rules policy.Policy) error {
 	l.closeUnused()
-	rules, err := l.reload()
-	if err != nil {
-		return err
-	}
 	now := l.cfg
 	now.Policy = rules
 	strict := rules.Store().StrictPermissions
@@ -89,15 +107,16 @@ func (l *live) lookAnew() error {
 		now.Log = openLog(rules.Log(), unsafeUnder(rules, l.unsafe))
 	}
 	if turned || l.cfg.Store.Replaced() {
-		now.Store, err = keystore.Open(l.home, keystore.Options{UnsafePermissions: l.unsafe, StrictPermissions: strict})
+		store, err := keystore.Open(l.home, keystore.Options{UnsafePermissions: l.unsafe, StrictPermissions: strict})
 		if err != nil {
 			return err
 		}
+		now.Store = store
 		l.replaced = append(l.replaced, replaced{l.cfg.Store, l.users})
 		l.users = new(users)
 		l.closeUnused()
 	}
-	l.cfg, l.read = now, time.Now()
+	l.cfg = now
 	return nil
 }
 

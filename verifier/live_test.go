@@ -18,17 +18,15 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
-// opened returns a Verifier as a program opens it, that reads everything anew at every decision.
+// opened returns a Verifier as a program opened it some time ago.
 func opened(t *testing.T, home string) *Verifier {
 	t.Helper()
-	usual := readAnew
-	readAnew = 0
-	t.Cleanup(func() { readAnew = usual })
 	v, err := Open(Options{Home: &home, HomeOption: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { v.Close() })
+	v.live.opened = v.live.opened.Add(-openAge)
 	return v
 }
 
@@ -50,8 +48,41 @@ func demand(t *testing.T, v *Verifier, want kmserr.Name, why string) {
 
 // What a program knows of the store and the policies is a second old at most.
 func TestASecondAtMost(t *testing.T) {
-	if viewAge != time.Second || readAnew != viewAge {
-		t.Errorf("a view lives %s, policies %s", viewAge, readAnew)
+	if viewAge != time.Second || openAge != time.Second {
+		t.Errorf("a view lives %s, what Open read %s", viewAge, openAge)
+	}
+}
+
+// What Open read is the reading of one decision soon after, whatever was asked of the policy before it; every other reads for
+// itself.
+func TestOneReadingOfOpen(t *testing.T) {
+	w := newWorld(t, record(t, arnText, signerOf(kmskey.ECCNISTP256)))
+	for name, c := range map[string]struct {
+		waited time.Duration
+		want   []kmserr.Name
+	}{
+		"at once":          {0, []kmserr.Name{"", kmserr.KeyNotAllowed, kmserr.KeyNotAllowed}},
+		"after its second": {openAge, []kmserr.Name{kmserr.KeyNotAllowed, kmserr.KeyNotAllowed}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(w.home.Path, policy.FileName)
+			_ = os.Remove(path)
+			v, err := Open(Options{Home: &w.home.Path, HomeOption: "test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			v.live.opened = v.live.opened.Add(-c.waited)
+			if err := os.WriteFile(path, []byte(`{"version":"1","allowList":true,"log":{"mode":"off"}}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			v.ExactRegion()
+			for i, want := range c.want {
+				if _, err := v.Verify(t.Context(), good(arnText)); err == nil && want != "" || err != nil && !kmserr.Is(err, want) {
+					t.Errorf("decision %d: %v, expected %q", i+1, err, want)
+				}
+			}
+		})
 	}
 }
 
@@ -382,6 +413,5 @@ func TestClosedForGood(t *testing.T) {
 				t.Errorf("a batch: %v", a.Err)
 			}
 		}
-		time.Sleep(2 * readAnew)
 	}
 }

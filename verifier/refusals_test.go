@@ -240,9 +240,6 @@ func TestLogIsOpenedAnewUnderStrictness(t *testing.T) {
 	if err := os.Chmod(path, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	usual := readAnew
-	readAnew = 0
-	t.Cleanup(func() { readAnew = usual })
 	say := func(more string) {
 		text := `{"version":"1","log":{"mode":"required","path":` + string(must(json.Marshal(path))) + `}` + more + `}`
 		if err := os.WriteFile(filepath.Join(w.home.Path, policy.FileName), []byte(text), 0o600); err != nil {

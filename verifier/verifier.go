@@ -94,14 +94,16 @@ type Options struct {
 }
 
 // Open finds the home, loads the policies, opens the store and returns a Verifier over them. It may be used for as long as
-// the program runs: a change of the policies, or another folder in the home's place, counts after a second at most. Close
-// it after use.
+// the program runs: a change of the policies, or another folder in the home's place, counts at once, in a batch after a
+// second at most. Close it after use.
 func Open(o Options) (*Verifier, error) {
 	home, err := keystore.Locate(o.Home, o.HomeOption)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := loadPolicy(home.Path, o.UnsafeStorePermissions)
+	loader := new(policy.Loader)
+	opened := time.Now()
+	rules, err := loadPolicy(loader, home.Path, o.UnsafeStorePermissions)
 	if err != nil {
 		return nil, err
 	}
@@ -117,8 +119,8 @@ func Open(o Options) (*Verifier, error) {
 		FrontEnd: o.FrontEnd, MaxMessage: o.MaxMessage, Explain: o.Explain,
 	})
 	if err == nil {
-		v.reload = func() (policy.Policy, error) { return loadPolicy(home.Path, o.UnsafeStorePermissions) }
-		v.live = &live{home: home, unsafe: o.UnsafeStorePermissions, reload: v.reload, cfg: v.cfg, users: new(users), read: time.Now()}
+		v.reload = func() (policy.Policy, error) { return loadPolicy(loader, home.Path, o.UnsafeStorePermissions) }
+		v.live = &live{home: home, unsafe: o.UnsafeStorePermissions, reload: v.reload, cfg: v.cfg, users: new(users), opened: opened}
 	}
 	return v, err
 }
@@ -162,7 +164,7 @@ func (v *Verifier) decide(ctx context.Context, event, keyID string, note func(*d
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	now, stale := v.current()
+	now, stale := v.forDecision()
 	defer now.release()
 	now = now.once()
 	d := now.newDecision(event, keyID)
