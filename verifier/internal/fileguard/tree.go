@@ -169,7 +169,7 @@ func (t *Tree) unreadableOpen(rel string, err error) error {
 }
 
 // unreadableIn is unreadable for what lies in a folder that somebody may have meant for others too. Stores are written for their
-// writer alone (rule R12), so a store of the whole machine must be opened to its users by hand.
+// writer alone, so a store of the whole machine must be opened to its users by hand.
 func unreadableIn(folder, path string, err error) *kmserr.Error {
 	e := unreadable(path, err)
 	if e.Hint != "" {
