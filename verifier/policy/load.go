@@ -97,7 +97,7 @@ func (l *Loader) Load(o Options) (Policy, error) {
 		// folders that were read, not paths, which may lead elsewhere by now.
 		if from.machine {
 			machineFolder = folder
-		} else if machineFolder != nil && os.SameFile(machineFolder, folder) {
+		} else if os.SameFile(machineFolder, folder) { // nil is no folder
 			continue
 		}
 		src, problems := l.parse(path, data, from.machine)
