@@ -67,7 +67,7 @@ func (v *Verifier) VerifyBatch(ctx context.Context, questions iter.Seq[Question]
 		if workers <= 0 {
 			workers = runtime.GOMAXPROCS(0)
 		}
-		v, _ := v.current() // what keeps it from deciding, the first view finds too
+		v, _ := v.forDecision() // what keeps it from deciding, the first view finds too
 		defer v.release()
 		own, cancel := context.WithCancel(ctx)
 		b := &batch{

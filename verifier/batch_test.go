@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -577,16 +578,21 @@ func TestViewerRefuses(t *testing.T) {
 	w := newWorld(t)
 	rules := &fakePolicy{}
 	var reloadErr error
-	w.v.reload = func() (policy.Policy, error) { return rules, reloadErr }
+	folder := must(os.Stat(w.home.Path))
+	other := must(os.Stat(t.TempDir()))
+	home := folder
+	w.v.reload = func() (policy.Policy, fs.FileInfo, error) { return rules, home, reloadErr }
 	viewer := &viewer{v: w.v, store: w.v.cfg.Store, age: time.Hour}
 	if now, err := viewer.current(); err != nil || now.cfg.Policy != rules {
 		t.Fatalf("%v, %v", now, err)
 	}
 	for name, change := range map[string]func(){
 		"the policy cannot be read": func() { reloadErr = io.ErrUnexpectedEOF },
+		"another folder":            func() { home = other },
+		"no folder":                 func() { home = nil },
 		"another rule":              func() { rules = &fakePolicy{store: policy.StoreRules{StrictPermissions: true}} },
 	} {
-		rules, reloadErr = &fakePolicy{}, nil
+		rules, home, reloadErr = &fakePolicy{}, folder, nil
 		change()
 		viewer.now = nil
 		for range 2 {

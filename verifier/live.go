@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,7 @@ const openAge = time.Second
 type live struct {
 	home   keystore.Home
 	unsafe bool
-	reload func() (policy.Policy, error)
+	reload reload
 
 	mu  sync.Mutex
 	cfg Config
@@ -66,20 +67,41 @@ func (v *Verifier) release() {
 	}
 }
 
+// maxMoves is how often a decision begins anew because another folder came into the home's place while it looked.
+const maxMoves = 5
+
+// errMoved says that policy and store are not of one folder. Neither alone says what was ever in force.
+var errMoved = errors.New("another folder came into the home's place")
+
 func (l *live) current(decides bool) (Config, *users, error) {
-	var rules policy.Policy
-	var err error
-	justOpened := l.justOpened(decides)
-	if !justOpened {
-		rules, err = l.reload() // beside other decisions, which wait for each other only to take what was read
+	if l.justOpened(decides) {
+		return l.settle(nil, nil, nil)
 	}
+	for range maxMoves {
+		rules, home, err := l.reload() // beside other decisions, which wait for each other only to take what was read
+		cfg, users, err := l.settle(rules, home, err)
+		if err != errMoved { //nolint:errorlint // take returns it bare
+			return cfg, users, err
+		}
+		users.Add(-1)
+	}
+	return l.settle(nil, nil, moved(l.home))
+}
+
+func moved(home keystore.Home) error {
+	return kmserr.New(kmserr.StoreAccess, "the key store %s was replaced by another folder again and again while it was read", home.Path).
+		WithHint("Try again.")
+}
+
+// settle takes what was read, if anything, and returns what is in force.
+func (l *live) settle(rules policy.Policy, home fs.FileInfo, err error) (Config, *users, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
 		err = kmserr.New(kmserr.StoreAccess, "the verifier was closed").WithHint("Make a new one with Open.")
-	case err == nil && !justOpened:
-		err = l.take(rules)
+	case err == nil && rules != nil:
+		err = l.take(rules, home)
 	}
 	l.users.Add(1)
 	return l.cfg, l.users, err
@@ -96,8 +118,8 @@ func (l *live) justOpened(decides bool) bool {
 	return yes
 }
 
-// take brings cfg up to date with the policy that was read.
-func (l *live) take(rules policy.Policy) error {
+// take brings cfg up to date with the policy that was read, and with the home's folder that it was read with.
+func (l *live) take(rules policy.Policy, home fs.FileInfo) error {
 	l.closeUnused()
 	now := l.cfg
 	now.Policy = rules
@@ -106,8 +128,8 @@ func (l *live) take(rules policy.Policy) error {
 	if rules.Log() != l.cfg.Policy.Log() || turned {
 		now.Log = openLog(rules.Log(), unsafeUnder(rules, l.unsafe))
 	}
-	if turned || l.cfg.Store.Replaced() {
-		store, err := keystore.Open(l.home, keystore.Options{UnsafePermissions: l.unsafe, StrictPermissions: strict})
+	if turned || !l.cfg.Store.ReadsFrom(home) {
+		store, err := openStore(l.home, l.unsafe, rules, home)
 		if err != nil {
 			return err
 		}
@@ -118,6 +140,19 @@ func (l *live) take(rules policy.Policy) error {
 	}
 	l.cfg = now
 	return nil
+}
+
+// openStore opens the store that the rules were read with: errMoved if it is another folder by now.
+func openStore(home keystore.Home, unsafe bool, rules policy.Policy, folder fs.FileInfo) (*keystore.Store, error) {
+	store, err := keystore.Open(home, keystore.Options{UnsafePermissions: unsafe, StrictPermissions: rules.Store().StrictPermissions})
+	if err != nil {
+		return nil, err
+	}
+	if !store.ReadsFrom(folder) {
+		_ = store.Close() // nothing was read of it
+		return nil, errMoved
+	}
+	return store, nil
 }
 
 // closeUnused closes the stores that were replaced and are read no more: a program that runs for weeks would have one open

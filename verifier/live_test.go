@@ -3,6 +3,7 @@ package verifier
 import (
 	"context"
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -110,7 +111,10 @@ func TestBatchGoesByWhatIsInForce(t *testing.T) {
 	}
 }
 
-const arnText = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+const (
+	arnText  = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	arnOther = "arn:aws:kms:us-east-1:111122223333:key/0987dcba-09fe-87dc-65ba-ab0987654321"
+)
 
 // A program that runs for weeks must obey a policy that was made stricter today, and refuse by one that cannot be read.
 func TestPolicyIsReadAnew(t *testing.T) {
@@ -220,7 +224,7 @@ func TestHomeIsReplaced(t *testing.T) {
 	}
 	demand(t, v, kmserr.KeyBlocked, "the next home")
 	store := v.Store()
-	if store.Replaced() {
+	if !store.ReadsFrom(must(os.Stat(old.home.Path))) {
 		t.Error("Store returns the old one")
 	}
 	if err := v.Close(); err != nil {
@@ -228,6 +232,134 @@ func TestHomeIsReplaced(t *testing.T) {
 	}
 	if _, err := store.Resolve(must(kmskey.ParseRef(arnText)), keystore.ResolveOptions{}); !kmserr.Is(err, kmserr.StoreAccess) {
 		t.Errorf("the store is open behind Close: %v", err)
+	}
+}
+
+// Rules and records are of one folder, whatever is moved in between, and by whoever first sees it.
+func TestRulesAndRecordsOfOneHome(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows renames no folder that is open: that rules and records are of one home is not tested")
+	}
+	known, unknown := record(t, arnText, signerOf(kmskey.ECCNISTP256)), record(t, arnOther, signerOf(kmskey.ECCNISTP256))
+	// The old home has no policy and no record of the other key; the new one has it, and does not allow it.
+	worlds := func(t *testing.T) (home string, move func()) {
+		t.Helper()
+		old, next := newWorld(t, known), newWorld(t, known, unknown)
+		text := `{"version":"1","log":{"mode":"off"},"allowList":true,"grants":[{"name":"one","keys":["` + arnText + `"],"verify":true}]}`
+		if err := os.WriteFile(filepath.Join(next.home.Path, policy.FileName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return old.home.Path, func() {
+			for _, names := range [][2]string{{old.home.Path, old.home.Path + ".old"}, {next.home.Path, old.home.Path}} {
+				if err := os.Rename(names[0], names[1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	// once calls the given function behind the next reading of the rules, and no other.
+	once := func(read reload, then func()) reload {
+		return func() (policy.Policy, fs.FileInfo, error) {
+			defer func() {
+				if now := then; now != nil {
+					then = nil
+					now()
+				}
+			}()
+			return read()
+		}
+	}
+	for name, c := range map[string]struct {
+		between func(*Verifier)
+		want    kmserr.Name
+	}{
+		"nobody else": {func(*Verifier) {}, kmserr.NotFound}, // all of it is of the old home, which was in force when it was asked
+		"another decision": {func(v *Verifier) {
+			if _, err := v.Verify(t.Context(), good(arnText)); err != nil {
+				t.Error(err)
+			}
+		}, kmserr.KeyNotAllowed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home, move := worlds(t)
+			v := opened(t, home)
+			v.live.reload = once(v.live.reload, func() { move(); c.between(v) })
+			if _, err := v.Verify(t.Context(), good(arnOther)); !kmserr.Is(err, c.want) {
+				t.Errorf("got %v, expected %s", err, c.want)
+			}
+			if _, err := v.Verify(t.Context(), good(arnText)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("Open", func(t *testing.T) {
+		home, move := worlds(t)
+		store, rules, err := openWithRules(keystore.Home{Path: home, ChosenBy: "test"}, false, once(rulesOf(home, false), move))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		if len(rules.Files()) != 1 || !store.ReadsFrom(must(os.Stat(home))) {
+			t.Errorf("rules %v", rules.Files())
+		}
+	})
+	t.Run("a batch", func(t *testing.T) {
+		home, move := worlds(t)
+		v := opened(t, home)
+		v.reload = once(v.reload, func() {})
+		questions := func(yield func(Question) bool) {
+			move()
+			_ = yield(Ask(good(arnOther)))
+		}
+		for a := range v.VerifyBatch(t.Context(), questions, BatchOptions{Workers: 1}) {
+			if !kmserr.Is(a.Err, kmserr.StoreAccess) && !kmserr.Is(a.Err, kmserr.KeyNotAllowed) {
+				t.Errorf("got %v", a.Err)
+			}
+		}
+	})
+	t.Run("again and again", func(t *testing.T) {
+		home, _ := worlds(t)
+		elsewhere := must(os.Stat(t.TempDir()))
+		v := opened(t, home)
+		read := v.live.reload
+		v.live.reload = func() (policy.Policy, fs.FileInfo, error) {
+			rules, _, err := read()
+			return rules, elsewhere, err
+		}
+		_, err := v.Verify(t.Context(), good(arnText))
+		refused(t, err, kmserr.StoreAccess, "was replaced by another folder again and again", "Try again")
+		if n := v.live.users.Load(); n != 0 || len(v.live.replaced) != 0 {
+			t.Errorf("%d users are left, %d stores", n, len(v.live.replaced))
+		}
+		if _, _, err := openWithRules(keystore.Home{Path: home, ChosenBy: "test"}, false, v.live.reload); !kmserr.Is(err, kmserr.StoreAccess) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// What a batch or a digest was asked is the one reading of Open too.
+func TestOneReadingOfOpenForAll(t *testing.T) {
+	for name, ask := range map[string]func(*testing.T, *Verifier){
+		"batch": func(t *testing.T, v *Verifier) {
+			for range v.VerifyBatch(t.Context(), func(yield func(Question) bool) { yield(Ask(good(arnText))) }, BatchOptions{}) {
+			}
+		},
+		"digest": func(t *testing.T, v *Verifier) {
+			must(v.Digest(t.Context(), DigestRequest{KeyID: arnText, Message: strings.NewReader("m")}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, record(t, arnText, signerOf(kmskey.ECCNISTP256)))
+			v := must(Open(Options{Home: &w.home.Path, HomeOption: "test"}))
+			defer v.Close()
+			if err := os.WriteFile(filepath.Join(w.home.Path, policy.FileName), []byte(`{"version":"1","allowList":true,"log":{"mode":"off"}}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ask(t, v)
+			if _, err := v.Verify(t.Context(), good(arnText)); !kmserr.Is(err, kmserr.KeyNotAllowed) {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"time"
 
@@ -15,15 +16,27 @@ import (
 // machineFolder is where the machine's policy would be. Tests name another.
 var machineFolder = keystore.MachineFolder
 
-// loadPolicy loads what is in force for a home: its own policy and the machine's. That a policy of the machine cannot be
-// looked for is not that there is none.
-func loadPolicy(loader *policy.Loader, home string, unsafe bool) (policy.Policy, error) {
-	machine := machineFolder()
-	if machine == "" {
-		return nil, kmserr.New(kmserr.PolicyInvalid, "the system does not say where this machine's policy would be").
-			WithHint("Windows is asked for its ProgramData folder and knows none: whoever runs this machine can mend that.")
+// reload reads what is in force for a home: its own policy and the machine's, and which folder that home was.
+type reload func() (rules policy.Policy, home fs.FileInfo, err error)
+
+// rulesOf returns what reads the policies of a home. That a policy of the machine cannot be looked for is not that there is
+// none.
+func rulesOf(home string, unsafe bool) reload {
+	var loader policy.Loader
+	return func() (policy.Policy, fs.FileInfo, error) {
+		machine := machineFolder()
+		if machine == "" {
+			return nil, nil, kmserr.New(kmserr.PolicyInvalid, "the system does not say where this machine's policy would be").
+				WithHint("Windows is asked for its ProgramData folder and knows none: whoever runs this machine can mend that.")
+		}
+		return loader.Load(policy.Options{Home: home, MachineFolder: machine, UnsafePermissions: unsafe})
 	}
-	return loader.Load(policy.Options{Home: home, MachineFolder: machine, UnsafePermissions: unsafe})
+}
+
+// loadPolicy is rulesOf for who needs the rules once, and nothing else of the home.
+func loadPolicy(home string, unsafe bool) (policy.Policy, error) {
+	rules, _, err := rulesOf(home, unsafe)()
+	return rules, err
 }
 
 // unsafeUnder is what becomes of a caller's wish to have no permissions checked.
@@ -35,7 +48,7 @@ func unsafeUnder(rules policy.Policy, unsafe bool) bool {
 // for no decision. The error is why the policy cannot be told. It may be one that wants strict permissions, so the options then
 // say so: what they refuse, nobody can have wanted to be taken.
 func StoreOptions(home string, unsafe bool) (keystore.Options, error) {
-	rules, err := loadPolicy(new(policy.Loader), home, unsafe)
+	rules, err := loadPolicy(home, unsafe)
 	return keystore.Options{UnsafePermissions: unsafe, StrictPermissions: err != nil || rules.Store().StrictPermissions}, err
 }
 
@@ -77,9 +90,9 @@ func (l noLog) Required() bool                               { return l.required
 // machine's says where the line goes.
 func LogRefusal(ctx context.Context, o Options, event, asked string, refusal error) error {
 	home, _ := keystore.Locate(o.Home, o.HomeOption) // without one, the machine's policy may say where the log is all the same
-	rules, err := loadPolicy(new(policy.Loader), home.Path, o.UnsafeStorePermissions)
+	rules, err := loadPolicy(home.Path, o.UnsafeStorePermissions)
 	if err != nil {
-		rules, err = loadPolicy(new(policy.Loader), "", o.UnsafeStorePermissions)
+		rules, err = loadPolicy("", o.UnsafeStorePermissions)
 	}
 	if err != nil {
 		rules = policy.None{}

@@ -130,7 +130,7 @@ func LogPath(o Options) (string, error) {
 	if err != nil {
 		home = keystore.Home{} // the machine's policy may say where the log is all the same
 	}
-	rules, err := loadPolicy(new(policy.Loader), home.Path, o.UnsafeStorePermissions)
+	rules, err := loadPolicy(home.Path, o.UnsafeStorePermissions)
 	if err != nil {
 		return "", err
 	}

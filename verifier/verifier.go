@@ -51,7 +51,7 @@ type Config struct {
 type Verifier struct {
 	cfg Config
 	// reload reads the policy anew, nil where it was given to New. seen is what a batch knows of the store and the log.
-	reload func() (policy.Policy, error)
+	reload reload
 	seen   *view
 	// live is set by Open: what it found is looked for anew while the verifier is used.
 	live *live
@@ -94,23 +94,16 @@ type Options struct {
 }
 
 // Open finds the home, loads the policies, opens the store and returns a Verifier over them. It may be used for as long as
-// the program runs: a change of the policies, or another folder in the home's place, counts at once, in a batch after a
-// second at most. Close it after use.
+// the program runs: a change of the policies, or another folder in the home's place, counts at the next question, in a batch
+// after a second at most; the first decision within a second of Open goes by what Open read. Close it after use.
 func Open(o Options) (*Verifier, error) {
 	home, err := keystore.Locate(o.Home, o.HomeOption)
 	if err != nil {
 		return nil, err
 	}
-	loader := new(policy.Loader)
+	reload := rulesOf(home.Path, o.UnsafeStorePermissions)
 	opened := time.Now()
-	rules, err := loadPolicy(loader, home.Path, o.UnsafeStorePermissions)
-	if err != nil {
-		return nil, err
-	}
-	store, err := keystore.Open(home, keystore.Options{
-		UnsafePermissions: o.UnsafeStorePermissions,
-		StrictPermissions: rules.Store().StrictPermissions,
-	})
+	store, rules, err := openWithRules(home, o.UnsafeStorePermissions, reload)
 	if err != nil {
 		return nil, err
 	}
@@ -119,10 +112,25 @@ func Open(o Options) (*Verifier, error) {
 		FrontEnd: o.FrontEnd, MaxMessage: o.MaxMessage, Explain: o.Explain,
 	})
 	if err == nil {
-		v.reload = func() (policy.Policy, error) { return loadPolicy(loader, home.Path, o.UnsafeStorePermissions) }
-		v.live = &live{home: home, unsafe: o.UnsafeStorePermissions, reload: v.reload, cfg: v.cfg, users: new(users), opened: opened}
+		v.reload = reload
+		v.live = &live{home: home, unsafe: o.UnsafeStorePermissions, reload: reload, cfg: v.cfg, users: new(users), opened: opened}
 	}
 	return v, err
+}
+
+// openWithRules opens a store and reads the policies that rule it, both of one folder.
+func openWithRules(home keystore.Home, unsafe bool, reload reload) (*keystore.Store, policy.Policy, error) {
+	for range maxMoves {
+		rules, folder, err := reload()
+		if err != nil {
+			return nil, nil, err
+		}
+		store, err := openStore(home, unsafe, rules, folder)
+		if err != errMoved { //nolint:errorlint // openStore returns it bare
+			return store, rules, err
+		}
+	}
+	return nil, nil, moved(home)
 }
 
 // ready refuses a Verifier that neither New nor Open made.

@@ -302,7 +302,7 @@ func (v *Verifier) Digest(ctx context.Context, req DigestRequest) (*Digested, er
 	if err := v.ready(); err != nil {
 		return nil, err
 	}
-	v, stale := v.current()
+	v, stale := v.forDecision()
 	defer v.release()
 	d := v.newDecision("Digest", req.KeyID)
 	d.explain = nil // the steps are those of decisions

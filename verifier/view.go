@@ -154,13 +154,13 @@ func (w *viewer) look() (*Verifier, error) {
 	if w.v.reload == nil {
 		return &now, nil
 	}
-	if w.store.Replaced() {
-		return &now, kmserr.New(kmserr.StoreAccess, "the key store %s was taken away or replaced by another folder while the batch ran", w.store.Home().Path).
-			WithHint("Begin a new batch with what is left.")
-	}
-	rules, err := w.v.reload()
+	rules, home, err := w.v.reload()
 	if err != nil {
 		return &now, err
+	}
+	if !w.store.ReadsFrom(home) {
+		return &now, kmserr.New(kmserr.StoreAccess, "the key store %s was taken away or replaced by another folder while the batch ran", w.store.Home().Path).
+			WithHint("Begin a new batch with what is left.")
 	}
 	if was := w.v.cfg.Policy; rules.Log() != was.Log() || rules.Store() != was.Store() {
 		return &now, kmserr.New(kmserr.PolicyInvalid, "what the policy says of the log or of the store changed while the batch ran").

@@ -2,7 +2,9 @@ package keystore
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
@@ -25,6 +27,9 @@ type Store struct {
 // that others can write is a StoreIntegrityException whose hint holds the command that mends it. A home without any
 // record is an empty store.
 func Open(home Home, opts Options) (*Store, error) {
+	if filepath.IsAbs(home.Path) {
+		home = cleaned(home)
+	}
 	g := newGuard(opts)
 	tree, err := openHome(home, g)
 	if errors.Is(err, errAbsent) {
@@ -34,7 +39,7 @@ func Open(home Home, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{home: cleaned(home), tree: tree, root: tree.Root(), guard: g, opts: opts}, nil
+	return &Store{home: home, tree: tree, root: tree.Root(), guard: g, opts: opts}, nil
 }
 
 // Home returns the home that was given to Open, its path cleaned (path/filepath.Clean).
@@ -43,15 +48,10 @@ func (s *Store) Home() Home { return s.home }
 // Unchecked reports whether nobody checks who could have written what is read.
 func (s *Store) Unchecked() bool { return guardOptions(s.opts).Skips() }
 
-// Replaced reports whether the home's path leads elsewhere than when the store was opened, or nowhere: the store still
-// reads the folder that was there then.
-func (s *Store) Replaced() bool {
+// ReadsFrom reports whether this is the folder that the store was opened in, whatever its path leads to by now.
+func (s *Store) ReadsFrom(folder fs.FileInfo) bool {
 	opened, err := s.root.Stat(".")
-	if err != nil {
-		return true
-	}
-	now, err := os.Stat(s.home.Path)
-	return err != nil || !os.SameFile(opened, now)
+	return err == nil && os.SameFile(opened, folder)
 }
 
 // Warnings returns what was met so far that strict permissions would refuse: one clause each, without repetition, a

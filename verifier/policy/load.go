@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -31,7 +32,10 @@ type Options struct {
 // have been written by others or cannot be enforced is a PolicyInvalidException, and so is a machine's folder that cannot
 // be looked into. A home that cannot be looked into, or that the machine's policy does not allow, is a
 // StoreAccessException or, as from the store itself, a StoreIntegrityException.
-func Load(o Options) (Policy, error) { return new(Loader).Load(o) }
+func Load(o Options) (Policy, error) {
+	p, _, err := new(Loader).Load(o)
+	return p, err
+}
 
 // Loader loads policies again and again. Each time the files are read and their permissions checked; only what holds the
 // same bytes as the last time is not parsed again. The zero value is ready, and may be used by several goroutines.
@@ -71,13 +75,14 @@ func (l *Loader) parse(path string, data []byte, machine bool) (*source, []*kmse
 	return now.src, now.problems
 }
 
-// Load does what the function Load does.
-func (l *Loader) Load(o Options) (Policy, error) {
+// Load does what the function Load does. home is the folder that was looked into for the home's policy, nil if it was not
+// there or could not be opened: what is read of the home besides must come from the same.
+func (l *Loader) Load(o Options) (p Policy, home fs.FileInfo, err error) {
 	// A path with ".." behind a link means one folder to the system and another one to those who clean it.
 	o.Home, o.MachineFolder = cleaned(o.Home), cleaned(o.MachineFolder)
-	p := &set{}
+	all := &set{}
 	var guards []*fileguard.Guard
-	var machineFolder os.FileInfo
+	var machineFolder fs.FileInfo
 	for _, from := range []struct {
 		folder  string
 		machine bool
@@ -86,105 +91,120 @@ func (l *Loader) Load(o Options) (Policy, error) {
 			continue
 		}
 		guard := fileguard.New(fileguard.Options{Unsafe: o.UnsafePermissions && !from.machine})
-		path, data, folder, err := readFrom(from.folder, from.machine, guard)
+		found, err := readFrom(from.folder, from.machine, guard)
 		if err != nil {
-			return nil, err
-		}
-		if path == "" {
-			continue
+			return nil, nil, err
 		}
 		// The machine's folder may be the home: its policy then is the machine's, and there is no other. Compared are the
 		// folders that were read, not paths, which may lead elsewhere by now.
 		if from.machine {
-			machineFolder = folder
-		} else if os.SameFile(machineFolder, folder) { // nil is no folder
+			machineFolder = found.folder
+		} else {
+			home = found.folder
+		}
+		if !found.policy || !from.machine && os.SameFile(machineFolder, home) { // nil is no folder
 			continue
 		}
-		src, problems := l.parse(path, data, from.machine)
+		path := filepath.Join(from.folder, FileName)
+		src, problems := l.parse(path, found.data, from.machine)
 		if len(problems) > 0 {
-			return nil, first(problems)
+			return nil, nil, first(problems)
 		}
-		sum := sha256.Sum256(data)
-		p.sources = append(p.sources, src)
-		p.files = append(p.files, File{Path: path, SHA256: hex.EncodeToString(sum[:])})
+		sum := sha256.Sum256(found.data)
+		all.sources = append(all.sources, src)
+		all.files = append(all.files, File{Path: path, SHA256: hex.EncodeToString(sum[:])})
 		guards = append(guards, guard)
 	}
-	if len(p.sources) == 0 {
-		return None{}, nil
+	if len(all.sources) == 0 {
+		return None{}, home, nil
 	}
-	if o.UnsafePermissions && p.Store().StrictPermissions {
+	if o.UnsafePermissions && all.Store().StrictPermissions {
 		o.UnsafePermissions = false
 		return l.Load(o)
 	}
-	if err := p.checkHome(o.Home); err != nil {
-		return nil, err
+	if err := all.checkHome(o.Home); err != nil {
+		return nil, nil, err
 	}
 	for _, guard := range guards {
-		p.warnings = append(p.warnings, guard.Warnings()...)
+		all.warnings = append(all.warnings, guard.Warnings()...)
 	}
-	if p.Store().StrictPermissions && len(p.warnings) > 0 {
-		fact, hint, _ := strings.Cut(p.warnings[0], "; ")
-		return nil, kmserr.New(kmserr.PolicyInvalid, "%s, and the policy says %q:%q", fact, "permissions", permissionsStrict).WithHint("%s", hint)
+	if all.Store().StrictPermissions && len(all.warnings) > 0 {
+		fact, hint, _ := strings.Cut(all.warnings[0], "; ")
+		return nil, nil, kmserr.New(kmserr.PolicyInvalid, "%s, and the policy says %q:%q", fact, "permissions", permissionsStrict).WithHint("%s", hint)
 	}
-	return p, nil
+	return all, home, nil
 }
 
-// readFrom reads the policy of a folder; path is "" if there is none. info is of the folder that the policy was read from.
-func readFrom(folder string, machine bool, guard *fileguard.Guard) (path string, data []byte, info os.FileInfo, err error) {
-	path = filepath.Join(folder, FileName)
-	data, info, unread := readGuarded(folder, guard)
-	switch {
-	case unread == nil:
-		return path, data, info, nil
-	case errors.Is(unread, fileguard.ErrAbsent):
-		return "", nil, nil, nil
+// found is what is there of a policy and its folder, nil if that is not there.
+type found struct {
+	folder fs.FileInfo
+	policy bool
+	data   []byte // of a policy that may be relied on
+}
+
+// readFrom reads the policy of a folder.
+func readFrom(folder string, machine bool, guard *fileguard.Guard) (found, error) {
+	path := filepath.Join(folder, FileName)
+	read, unread := readGuarded(folder, guard)
+	if unread == nil {
+		return read, nil
 	}
 	// Whether there is a policy is found out without judging who could write: a home that others can write is the store's
 	// to refuse, in its own words. The machine's folder nobody else looks at, and where others can write they could have
 	// taken the policy away.
-	found, err := look(folder)
+	there, err := look(folder)
 	switch {
 	case err != nil && machine:
-		return "", nil, nil, unusable(path, "whether it is there cannot be told", err)
+		return found{}, unusable(path, "whether it is there cannot be told", err)
 	case err != nil:
-		return "", nil, nil, err
-	case found.policy:
-		return "", nil, nil, unusable(path, "it cannot be relied on", unread)
-	case found.folder && machine:
-		return "", nil, nil, unusable(path, "it is not there, and that cannot be relied on", unread)
+		return found{}, err
+	case there.policy:
+		return found{}, unusable(path, "it cannot be relied on", unread)
+	case there.folder != nil && machine:
+		return found{}, unusable(path, "it is not there, and that cannot be relied on", unread)
 	}
-	return "", nil, nil, nil
+	return there, nil
 }
 
-func readGuarded(folder string, guard *fileguard.Guard) ([]byte, os.FileInfo, error) {
+// readGuarded reads a policy through the checks of who could have written it. That there is none is no error.
+func readGuarded(folder string, guard *fileguard.Guard) (f found, err error) {
 	tree, err := guard.Open(folder)
+	if errors.Is(err, fileguard.ErrAbsent) {
+		return found{}, nil
+	}
 	if err != nil {
-		return nil, nil, err
+		return found{}, err
 	}
 	defer func() { _ = tree.Close() }() // what was only read loses nothing
-	data, _, err := tree.Read(FileName, MaxFile)
-	if err != nil {
-		return nil, nil, err
+	if f.folder, err = tree.Root().Stat("."); err != nil {
+		return found{}, err
 	}
-	info, err := tree.Root().Stat(".")
-	return data, info, err
+	f.data, _, err = tree.Read(FileName, MaxFile)
+	if errors.Is(err, fileguard.ErrAbsent) {
+		return f, nil
+	}
+	f.policy = true
+	return f, err
 }
 
-// there is what of a policy's place is there.
-type there struct{ folder, policy bool }
-
-func look(folder string) (there, error) {
+// look tells what is there, whoever could have written it.
+func look(folder string) (f found, err error) {
 	tree, err := fileguard.New(fileguard.Options{Unsafe: true}).Open(folder)
 	if errors.Is(err, fileguard.ErrAbsent) {
-		return there{}, nil
+		return found{}, nil
 	}
 	if err != nil {
-		return there{}, err
+		return found{}, err
 	}
 	defer func() { _ = tree.Close() }() // what was only read loses nothing
-	policy, err := tree.Exists(FileName)
-	// What stands in the policy's place, a link that leads nowhere, say, is the policy's matter and not the store's.
-	return there{folder: true, policy: policy || err != nil}, nil
+	if f.folder, err = tree.Root().Stat("."); err != nil {
+		return found{}, err
+	}
+	f.policy, err = tree.Exists(FileName)
+	if err != nil {
+		f.policy = true // what stands in its place, a link that leads nowhere, say, is the policy's matter and not the store's
+	}
+	return f, nil
 }
 
 func unusable(path, what string, err error) *kmserr.Error {

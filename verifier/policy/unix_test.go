@@ -142,9 +142,9 @@ func TestLoader(t *testing.T) {
 	var l Loader
 	sources := func() []*source {
 		t.Helper()
-		p, err := l.Load(Options{Home: h, MachineFolder: m})
-		if err != nil {
-			t.Fatal(err)
+		p, home, err := l.Load(Options{Home: h, MachineFolder: m})
+		if err != nil || !os.SameFile(home, stat(t, h)) {
+			t.Fatal(home, err)
 		}
 		return p.(*set).sources
 	}
@@ -158,23 +158,32 @@ func TestLoader(t *testing.T) {
 		t.Error("what changed was not parsed, or what did not was")
 	}
 	chmod(t, path, 0o666)
-	p, err := l.Load(Options{Home: h, MachineFolder: m})
+	p, _, err := l.Load(Options{Home: h, MachineFolder: m})
 	refuses(t, p, err, kmserr.PolicyInvalid, path, "can be written by everyone")
 	chmod(t, path, 0o600)
 	write(t, path, "{")
 	for range 2 {
-		p, err = l.Load(Options{Home: h, MachineFolder: m})
+		p, _, err = l.Load(Options{Home: h, MachineFolder: m})
 		refuses(t, p, err, kmserr.PolicyInvalid, path)
 	}
 	// The machine's policy has members that a home's has not.
 	write(t, path, with(`"homes":["`+h+`"]`))
-	p, err = l.Load(Options{Home: h})
+	p, _, err = l.Load(Options{Home: h})
 	refuses(t, p, err, kmserr.PolicyInvalid, path)
-	if _, err = l.Load(Options{MachineFolder: h}); err != nil {
+	if _, _, err = l.Load(Options{MachineFolder: h}); err != nil {
 		t.Error(err)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
+	}
+	for home, there := range map[string]bool{"": false, filepath.Join(h, "none"): false, h: true} {
+		if _, folder, err := l.Load(Options{Home: home}); err != nil || (folder != nil) != there {
+			t.Errorf("%q: %v, %v", home, folder, err)
+		}
+	}
+	chmod(t, h, 0o777) // the store's to refuse, and no policy
+	if _, folder, err := l.Load(Options{Home: h}); err != nil || !os.SameFile(folder, stat(t, h)) {
+		t.Errorf("%v, %v", folder, err)
 	}
 	if left := sources(); len(left) != 1 || left[0] != before[0] {
 		t.Errorf("%v", left)

@@ -81,6 +81,7 @@ func (g *Guard) ResolveFolder(abs string) (string, error) {
 // resolveFolderByName is for Windows, where links of several kinds are best left to the system; making one needs a
 // right that ordinary users have not.
 func (g *Guard) resolveFolderByName(abs string) (string, error) {
+	abs = filepath.Clean(abs) // EvalSymlinks would follow a link before it goes up by ".."
 	real, err := filepath.EvalSymlinks(abs)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
