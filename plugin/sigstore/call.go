@@ -114,8 +114,8 @@ func decodeCall(args []string, now time.Time) (*call, error) {
 	}
 	c.settleTimes(now)
 	var keyErr error
-	if c.key, keyErr = parseKeyReference(c.InitOptions.KeyResourceID); keyErr != nil {
-		c.key = keyReference{keyID: c.InitOptions.KeyResourceID}
+	if c.key, keyErr = parseKeyReference(c.InitOptions.KeyResourceID); c.key.keyID == "" {
+		c.key.keyID = c.InitOptions.KeyResourceID // as no key could be told in it
 	}
 	if v := c.InitOptions.ProtocolVersion; v != protocolVersion {
 		return c, invalid("initOptions.protocolVersion is %q, expected %q", v, protocolVersion)

@@ -30,7 +30,7 @@ type Options struct {
 
 // Load returns the policy in force: None where neither file is there. A policy that is there and cannot be read, could
 // have been written by others or cannot be enforced is a PolicyInvalidException, and so is a machine's folder that cannot
-// be looked into. A home that cannot be looked into, or that the machine's policy does not allow, is a
+// be looked into, or that others can write where there is no policy in it. A home that cannot be looked into, or that the machine's policy does not allow, is a
 // StoreAccessException or, as from the store itself, a StoreIntegrityException.
 func Load(o Options) (Policy, error) {
 	p, _, err := new(Loader).Load(o)

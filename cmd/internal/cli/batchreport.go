@@ -55,7 +55,7 @@ func (r *batchRun) discardReports() {
 func (r *batchRun) openReports() error {
 	for _, value := range r.flags.reports {
 		kind, file, _ := strings.Cut(value, "=")
-		if file == "" || file == "-" || kind != "junit" && kind != "sarif" {
+		if filePath(file) == "" || file == "-" || kind != "junit" && kind != "sarif" {
 			return invalid("--report is %q, expected junit=FILE or sarif=FILE", value)
 		}
 	}

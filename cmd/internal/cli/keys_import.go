@@ -106,8 +106,8 @@ func (a *app) runImport(f importFlags, args []string) error {
 			return invalid("--key-id: %s", e.Fact).WithHint("%s", e.Hint)
 		}
 	}
-	if n := len(slices.DeleteFunc(slices.Clone(args), func(file string) bool { return file != "-" })); n > 1 {
-		return invalid("%d files are to be read from standard input, expected one", n).WithHint("Give the others as files.")
+	if err := oneStandardInput(args); err != nil {
+		return err
 	}
 	all := &batch{}
 	defer func() {

@@ -40,6 +40,9 @@ standard input.`,
 		Example: "  awskms-offline policy check policy.json",
 		Args:    atLeastOne("at least one file"),
 		RunE: func(_ *cobra.Command, files []string) error {
+			if err := oneStandardInput(files); err != nil {
+				return err
+			}
 			var problems []error
 			var warnings []string
 			for _, file := range files {

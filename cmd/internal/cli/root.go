@@ -626,3 +626,11 @@ func (a *app) write(b []byte) error {
 func (a *app) printf(format string, args ...any) error {
 	return a.write(fmt.Appendf(nil, format, args...))
 }
+
+// oneStandardInput refuses files of which more than one is to be read from standard input.
+func oneStandardInput(files []string) error {
+	if n := len(slices.DeleteFunc(slices.Clone(files), func(file string) bool { return file != "-" })); n > 1 {
+		return invalid("%d files are to be read from standard input, expected one", n).WithHint("Give the others as files.")
+	}
+	return nil
+}
