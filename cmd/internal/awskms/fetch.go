@@ -217,7 +217,8 @@ type aliasList struct {
 }
 
 // aliasesOf asks for the aliases of a key. That they may not be had is a note, not an error: the key itself is good. For a
-// key of another account KMS gives none, whatever is allowed.
+// key of another account KMS gives none, whatever is allowed. What another call could have got, after an interruption or a
+// timeout within KMS, has failed.
 func (c *Client) aliasesOf(ctx context.Context, arn kmskey.ARN) *aliasList {
 	out := &aliasList{names: []string{}}
 	err := c.eachAlias(ctx, arn.Region, aws.String(arn.String()), func(name, target string) {
@@ -227,7 +228,7 @@ func (c *Client) aliasesOf(ctx context.Context, arn kmskey.ARN) *aliasList {
 	})
 	switch {
 	case err == nil:
-	case notAllowed(err), kmserr.Is(err, kmserr.NotFound), kmserr.Is(err, kmserr.Validation), kmserr.Is(err, kmserr.DeadlineExceeded):
+	case notAllowed(err), kmserr.Is(err, kmserr.NotFound), kmserr.Is(err, kmserr.Validation):
 		return &aliasList{note: fmt.Sprintf("the key's aliases are not known: %s", kmserr.As(err).Fact)}
 	default:
 		e := kmserr.As(err)

@@ -86,6 +86,24 @@ func TestPullInterruptedWhileListing(t *testing.T) {
 	}
 }
 
+// What KMS has answered by the time of an interrupt is stored; that the aliases are missing is no matter of what is allowed.
+func TestPullInterruptedBeforeTheAliases(t *testing.T) {
+	server, arns := fakeKMS(t)
+	server.Inject(kmstest.Rule{Operation: "ListAliases"}, kmstest.Delay(time.Minute))
+	go func() {
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && server.Count("DescribeKey") == 0; {
+			time.Sleep(20 * time.Millisecond)
+		}
+		time.Sleep(500 * time.Millisecond) // until its answer has been read
+		_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
+	}()
+	code, stdout, stderr := call("keys", "pull", arns["p256"])
+	if code != kmserr.ExitOurSide || !strings.Contains(stdout, "new: "+arns["p256"]) || !strings.Contains(stderr, "the aliases of "+arns["p256"]+" are not known") ||
+		!strings.Contains(stderr, "was interrupted") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
 // A pipe among the files of a folder is nobody's who named it: it is refused at once, as a link to a device is.
 func TestFolderWithAPipe(t *testing.T) {
 	folder := t.TempDir()

@@ -158,6 +158,36 @@ func aliasTime(t *testing.T, region, account, alias string) string {
 	return file.Time
 }
 
+// timedOut is DependencyTimeoutException with a status that is not tried again, which would take long.
+var timedOut = &kmstest.Error{Code: kmstest.DependencyTimeout.Code, Message: kmstest.DependencyTimeout.Message}
+
+// A timeout within KMS says nothing of what is allowed: an alias that has moved to this key still means another one here, and
+// cron must hear of it.
+func TestAliasesTimedOut(t *testing.T) {
+	for _, command := range []string{"pull", "refresh"} {
+		t.Run(command, func(t *testing.T) {
+			server, arns := fakeKMS(t)
+			server.PutAlias("alias/moves", arns["p256"])
+			if code, _, stderr := call("keys", "pull", arns["p256"], arns["p384"]); code != 0 {
+				t.Fatal(stderr)
+			}
+			server.RemoveAlias("arn:aws:kms:us-east-1:111122223333:alias/moves")
+			server.PutAlias("alias/moves", arns["p384"])
+			server.Inject(kmstest.Rule{Operation: "ListAliases"}, kmstest.Fail(timedOut))
+			code, stdout, stderr := call("keys", command, arns["p384"], "--output", "json")
+			var answer struct {
+				Results []struct{ KeyId, Change string }
+				Errors  []struct{ Code, Message, KeyId string }
+			}
+			if err := json.Unmarshal([]byte(stdout), &answer); err != nil || code != 3 || len(answer.Results) != 1 || answer.Results[0].Change != "unchanged" ||
+				len(answer.Errors) != 1 || answer.Errors[0].Code != "DeadlineExceededException" || answer.Errors[0].KeyId != arns["p384"] ||
+				!strings.Contains(answer.Errors[0].Message, "the aliases of "+arns["p384"]+" are not known") {
+				t.Errorf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+			}
+		})
+	}
+}
+
 // That the aliases could not be had for another reason than a missing permission is a failure; what was learned of the key
 // is stored all the same, above all that it is disabled.
 func TestRefreshWhenOnePartFails(t *testing.T) {
@@ -165,6 +195,9 @@ func TestRefreshWhenOnePartFails(t *testing.T) {
 		"aliases: not JSON": func(s *kmstest.Server, _ string) { s.Inject(kmstest.Rule{Operation: "ListAliases"}, kmstest.NotJSON()) },
 		"aliases: credentials expired": func(s *kmstest.Server, _ string) {
 			s.Inject(kmstest.Rule{Operation: "ListAliases"}, kmstest.Fail(kmstest.ExpiredToken))
+		},
+		"aliases: KMS timed out": func(s *kmstest.Server, _ string) {
+			s.Inject(kmstest.Rule{Operation: "ListAliases"}, kmstest.Fail(timedOut))
 		},
 	} {
 		for _, state := range []string{"Disabled", "PendingDeletion"} { // of the latter KMS gives no public key
