@@ -334,3 +334,40 @@ func TestPullOfAKeyPendingDeletion(t *testing.T) {
 		})
 	}
 }
+
+// fillHistory makes the history of an alias as long as its file may be.
+func fillHistory(t *testing.T, alias, keyID string) {
+	t.Helper()
+	path := filepath.Join(os.Getenv("AWSKMS_OFFLINE_HOME"), "aliases/aws/us-east-1/111122223333", strings.TrimPrefix(alias, "alias/")+".json")
+	const most = 64 << 10
+	var data []byte
+	for former := []map[string]string{}; len(data) < most-100; {
+		former = append(former, map[string]string{"KeyId": keyID})
+		var err error
+		if data, err = json.Marshal(map[string]any{"Alias": "arn:aws:kms:us-east-1:111122223333:" + alias, "TargetKeyId": keyID, "Time": "2020-01-01T00:00:00Z", "History": former}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, path, data)
+}
+
+// TestOneAliasThatCannotMove: it keeps no other from its turn, which would else go on meaning its old key.
+func TestOneAliasThatCannotMove(t *testing.T) {
+	server, arns := fakeKMS(t)
+	server.PutAlias("alias/a", arns["p256"])
+	server.PutAlias("alias/b", arns["p256"])
+	if code, _, stderr := call("keys", "pull", arns["p256"]); code != 0 {
+		t.Fatal(stderr)
+	}
+	fillHistory(t, "alias/a", arns["p256"][strings.LastIndex(arns["p256"], "/")+1:])
+	for _, alias := range []string{"alias/a", "alias/b"} {
+		server.RemoveAlias("arn:aws:kms:us-east-1:111122223333:" + alias)
+	}
+	code, stdout, stderr := call("keys", "refresh")
+	if code != 3 || !strings.Contains(stdout, "changed: arn:aws:kms:us-east-1:111122223333:alias/b") || strings.Count(stderr, "alias/a would be longer than 65536 bytes") != 1 {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := call("keys", "show", "alias/b"); code != 1 || !strings.Contains(stderr, "meant no key") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}

@@ -355,7 +355,7 @@ func (t *transfer) doubtfulAliases() (all []doubtful, err error) {
 	return all, nil
 }
 
-// moveAliases records what KMS said of a batch of aliases.
+// moveAliases records what KMS said of a batch of aliases. One that cannot be recorded keeps no other from it.
 func (t *transfer) moveAliases(batch []doubtful) (err error) {
 	var w *keystore.Writer
 	defer func() {
@@ -381,8 +381,12 @@ func (t *transfer) moveAliases(batch []doubtful) (err error) {
 			}
 		}
 		outcome, err := w.MoveAlias(d.alias, d.target, d.at)
-		if err != nil {
-			return err
+		switch {
+		case kmserr.Is(err, kmserr.StoreAccess):
+			return err // the disk: no other alias will fare better
+		case err != nil:
+			t.fail(err) // the others would go on meaning their old keys
+			continue
 		}
 		if outcome.Change == keystore.Unchanged || outcome.Confirmed {
 			continue
