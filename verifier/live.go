@@ -13,9 +13,9 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
-// openAge is how long what Open read stands for the reading of the first decision: a plugin that opens and asks at once
-// reads once.
-const openAge = time.Second
+// readAge is how long what was read of the policies stands where nothing is decided, and where Open read it for the first
+// decision: a plugin that opens and asks at once reads once.
+const readAge = time.Second
 
 // live is what Open found, looked for anew at every decision.
 type live struct {
@@ -25,8 +25,9 @@ type live struct {
 
 	mu  sync.Mutex
 	cfg Config
-	// opened is when Open read the policies, zero once there was a decision.
-	opened time.Time
+	// read is when the policies were read, and undecided that Open did it and nothing was decided since.
+	read      time.Time
+	undecided bool
 	// users of the store in cfg.
 	users *users
 	// replaced are stores that are read no more but by their users.
@@ -74,18 +75,20 @@ const maxMoves = 5
 var errMoved = errors.New("another folder came into the home's place")
 
 func (l *live) current(decides bool) (Config, *users, error) {
-	if l.justOpened(decides) {
-		return l.settle(nil, nil, nil)
+	if l.suffices(decides) {
+		return l.settle(reading{}, nil)
 	}
 	for range maxMoves {
-		rules, home, err := l.reload() // beside other decisions, which wait for each other only to take what was read
-		cfg, users, err := l.settle(rules, home, err)
+		now := reading{at: time.Now()}
+		var err error
+		now.rules, now.home, err = l.reload() // beside other decisions, which wait for each other only to take what was read
+		cfg, users, err := l.settle(now, err)
 		if err != errMoved { //nolint:errorlint // take returns it bare
 			return cfg, users, err
 		}
 		users.Add(-1)
 	}
-	return l.settle(nil, nil, moved(l.home))
+	return l.settle(reading{}, moved(l.home))
 }
 
 func moved(home keystore.Home) error {
@@ -93,43 +96,53 @@ func moved(home keystore.Home) error {
 		WithHint("Try again.")
 }
 
+// reading is what reload gave, and when it was asked.
+type reading struct {
+	rules policy.Policy
+	home  fs.FileInfo
+	at    time.Time
+}
+
 // settle takes what was read, if anything, and returns what is in force.
-func (l *live) settle(rules policy.Policy, home fs.FileInfo, err error) (Config, *users, error) {
+func (l *live) settle(now reading, err error) (Config, *users, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
 		err = kmserr.New(kmserr.StoreAccess, "the verifier was closed").WithHint("Make a new one with Open.")
-	case err == nil && rules != nil:
-		err = l.take(rules, home)
+	case err == nil && now.rules != nil:
+		err = l.take(now)
+	}
+	if err != nil {
+		l.read = time.Time{} // why nothing can be told now may be mended a moment later, or be worse
 	}
 	l.users.Add(1)
 	return l.cfg, l.users, err
 }
 
-// justOpened reports whether what Open read may be gone by still.
-func (l *live) justOpened(decides bool) bool {
+// suffices reports whether what was read may be gone by still.
+func (l *live) suffices(decides bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	yes := time.Since(l.opened) < openAge
+	yes := time.Since(l.read) < readAge && (l.undecided || !decides)
 	if decides {
-		l.opened = time.Time{}
+		l.undecided = false
 	}
 	return yes
 }
 
 // take brings cfg up to date with the policy that was read, and with the home's folder that it was read with.
-func (l *live) take(rules policy.Policy, home fs.FileInfo) error {
+func (l *live) take(what reading) error {
 	l.closeUnused()
-	now := l.cfg
+	now, rules := l.cfg, what.rules
 	now.Policy = rules
 	strict := rules.Store().StrictPermissions
 	turned := strict != l.cfg.Policy.Store().StrictPermissions
 	if rules.Log() != l.cfg.Policy.Log() || turned {
 		now.Log = openLog(rules.Log(), unsafeUnder(rules, l.unsafe))
 	}
-	if turned || !l.cfg.Store.ReadsFrom(home) {
-		store, err := openStore(l.home, l.unsafe, rules, home)
+	if turned || !l.cfg.Store.ReadsFrom(what.home) {
+		store, err := openStore(l.home, l.unsafe, rules, what.home)
 		if err != nil {
 			return err
 		}
@@ -138,7 +151,7 @@ func (l *live) take(rules policy.Policy, home fs.FileInfo) error {
 		l.users = new(users)
 		l.closeUnused()
 	}
-	l.cfg = now
+	l.cfg, l.read = now, what.at
 	return nil
 }
 

@@ -27,7 +27,7 @@ func opened(t *testing.T, home string) *Verifier {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { v.Close() })
-	v.live.opened = v.live.opened.Add(-openAge)
+	v.live.read = v.live.read.Add(-readAge)
 	return v
 }
 
@@ -49,8 +49,8 @@ func demand(t *testing.T, v *Verifier, want kmserr.Name, why string) {
 
 // What a program knows of the store and the policies is a second old at most.
 func TestASecondAtMost(t *testing.T) {
-	if viewAge != time.Second || openAge != time.Second {
-		t.Errorf("a view lives %s, what Open read %s", viewAge, openAge)
+	if viewAge != time.Second || readAge != time.Second {
+		t.Errorf("a view lives %s, what Open read %s", viewAge, readAge)
 	}
 }
 
@@ -63,7 +63,7 @@ func TestOneReadingOfOpen(t *testing.T) {
 		want   []kmserr.Name
 	}{
 		"at once":          {0, []kmserr.Name{"", kmserr.KeyNotAllowed, kmserr.KeyNotAllowed}},
-		"after its second": {openAge, []kmserr.Name{kmserr.KeyNotAllowed, kmserr.KeyNotAllowed}},
+		"after its second": {readAge, []kmserr.Name{kmserr.KeyNotAllowed, kmserr.KeyNotAllowed}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(w.home.Path, policy.FileName)
@@ -73,11 +73,14 @@ func TestOneReadingOfOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer v.Close()
-			v.live.opened = v.live.opened.Add(-c.waited)
+			v.live.read = v.live.read.Add(-c.waited)
 			if err := os.WriteFile(path, []byte(`{"version":"1","allowList":true,"log":{"mode":"off"}}`), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			v.ExactRegion()
+			if _, err := v.Outlook(t.Context(), arnText); err != nil {
+				t.Error(err)
+			}
 			for i, want := range c.want {
 				if _, err := v.Verify(t.Context(), good(arnText)); err == nil && want != "" || err != nil && !kmserr.Is(err, want) {
 					t.Errorf("decision %d: %v, expected %q", i+1, err, want)

@@ -113,7 +113,7 @@ func Open(o Options) (*Verifier, error) {
 	})
 	if err == nil {
 		v.reload = reload
-		v.live = &live{home: home, unsafe: o.UnsafeStorePermissions, reload: reload, cfg: v.cfg, users: new(users), opened: opened}
+		v.live = &live{home: home, unsafe: o.UnsafeStorePermissions, reload: reload, cfg: v.cfg, users: new(users), read: opened, undecided: true}
 	}
 	return v, err
 }
