@@ -140,7 +140,7 @@ func (l *Line) marshal(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(all[:len(b)], visible.JSON(all[len(b):])...), nil
+	return append(all[:len(b)], visible.KeptJSON(all[len(b):])...), nil
 }
 
 // shorten shortens every text and list in v, which it may set. What lists and maps v shares with others stays as it is.
@@ -184,8 +184,8 @@ func shortText(s string, limit int) string {
 	return fmt.Sprintf("%s… [shortened from %d bytes, SHA-256 %x]", strings.ToValidUTF8(s[:cut], "\ufffd"), len(s), sha256.Sum256([]byte(s)))
 }
 
-// decodeLine reads a line without its line feed, strictly: it must be byte for byte what encode writes. Errors are one
-// clause for a sentence of the caller's.
+// decodeLine reads a line without its line feed, strictly: it must be byte for byte what encode writes, or what an earlier
+// build wrote, which escaped more. Errors are one clause for a sentence of the caller's.
 func decodeLine(b []byte) (Line, place, error) {
 	var l Line
 	// The version first: of a later one nothing else is known.
@@ -199,7 +199,7 @@ func decodeLine(b []byte) (Line, place, error) {
 	if err := json.Unmarshal(b, &l, json.RejectUnknownMembers(true)); err != nil {
 		return Line{}, p, jsonClause(err)
 	}
-	if again, _ := l.marshal(nil); !bytes.Equal(again, b) {
+	if again, _ := l.marshal(nil); !bytes.Equal(again, b) && !bytes.Equal(again, visible.AsKept(b)) {
 		return Line{}, p, errors.New("is not in the form that this program writes")
 	}
 	return l, p, nil

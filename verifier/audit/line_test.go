@@ -280,6 +280,40 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// TestNewCharacters: a character that the Unicode of one Go release knows, and that of another does not, makes no log look
+// changed, be it written as it is, as now, or as an escape, as builds did that did not know it. Every other spelling is found.
+func TestNewCharacters(t *testing.T) {
+	const assigned, free = "\U0002ebf0", "\u0378" // of Unicode 15.1, and of none
+	d := decision(1)
+	d.Home = "/home/" + assigned + free
+	path := logPath(t)
+	if err := openLog(t, Config{Path: path, NoSync: true}).Append(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	raw := readLines(t, path)[0]
+	if !strings.Contains(raw, `"/home/`+assigned+free+`"`) {
+		t.Fatalf("the line is %s", raw)
+	}
+	home := func(text string) string { return strings.Replace(raw, "/home/"+assigned+free, "/home/"+text, 1) }
+	for _, sound := range []string{`\ud87a\udff0\u0378`, `\ud87a\udff0` + free, assigned + `\u0378`, assigned + free} {
+		writeLines(t, path, []string{home(sound)})
+		intact(t, path, 1, Options{})
+	}
+	for _, other := range []string{`\uD87A\uDFF0` + free, assigned + `\u0378\u0061`, assigned + free + "\u202e", assigned + free + `\u202E`, assigned + free + "\u007f"} {
+		writeLines(t, path, []string{home(other)})
+		broken(t, path, Options{}, Changed)
+	}
+	// A second line chains what is written, not what it means.
+	writeLines(t, path, []string{home(`\ud87a\udff0\u0378`)})
+	if err := openLog(t, Config{Path: path, NoSync: true}).Append(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	intact(t, path, 2, Options{})
+	lines := readLines(t, path)
+	writeLines(t, path, []string{raw, lines[1]})
+	broken(t, path, Options{}, Changed)
+}
+
 // TestEventTime: a line has a time that its reader takes.
 func TestEventTime(t *testing.T) {
 	if got := newLine(Decision{}).EventTime; time.Since(got.Time).Abs() > time.Minute {
