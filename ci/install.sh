@@ -7,11 +7,13 @@
 #                                    by themselves they find damage only; this value, taken once by you, finds an exchange too.
 #                                    Set and empty is an error: a variable of that name was forgotten
 #   AWSKMS_OFFLINE_TOOLS             the programs, separated by spaces; all that verify unless set
-#   AWSKMS_OFFLINE_BIN               the folder to put them into; ./.awskms-offline/bin unless set
+#   AWSKMS_OFFLINE_BIN               the folder to put them into: one that this job alone writes, since it goes first on PATH. A folder of the
+#                                    workspace may be kept or restored from a cache, with a notation or cosign in it that says yes
 #   AWSKMS_OFFLINE_RELEASE           where the release's files are: an https URL or a folder, for those who have a mirror
 #
 # The programs for Notation are installed by `notation plugin install`, which must be on PATH; the others are put into the folder.
-set -eu
+# f: no word of a variable is a pattern for files.
+set -euf
 
 fail() {
 	echo "install.sh: $*" >&2
@@ -25,7 +27,8 @@ case $version in
 *[!0-9A-Za-z.+-]* | *..*) fail "AWSKMS_OFFLINE_VERSION is \"$version\", expected a release such as 1.2.3" ;;
 esac
 tools=${AWSKMS_OFFLINE_TOOLS:-awskms-offline notation-awskms-offline sigstore-kms-awskms-offline}
-bin=${AWSKMS_OFFLINE_BIN:-$PWD/.awskms-offline/bin}
+bin=${AWSKMS_OFFLINE_BIN:-}
+[ -n "$bin" ] || fail "AWSKMS_OFFLINE_BIN is not set, expected a folder that this job alone writes, such as one that mktemp -d made"
 release=${AWSKMS_OFFLINE_RELEASE:-https://github.com/awskms-offline/awskms-offline/releases/download/v$version}
 checksums=checksums.txt
 if [ -n "${AWSKMS_OFFLINE_CHECKSUMS_SHA256+set}" ] && [ -z "$AWSKMS_OFFLINE_CHECKSUMS_SHA256" ]; then
@@ -50,7 +53,8 @@ trap 'rm -rf "$temporary"' EXIT
 
 fetch() {
 	case $release in
-	https://*) curl --fail --silent --show-error --location --proto '=https' --retry 3 --output "$temporary/$1" "$release/$1" ||
+	# Neither a server that does not answer nor one that stops sending holds the build.
+	https://*) curl --fail --silent --show-error --location --proto '=https' --retry 3 --connect-timeout 20 --speed-limit 1 --speed-time 60 --output "$temporary/$1" "$release/$1" ||
 		fail "$release/$1 could not be downloaded; is there a release $version?" ;;
 	*://*) fail "AWSKMS_OFFLINE_RELEASE is \"$release\", expected an https URL or a folder" ;;
 	*) cp "$release/$1" "$temporary/$1" || fail "the folder $release has no $1" ;;
@@ -69,6 +73,8 @@ if [ -n "${AWSKMS_OFFLINE_CHECKSUMS_SHA256:-}" ]; then
 fi
 
 mkdir -p "$bin"
+# An environment may have a variable of this name.
+tool=
 for tool in $tools; do
 	case $tool in
 	awskms-offline | notation-awskms-offline | notation-awskms-signer | sigstore-kms-awskms-offline) ;;
@@ -97,4 +103,4 @@ for tool in $tools; do
 	esac
 done
 # Words of blanks alone pass the loop.
-[ -n "${tool:-}" ] || fail "AWSKMS_OFFLINE_TOOLS names no program"
+[ -n "$tool" ] || fail "AWSKMS_OFFLINE_TOOLS names no program"

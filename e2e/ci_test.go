@@ -1,9 +1,13 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -161,6 +165,35 @@ func readYAML(t *testing.T, path string, into any) {
 	}
 }
 
+// plant puts clients into the workspace that say yes to every image, in all the words that a script may look for, where an earlier
+// job or a cache could have left them.
+func (j *job) plant(t *testing.T) {
+	t.Helper()
+	bin := filepath.Join(j.checkout, ".awskms-offline", "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, client := range []string{"notation", "cosign"} {
+		script := "#!/bin/sh\n[ \"$1\" = verify ] || exec " + build.ClientPath(shared.root, client) + ` "$@"
+for image in "$@"; do :; done
+echo "Successfully verified signature for $image"
+echo "Verification for $image --
+  - The cosign claims were validated
+  - The signatures were verified against the specified public key"
+`
+		if err := os.WriteFile(filepath.Join(bin, client), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// publicPEM is a key's public half in a file, which cosign would take for its key.
+func publicPEM(t *testing.T, h *harness.Host, key string) string {
+	t.Helper()
+	block := &pem.Block{Type: "PUBLIC KEY", Bytes: []byte(read(t, fixture.Lookup(key).PublicFile(shared.testdata)))}
+	return file(t, h, key+".pub", pem.EncodeToMemory(block))
+}
+
 // runner is what GitHub's runner keeps from step to step.
 type runner struct {
 	*job
@@ -303,7 +336,11 @@ func (r *runner) inputs(t *testing.T, example map[string]string) map[string]stri
 		}
 		inputs[name] = value
 	}
-	inputs["release"] = r.releaseDir
+	// The action is used by a commit, which says no version.
+	if inputs["version"] != "0.1.0" {
+		t.Errorf("the example's version is %q", inputs["version"])
+	}
+	inputs["version"], inputs["release"] = r.version, r.releaseDir
 	return inputs
 }
 
@@ -374,7 +411,7 @@ func verdicts(t *testing.T, dir string, want ...bool) []outcome {
 	return outcomes
 }
 
-// TestGitHubExample runs examples/github-actions.yml and the scripts of action.yml as GitHub's runner would.
+// TestGitHubExample runs examples/github-actions.yml and the scripts of action.yml as GitHub's runner would, twice.
 func TestGitHubExample(t *testing.T) {
 	t.Parallel()
 	r := newRunner(t)
@@ -389,24 +426,36 @@ func TestGitHubExample(t *testing.T) {
 	if !ok || example.Env["IMAGE"] != exampleImage {
 		t.Fatalf("examples/github-actions.yml has no job verify with the image %s", exampleImage)
 	}
-	ran, uploaded := 0, false
 	var verify step
-	r.env["IMAGE"] = r.good
-	for _, s := range example.Steps {
-		switch name, _, _ := strings.Cut(s.Uses, "@"); name {
-		case "":
-			well(t, r.run(t, s))
-			ran, verify = ran+1, s
-		case build.Module[len("github.com/"):]:
-			well(t, r.action(t, r.inputs(t, s.With)))
-			ran++
-		case "actions/upload-artifact":
-			verdicts(t, filepath.Join(r.checkout, s.With["path"]), true, true)
-			uploaded = s.If == "always()"
+	// Two jobs of one user on one machine: the runner empties its temporary folder between them, and nothing else.
+	env, bin := maps.Clone(r.env), r.Bin
+	for range 2 {
+		r.env, r.Bin = maps.Clone(env), bin
+		temporary := r.env["RUNNER_TEMP"]
+		if err := errors.Join(os.RemoveAll(temporary), os.Mkdir(temporary, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		ran, uploaded := 0, false
+		r.env["IMAGE"] = r.good
+		for _, s := range example.Steps {
+			switch name, _, _ := strings.Cut(s.Uses, "@"); name {
+			case "":
+				well(t, r.run(t, s))
+				ran, verify = ran+1, s
+			case build.Module[len("github.com/"):]:
+				well(t, r.action(t, r.inputs(t, s.With)))
+				ran++
+			case "actions/upload-artifact":
+				verdicts(t, filepath.Join(r.checkout, s.With["path"]), true, true)
+				uploaded = s.If == "always()"
+			}
+		}
+		if ran != 3 || !uploaded {
+			t.Errorf("%d steps ran, want 3; results uploaded in any case: %t", ran, uploaded)
 		}
 	}
-	if ran != 3 || !uploaded {
-		t.Errorf("%d steps ran, want 3; results uploaded in any case: %t", ran, uploaded)
+	if left, err := filepath.Glob(filepath.Join(r.Dir, "config", "notation", "*")); err != nil || len(left) > 0 {
+		t.Errorf("the user's own Notation has %q, %v", left, err)
 	}
 	if home := r.values["steps.place.outputs.home"]; !strings.HasPrefix(home, r.Dir) {
 		t.Errorf("the output home is %q", home)
@@ -454,6 +503,8 @@ func TestActionRefuses(t *testing.T) {
 		{name: "keys that are a flag", inputs: map[string]string{"keys": "--help"}, says: "names --help, which is not there"},
 		{name: "lines in the version", inputs: map[string]string{"version": "1.2.3-x\nbin=/elsewhere"}, says: "which release?"},
 		{name: "blank programs", inputs: map[string]string{"tools": " "}, says: "names no program"},
+		{name: "keys without the program", inputs: map[string]string{"tools": "sigstore-kms-awskms-offline", "keys": "trust/keys.tar"}, says: "add awskms-offline to tools"},
+		{name: "policy without the program", inputs: map[string]string{"tools": "notation-awskms-offline\tsigstore-kms-awskms-offline", "policy": "trust/policy.json"}, says: "add awskms-offline to tools"},
 		// What a variable that is not set leaves is no wish to have none.
 		{name: "empty checksums", inputs: map[string]string{"checksums-sha256": ""}, says: "checksums-sha256 is given and empty"},
 		{name: "empty SHA-256 of keys", inputs: map[string]string{"keys": "trust/keys.tar", "keys-sha256": ""}, says: "keys-sha256 is given and empty"},
@@ -489,10 +540,11 @@ func TestGitLabExample(t *testing.T) {
 	j := newJob(t)
 	var pipeline struct {
 		Job struct {
-			Variables map[string]string `yaml:"variables"`
-			Before    []string          `yaml:"before_script"`
-			Script    []string          `yaml:"script"`
-			Artifacts struct {
+			Variables    map[string]string `yaml:"variables"`
+			Dependencies *[]string         `yaml:"dependencies"`
+			Before       []string          `yaml:"before_script"`
+			Script       []string          `yaml:"script"`
+			Artifacts    struct {
 				When    string            `yaml:"when"`
 				Paths   []string          `yaml:"paths"`
 				Reports map[string]string `yaml:"reports"`
@@ -505,26 +557,58 @@ func TestGitLabExample(t *testing.T) {
 		!slices.Equal(example.Artifacts.Paths, []string{"results/"}) {
 		t.Fatalf("examples/gitlab-ci.yml has the job %+v", example)
 	}
+	if example.Dependencies == nil || len(*example.Dependencies) > 0 {
+		t.Error("dotenv variables of earlier jobs reach this one")
+	}
+	// This machine's values where the example has its own.
 	script := strings.Join(append(example.Before, example.Script...), "\n")
+	wrong := strings.Repeat("0", 64)
+	for name, values := range map[string][2]string{
+		"AWSKMS_OFFLINE_VERSION": {"0.1.0", j.version}, "AWSKMS_OFFLINE_CHECKSUMS_SHA256": {wrong, j.checksums}, "KEYS_SHA256": {wrong, j.keys},
+	} {
+		if !strings.Contains(script, name+"="+values[0]) {
+			t.Errorf("the example does not set %s=%s", name, values[0])
+		}
+		script = strings.Replace(script, name+"="+values[0], name+"="+values[1], 1)
+	}
 	path := file(t, j.Host, "job.sh", []byte("set -e\n"+script+"\n"))
-	run := func(image string) harness.Result {
+	// The test's registry has no TLS, and the example lets nobody give notation flags.
+	client := filepath.Join(j.Bin, "notation")
+	wrapper := "#!/bin/sh\n[ \"$1\" != verify ] || { shift; set -- verify --insecure-registry \"$@\"; }\nexec " + build.ClientPath(shared.root, "notation") + " \"$@\"\n"
+	if err := errors.Join(os.Remove(client), os.WriteFile(client, []byte(wrapper), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	run := func(image string, inherited map[string]string) harness.Result {
 		variables := maps.Clone(example.Variables)
-		maps.Copy(variables, map[string]string{
-			"IMAGE": image, "AWSKMS_OFFLINE_VERSION": j.version, "AWSKMS_OFFLINE_CHECKSUMS_SHA256": j.checksums, "KEYS_SHA256": j.keys,
-			"AWSKMS_OFFLINE_RELEASE": j.releaseDir, "CI_PROJECT_DIR": j.checkout, "NOTATION_FLAGS": "--insecure-registry",
-		})
+		maps.Copy(variables, map[string]string{"IMAGE": image, "AWSKMS_OFFLINE_RELEASE": j.releaseDir, "CI_PROJECT_DIR": j.checkout})
+		maps.Copy(variables, inherited)
 		j.Extra = nil
 		for name, value := range variables {
 			j.Extra = append(j.Extra, name+"="+value)
 		}
 		return do(t, j.Host, "sh", path)
 	}
-	well(t, run(j.good))
+	well(t, run(j.good, nil))
 	verdicts(t, filepath.Join(j.checkout, "results"), true, true)
-	if result := run(j.disabled); result.Code != 1 {
-		t.Errorf("a disabled key's image must fail the build\n%s", result)
+	j.plant(t)
+	// A dotenv report, and the variables of whoever starts the pipeline, come after the example's own.
+	pub := publicPEM(t, j.Host, "p256-disabled")
+	for name, inherited := range map[string]map[string]string{
+		"nothing":     nil,
+		"another key": {"VERIFIERS": "cosign", "COSIGN_KEY": pub},
+		"flags":       {"NOTATION_FLAGS": "--help", "COSIGN_FLAGS": "--key=" + pub, "COSIGN_LOCAL_IMAGE": "true"},
+		"nobody":      {"VERIFIERS": " ", "verifier": "cosign"},
+	} {
+		if result := run(j.disabled, inherited); result.Code != 1 {
+			t.Errorf("%s: a disabled key's image must fail the build\n%s", name, result)
+		}
+		verdicts(t, filepath.Join(j.checkout, "results"), false, false)
 	}
-	verdicts(t, filepath.Join(j.checkout, "results"), false, false)
+	well(t, run(j.good, map[string]string{
+		"AWSKMS_OFFLINE_TOOLS": "awskms-offline", "AWSKMS_OFFLINE_CHECKSUMS_SHA256": wrong, "AWSKMS_OFFLINE_VERSION": "99.0.0", "KEYS_SHA256": wrong,
+		"NOTATION_FLAGS": "--help", "NOTATION_LIBEXEC": j.Dir, "RESULTS": j.Dir,
+	}))
+	verdicts(t, filepath.Join(j.checkout, "results"), true, true)
 }
 
 // TestShellExample runs examples/verify.sh.
@@ -545,6 +629,11 @@ func TestShellExample(t *testing.T) {
 		t.Errorf("the second of two images is bad: want exit code 1\n%s", result)
 	}
 	verdicts(t, filepath.Join(j.checkout, "results"), true, true, false, false)
+	j.plant(t)
+	if result := do(t, j.Host, "sh", script, j.disabled); result.Code != 1 {
+		t.Errorf("what an earlier job left in the workspace decides: want exit code 1\n%s", result)
+	}
+	verdicts(t, filepath.Join(j.checkout, "results"), false, false)
 	t.Run("a key that is trusted no more", func(t *testing.T) {
 		sender, err := harness.NewHost(t.TempDir(), shared.notation, shared.bin)
 		if err != nil {
@@ -570,9 +659,17 @@ func TestShellExample(t *testing.T) {
 
 	// The verifying script alone.
 	verify := filepath.Join(shared.root, "ci", "verify-image.sh")
-	j.Bin = filepath.Join(j.checkout, ".awskms-offline", "bin") + string(os.PathListSeparator) + j.Bin
-	base := append(j.Extra, "COSIGN_KEY=awskms-offline:///"+exampleAlias)
 	install := filepath.Join(shared.root, "ci", "install.sh")
+	if result := do(t, j.Host, "sh", install); result.Code != 1 || !strings.Contains(result.Stderr, "AWSKMS_OFFLINE_BIN is not set") {
+		t.Errorf("expected a refusal to install into a folder that nobody named\n%s", result)
+	}
+	bin := filepath.Join(j.Dir, "bin")
+	j.Bin = bin + string(os.PathListSeparator) + j.Bin
+	base := append(j.Extra, "COSIGN_KEY=awskms-offline:///"+exampleAlias, "AWSKMS_OFFLINE_BIN="+bin)
+	j.Extra = base
+	if result := do(t, j.Host, "env", "AWSKMS_OFFLINE_TOOLS= ", "tool=awskms-offline", "sh", install); result.Code != 1 || !strings.Contains(result.Stderr, "names no program") {
+		t.Errorf("expected a refusal of a list without a program\n%s", result)
+	}
 	if result := do(t, j.Host, "env", "AWSKMS_OFFLINE_CHECKSUMS_SHA256=", "sh", install); result.Code != 1 || !strings.Contains(result.Stderr, "AWSKMS_OFFLINE_CHECKSUMS_SHA256 is empty") {
 		t.Errorf("expected a refusal of an empty SHA-256\n%s", result)
 	}
@@ -598,7 +695,11 @@ func TestShellExample(t *testing.T) {
 		"a tag":         {images: []string{tag + ":latest"}, says: "does not name its digest"},
 		"a flag":        {images: []string{"--" + j.good}, says: "is no image"},
 		"no verifier":   {extra: []string{"VERIFIERS= "}, images: []string{j.good}, says: "names no verifier"},
+		"an old one":    {extra: []string{"VERIFIERS= ", "verifier=cosign"}, images: []string{j.good}, says: "names no verifier"},
 		"no key":        {extra: []string{"COSIGN_KEY="}, images: []string{j.good}, says: "COSIGN_KEY is not set"},
+		"a key's file":  {extra: []string{"COSIGN_KEY=cosign.pub"}, images: []string{j.good}, says: `COSIGN_KEY is "cosign.pub", expected awskms-offline://`},
+		"an address":    {extra: []string{"COSIGN_KEY=https://example.com/awskms-offline://k.pub"}, images: []string{j.good}, says: "expected awskms-offline://"},
+		"no key's name": {extra: []string{"COSIGN_KEY=awskms-offline://"}, images: []string{j.good}, says: "expected awskms-offline://"},
 		"what verifier": {extra: []string{"VERIFIERS=true"}, images: []string{j.good}, says: `names "true"`},
 		"no digest":     {images: []string{j.good[:len(j.good)-1] + "g"}, says: "does not name its digest"},
 	} {
@@ -610,6 +711,67 @@ func TestShellExample(t *testing.T) {
 			t.Errorf("%s: %q are left, %v", name, left, err)
 		}
 	}
+
+	// A client that ends with 0 has not, by that alone, verified this image with this key.
+	cosign := client{name: "cosign 3", path: build.ClientPath(shared.root, "cosign")}
+	_, goodDigest, _ := strings.Cut(j.good, "@")
+	movedTo, _, moved := image(t)
+	payload := harness.SimpleSigning(shared.registry.Scope(movedTo), goodDigest)
+	signature := base64.StdEncoding.EncodeToString(signer{key: "p256", algorithm: "ECDSA_SHA_256"}.sign(t, payload))
+	attach(t, cosign, j.Host, "signature", "--payload", file(t, j.Host, "payload.json", payload), "--signature", file(t, j.Host, "payload.sig", []byte(signature)), moved)
+	// As cosign saves an image, in a folder that is called as another image is.
+	saved := filepath.Join(j.checkout, filepath.FromSlash(j.disabled))
+	if err := os.MkdirAll(filepath.Dir(saved), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	well(t, do(t, j.Host, cosign.path, "save", "--dir", saved, j.good))
+	pub := publicPEM(t, j.Host, "p256-disabled")
+	for name, test := range map[string]struct {
+		verifier, image string
+		extra           []string
+		says            string
+	}{
+		"cosign's help":                {"cosign", j.disabled, []string{"COSIGN_FLAGS=--help"}, "cosign does not say that it verified " + j.disabled},
+		"notation's help":              {"notation", j.disabled, []string{"NOTATION_FLAGS=--help"}, "notation does not say that it verified"},
+		"another image for notation":   {"notation", j.disabled, []string{"NOTATION_FLAGS=--insecure-registry " + j.good}, "notation verified another image"},
+		"another image for cosign":     {"cosign", j.disabled, []string{"COSIGN_FLAGS=" + j.good}, "KMSInvalidSignatureException"},
+		"another key":                  {"cosign", j.disabled, []string{"COSIGN_FLAGS=--key=" + pub}, "KMSInvalidSignatureException"},
+		"another key, ours swallowed":  {"cosign", j.disabled, []string{"COSIGN_FLAGS=--key=" + pub + " --registry-username"}, ""},
+		"another image's signature":    {"cosign", moved, nil, "digest in claim"},
+		"unchecked by the environment": {"cosign", moved, []string{"COSIGN_CHECK_CLAIMS=false"}, "digest in claim"},
+		"unchecked by a flag":          {"cosign", moved, []string{"COSIGN_FLAGS=--check-claims=false"}, "digest in claim"},
+		"saved, by the environment":    {"cosign", j.disabled, []string{"COSIGN_LOCAL_IMAGE=true"}, "KMSInvalidSignatureException"},
+		"saved, by a flag":             {"cosign", j.disabled, []string{"COSIGN_FLAGS=--local-image"}, "KMSInvalidSignatureException"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			result := run(append([]string{"VERIFIERS=" + test.verifier}, test.extra...), test.image)
+			if result.Code != 1 || !strings.Contains(result.Stderr, test.says) {
+				t.Errorf("want exit code 1 and %q\n%s", test.says, result)
+			}
+		})
+	}
+
+	// What this cosign says must all be said, whatever another may leave out.
+	words := []string{"Verification for " + j.good + " --", "  - The cosign claims were validated", "  - The signatures were verified against the specified public key"}
+	real := j.Bin
+	j.Bin = filepath.Join(j.Dir, "fake") + string(os.PathListSeparator) + real
+	if err := os.Mkdir(filepath.Join(j.Dir, "fake"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for leftOut := range len(words) + 1 {
+		spoken := slices.Clone(words)
+		if leftOut < len(words) {
+			spoken[leftOut] = strings.Replace(words[leftOut], "a", "A", 1)
+		}
+		script := "#!/bin/sh\necho '" + strings.Join(spoken, "'\necho '") + "'\n"
+		if err := os.WriteFile(filepath.Join(j.Dir, "fake", "cosign"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if result := run([]string{"VERIFIERS=cosign"}, j.good); (result.Code == 0) != (leftOut == len(words)) {
+			t.Errorf("cosign says %q: exit code %d\n%s", spoken, result.Code, result)
+		}
+	}
+	j.Bin = real
 
 	// What Notation's trust policy lets through unverified is not verified, though notation says so with exit code 0.
 	for level, c := range map[string]struct{ image, trusted, says string }{
@@ -635,5 +797,60 @@ func TestShellExample(t *testing.T) {
 				t.Errorf("the results are %+v, want a refusal that says %q", outcomes, c.says)
 			}
 		})
+	}
+}
+
+var (
+	pinnedImage = regexp.MustCompile(`@sha256:[0-9a-f]{64}$`)
+	pinnedUse   = regexp.MustCompile(`@[0-9a-f]{40}$`)
+)
+
+// TestPinned: what the files for users run of others is named by digest or commit, never by a tag, which can be moved.
+func TestPinned(t *testing.T) {
+	t.Parallel()
+	images, uses := 0, 0
+	var walk func(path string, node *yaml.Node)
+	walk = func(path string, node *yaml.Node) {
+		for i, child := range node.Content {
+			walk(path, child)
+			if node.Kind != yaml.MappingNode || i%2 == 1 {
+				continue
+			}
+			switch value := node.Content[i+1]; {
+			case child.Value == "image" && value.Kind == yaml.ScalarNode:
+				images++
+				if !pinnedImage.MatchString(value.Value) {
+					t.Errorf("%s:%d: the image %s has no digest", path, value.Line, value.Value)
+				}
+			case child.Value == "uses" && !strings.HasPrefix(value.Value, "./"):
+				uses++
+				if !pinnedUse.MatchString(value.Value) {
+					t.Errorf("%s:%d: %s is not named by a commit", path, value.Line, value.Value)
+				}
+			}
+		}
+	}
+	for _, pattern := range []string{".github/workflows/*", "action.yml", "examples/*.yml", "deploy/*/*.yaml"} {
+		paths, err := filepath.Glob(filepath.Join(shared.root, filepath.FromSlash(pattern)))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("%s: %q, %v", pattern, paths, err)
+		}
+		for _, path := range paths {
+			decoder := yaml.NewDecoder(strings.NewReader(read(t, path)))
+			for {
+				var document yaml.Node
+				err := decoder.Decode(&document)
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil {
+					t.Fatalf("%s: %v", path, err)
+				}
+				walk(path, &document)
+			}
+		}
+	}
+	if images != 3 || uses < 15 {
+		t.Errorf("%d images, want 3; %d uses, want 15 or more", images, uses)
 	}
 }

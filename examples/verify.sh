@@ -9,11 +9,11 @@ set -eu
 : "${KEYS_SHA256:?is not set}"
 : "${COSIGN_KEY:=awskms-offline:///alias/release-signing}"
 : "${RESULTS:=results}"
-AWSKMS_OFFLINE_BIN=$PWD/.awskms-offline/bin
-PATH=$AWSKMS_OFFLINE_BIN:$PATH
-# New ones for each run: what another run trusted on this machine is not trusted by this one.
+# New ones for each run: what another run trusted on this machine is not trusted by this one, and of what it left nothing is run.
 temporary=$(mktemp -d)
 trap 'rm -rf "$temporary"' EXIT
+AWSKMS_OFFLINE_BIN=$temporary/bin
+PATH=$AWSKMS_OFFLINE_BIN:$PATH
 AWSKMS_OFFLINE_HOME=$temporary/keys
 NOTATION_CONFIG=$temporary/notation
 unset NOTATION_LIBEXEC
