@@ -214,16 +214,18 @@ type patch struct {
 					Name      string         `yaml:"name"`
 					Empty     map[string]any `yaml:"emptyDir"`
 					ConfigMap *struct {
-						Name  string `yaml:"name"`
-						Items []struct {
-							Key  string `yaml:"key"`
-							Path string `yaml:"path"`
-						} `yaml:"items"`
+						Name  string          `yaml:"name"`
+						Items []configMapItem `yaml:"items"`
 					} `yaml:"configMap"`
 				} `yaml:"volumes"`
 			} `yaml:"spec"`
 		} `yaml:"template"`
 	} `yaml:"spec"`
+}
+
+type configMapItem struct {
+	Key  string `yaml:"key"`
+	Path string `yaml:"path"`
 }
 
 type container struct {
@@ -351,9 +353,54 @@ func readOnly(t *testing.T, dir string) {
 func TestConfigMap(t *testing.T) {
 	t.Parallel()
 	from := sender(t)
-	data := make(map[string]string)
+	data, problem := makeConfigMap(t, from)
+	if problem != nil || len(data) != 2 {
+		t.Fatalf("the ConfigMap has %d files, want 2\n%v", len(data), problem)
+	}
+	p := readPatch(t, "deploy/kubernetes/store-from-configmap.yaml")
+	receives(t, configMapVolume(t, p, data))
+
+	t.Run("blocked", func(t *testing.T) {
+		from := sender(t)
+		well(t, do(t, from, from.CLI, "keys", "block", exampleAlias, "--reason", "leaked"))
+		data, problem := makeConfigMap(t, from)
+		if problem == nil {
+			t.Fatal("a ConfigMap was made that leaves the block out")
+		}
+		// As the page adds it.
+		page := read(t, filepath.Join(shared.root, "docs", "kubernetes.md"))
+		flag := regexp.MustCompile(`--from-file=(block\.json)=store/(\S+)`).FindStringSubmatch(page)
+		item := regexp.MustCompile(`- key: (\S+)\n +path: (blocks/\S+)`).FindStringSubmatch(page)
+		if flag == nil || item == nil || flag[1] != item[1] || flag[2] != item[2] {
+			t.Fatalf("docs/kubernetes.md adds %q by the item %q", flag, item)
+		}
+		data[flag[1]] = read(t, filepath.Join(from.Dir, "store", filepath.FromSlash(flag[2])))
+		blocked := readPatch(t, "deploy/kubernetes/store-from-configmap.yaml")
+		for _, volume := range blocked.Spec.Template.Spec.Volumes {
+			if volume.ConfigMap != nil {
+				volume.ConfigMap.Items = append(volume.ConfigMap.Items, configMapItem{Key: item[1], Path: item[2]})
+			}
+		}
+		c := shared.lookup(t, "jws-p256")
+		refuses(t, receiver(t, configMapVolume(t, blocked, data)), shared.registry.Reference(c.Name, c.Digest), "KeyBlockedException")
+	})
+}
+
+// makeConfigMap follows docs/kubernetes.md on the host and returns what the ConfigMap holds; or, beside what it would hold, how the page's
+// own check failed.
+func makeConfigMap(t *testing.T, from *harness.Host) (data map[string]string, problem fmt.Stringer) {
+	t.Helper()
+	data = make(map[string]string)
 	ran := 0
 	for _, command := range console(t, "kubernetes.md", "Keys in a ConfigMap") {
+		check, rest, checked := strings.Cut(command, " && ")
+		if checked {
+			needShell(t)
+			if result := do(t, from, "sh", "-c", check); result.Code != 0 {
+				problem = result
+			}
+			command = rest
+		}
 		words := strings.Fields(command)
 		switch {
 		case words[0] == "awskms-offline":
@@ -389,12 +436,16 @@ func TestConfigMap(t *testing.T) {
 		}
 		ran++
 	}
-	if ran != 5 || len(data) != 2 {
-		t.Fatalf("%d commands ran, want 5; the ConfigMap has %d files, want 2", ran, len(data))
+	if ran != 5 {
+		t.Fatalf("%d commands ran, want 5", ran)
 	}
+	return data, problem
+}
 
-	p := readPatch(t, "deploy/kubernetes/store-from-configmap.yaml")
-	home := filepath.Join(t.TempDir(), "volume")
+// configMapVolume lays a ConfigMap out as the kubelet does.
+func configMapVolume(t *testing.T, p patch, data map[string]string) (home string) {
+	t.Helper()
+	home = filepath.Join(t.TempDir(), "volume")
 	const stamp = "..2026_11_26_12_00_00.123456789"
 	for _, volume := range p.Spec.Template.Spec.Volumes {
 		if volume.ConfigMap == nil {
@@ -422,7 +473,7 @@ func TestConfigMap(t *testing.T) {
 		t.Fatal(err)
 	}
 	readOnly(t, home)
-	receives(t, home)
+	return home
 }
 
 // receives verifies out of the store, and demands the usual refusals.
