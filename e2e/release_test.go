@@ -12,9 +12,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -157,8 +159,17 @@ func members(t *testing.T, path string) (all []member) {
 func TestReleaseFiles(t *testing.T) {
 	r := theRelease(t)
 	sums := r.checksums(t)
+	for name := range scripts {
+		if sums[name] == "" {
+			t.Errorf("checksums.txt does not have %s", name)
+		}
+	}
 	for name, hash := range sums {
-		if got := sum(t, filepath.Join(r.dir, name)); got != hash {
+		path := filepath.Join(r.dir, name)
+		if dir, ok := scripts[name]; ok {
+			path = filepath.Join(shared.root, filepath.FromSlash(dir), name)
+		}
+		if got := sum(t, path); got != hash {
 			t.Errorf("%s has SHA-256 %s, and checksums.txt says %s", name, got, hash)
 		}
 	}
@@ -219,6 +230,53 @@ func TestReleaseFiles(t *testing.T) {
 		program := strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
 		if hash := sums[r.archive(program, system, "arm64")]; !bytes.Contains(data, []byte(hash)) {
 			t.Errorf("%s does not have the SHA-256 of %s's archive for %s/arm64, %s:\n%s", name, program, system, hash, data)
+		}
+	}
+}
+
+// scripts are released as they are in the repository, by the folder they are from.
+var scripts = map[string]string{"install.sh": "ci", "verify-image.sh": "ci", "notation-awskms": "deploy/containerd"}
+
+// TestReleaseSettings: what .goreleaser.yaml publishes that no snapshot shows. The scripts are released, and in the checksums;
+// Homebrew and Scoop get pull requests, since the release is a draft and its addresses lead nowhere yet.
+func TestReleaseSettings(t *testing.T) {
+	t.Parallel()
+	type extra struct {
+		Files []struct{ Glob string } `yaml:"extra_files"`
+	}
+	type publisher struct {
+		Name       string
+		Repository struct {
+			Branch      string
+			PullRequest struct{ Enabled bool } `yaml:"pull_request"`
+		}
+	}
+	var settings struct {
+		Casks    []publisher `yaml:"homebrew_casks"`
+		Scoops   []publisher
+		Checksum extra
+		Release  struct {
+			extra `yaml:",inline"`
+			Draft bool
+		}
+	}
+	readYAML(t, ".goreleaser.yaml", &settings)
+	for what, list := range map[string]extra{"checksum": settings.Checksum, "release": settings.Release.extra} {
+		found := make(map[string]string)
+		for _, f := range list.Files {
+			found[path.Base(f.Glob)] = path.Dir(f.Glob)
+		}
+		if !maps.Equal(found, scripts) {
+			t.Errorf("%s has the files %v, want %v", what, found, scripts)
+		}
+	}
+	publishers := append(settings.Casks, settings.Scoops...)
+	if len(publishers) != 4 || !settings.Release.Draft {
+		t.Errorf("%d casks and scoops, want 4; draft: %t", len(publishers), settings.Release.Draft)
+	}
+	for _, p := range publishers {
+		if p.Repository.Branch == "" || !p.Repository.PullRequest.Enabled {
+			t.Errorf("%s is pushed before the release is published: branch %q, pull request %t", p.Name, p.Repository.Branch, p.Repository.PullRequest.Enabled)
 		}
 	}
 }
@@ -336,7 +394,7 @@ func TestReleasePage(t *testing.T) {
 		if !inside {
 			continue
 		}
-		words := strings.Fields(line)
+		words := strings.Fields(strings.TrimPrefix(line, "sudo "))
 		switch words[0] {
 		case "curl":
 			name := words[len(words)-1][strings.LastIndex(words[len(words)-1], "/")+1:]
