@@ -230,7 +230,10 @@ func (w *Writer) remove(rel, base string) error {
 
 // Put records what is known of a key: a new record, or what is on record and what is given joined so that no knowledge
 // is lost (merge has the rules). The aliases in the record and in opts are recorded beside it. An alias that means
-// another key moves only as opts allow, and never to an older meaning. Everything is decided before anything is written.
+// another key moves only as opts allow, and never to an older meaning. Everything is decided before anything is written, with
+// one exception: what KMS said of a key on record is written whatever becomes of its aliases, as a damaged alias file must not
+// keep a key verifying that KMS has disabled. The error is then that of the first alias that cannot be recorded, and the Outcome
+// is what was written.
 //
 // Errors: KeyMaterialMismatchException if the key on record is another one; ValidationException for a state or alias
 // that cannot be told to be newer; StoreIntegrityException for a record or alias on disk that is damaged;
@@ -245,10 +248,12 @@ func (w *Writer) Put(key *kmskey.Key, opts PutOptions) (Outcome, error) {
 	}
 	outcome, err := w.put(key, opts, aliases)
 	if err != nil {
-		return Outcome{}, known(err).WithKey(arn.String())
+		err = known(err).WithKey(arn.String())
 	}
-	outcome.ARN = arn
-	return outcome, nil
+	if outcome.Change != "" {
+		outcome.ARN = arn
+	}
+	return outcome, err
 }
 
 func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outcome, error) {
@@ -276,21 +281,21 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outc
 	if err != nil {
 		return Outcome{}, err
 	}
-	aliases, what, kept, moved, err := w.planAliases(given, opts)
-	if err != nil {
-		return Outcome{}, err
+	aliases, refused := w.planAliases(given, opts)
+	if refused != nil && (isNew || !opts.FromKMS) {
+		return Outcome{}, refused
 	}
-	outcome.Confirmed = !isNew && !moved && sameButDates(old.Key, record)
-	outcome.What, outcome.Kept = append(outcome.What, what...), append(outcome.Kept, kept...)
+	outcome.Confirmed = !isNew && !aliases.moved && sameButDates(old.Key, record)
+	outcome.What, outcome.Kept = append(outcome.What, aliases.what...), append(outcome.Kept, aliases.kept...)
 	write := isNew || !bytes.Equal(was, now)
 	switch {
 	case isNew:
 		outcome.Change = New
-	case write || len(aliases) > 0:
+	case write || len(aliases.files) > 0:
 		outcome.Change = Changed
 	}
 	if opts.DryRun {
-		return outcome, nil
+		return outcome, refused
 	}
 	if write {
 		if err := w.write(recordPath(arn), now); err != nil {
@@ -300,7 +305,7 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outc
 	if _, err := w.mark(record.Fingerprint(), arn); err != nil {
 		return Outcome{}, err
 	}
-	for _, a := range aliases {
+	for _, a := range aliases.files {
 		data, err := encodeAlias(a)
 		if err != nil {
 			return Outcome{}, err
@@ -309,7 +314,7 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outc
 			return Outcome{}, err
 		}
 	}
-	return outcome, nil
+	return outcome, refused
 }
 
 // future reports whether nobody can have known anything at that time yet. There is no tolerance: where the clock was set back
@@ -377,38 +382,51 @@ func givenAliases(key *kmskey.Key, opts PutOptions) ([]AliasEntry, error) {
 	return slices.SortedFunc(maps.Values(given), func(a, b AliasEntry) int { return strings.Compare(a.ARN.Alias, b.ARN.Alias) }), nil
 }
 
-// planAliases returns the alias files to write, what to say of them, and whether one of them gets another meaning.
-func (w *Writer) planAliases(given []AliasEntry, opts PutOptions) (plan []AliasEntry, what, kept []string, moved bool, err error) {
+// aliasPlan is what a write does to aliases.
+type aliasPlan struct {
+	files      []AliasEntry // to be written
+	what, kept []string
+	moved      bool // one of them gets another meaning
+}
+
+// planAliases plans all that can be recorded; the error is that of the first one that cannot.
+func (w *Writer) planAliases(given []AliasEntry, opts PutOptions) (plan aliasPlan, err error) {
 	for _, now := range given {
-		was, err := w.store.readAlias(now.ARN)
-		switch {
-		case errors.Is(err, errAbsent):
-			what, moved = append(what, now.ARN.Alias+" is new"), true
-		case err != nil:
-			return nil, nil, nil, false, err
-		default:
-			if opts.FromKMS && w.future(was.Time) {
-				was.Time = kmskey.Time{}
-			}
-			said, stays, err := moveAlias(was, &now, opts)
-			if err != nil {
-				return nil, nil, nil, false, err
-			}
-			if stays != "" {
-				kept = append(kept, stays)
-			}
-			if said == "" {
-				continue
-			}
-			what = append(what, said)
-			moved = moved || was.TargetKeyID != now.TargetKeyID
+		if refused := w.planAlias(&plan, now, opts); err == nil {
+			err = refused
 		}
-		if _, err := encodeAlias(now); err != nil {
-			return nil, nil, nil, false, err
-		}
-		plan = append(plan, now)
 	}
-	return plan, what, kept, moved, nil
+	return plan, err
+}
+
+func (w *Writer) planAlias(plan *aliasPlan, now AliasEntry, opts PutOptions) error {
+	said, moved := now.ARN.Alias+" is new", true
+	was, err := w.store.readAlias(now.ARN)
+	switch {
+	case errors.Is(err, errAbsent):
+	case err != nil:
+		return err
+	default:
+		if opts.FromKMS && w.future(was.Time) {
+			was.Time = kmskey.Time{}
+		}
+		var stays string
+		if said, stays, err = moveAlias(was, &now, opts); err != nil {
+			return err
+		}
+		if stays != "" {
+			plan.kept = append(plan.kept, stays)
+		}
+		if said == "" {
+			return nil
+		}
+		moved = was.TargetKeyID != now.TargetKeyID
+	}
+	if _, err := encodeAlias(now); err != nil {
+		return err
+	}
+	plan.what, plan.files, plan.moved = append(plan.what, said), append(plan.files, now), plan.moved || moved
+	return nil
 }
 
 // moveAlias decides whether now replaces was, and gives now its history. what is empty if it does not.

@@ -214,6 +214,75 @@ func TestMoveAlias(t *testing.T) {
 	})
 }
 
+func stateOf(t testing.TB, w *Writer, arn kmskey.ARN) kmskey.KeyState {
+	t.Helper()
+	entry, err := w.store.readRecord(arn)
+	if err != nil {
+		t.Fatal(explain(err))
+	}
+	return entry.Key.State()
+}
+
+// TestPutOverAnAliasThatCannotBeRecorded: what KMS says of a key on record is written all the same, and so are its sound
+// aliases. A file, or a key that is new, writes nothing.
+func TestPutOverAnAliasThatCannotBeRecorded(t *testing.T) {
+	full := AliasEntry{ARN: kmskey.AliasARN{Scope: east, Alias: "alias/b"}, TargetKeyID: uuidB, Time: at(t, monday)}
+	var longest string
+	for data := []byte(nil); ; {
+		full.History = append(full.History, AliasHistory{KeyID: uuidB})
+		var err error
+		if data, err = encodeAlias(full); err != nil {
+			break
+		}
+		longest = string(data)
+	}
+	for name, c := range map[string]struct {
+		file  string
+		error kmserr.Name
+	}{"damaged": {"{}", kmserr.StoreIntegrity}, "full": {longest, kmserr.Validation}} {
+		t.Run(name, func(t *testing.T) {
+			home, der := newHome(t), material(t)
+			w := openWriterT(t, home)
+			put(t, w, record(t, arnA, der, facts{kmskey.StateEnabled, monday, monday, kmskey.SourceKMS}.apply(t)), PutOptions{FromKMS: true})
+			writeFile(t, home, aliasPath(full.ARN), c.file)
+			before := listing(t, home)
+			disabled := record(t, arnA, der, facts{kmskey.StateDisabled, tuesday, tuesday, kmskey.SourceKMS}.apply(t))
+			opts := PutOptions{FromKMS: true, Aliases: []string{"alias/a", "alias/b", "alias/c"}, AliasTime: at(t, tuesday)}
+			byFile, dry := opts, opts
+			byFile.FromKMS, byFile.MoveAlias, dry.DryRun = false, true, true
+			third := kmskey.ARN{Scope: east, KeyID: "12345678-1234-1234-1234-123456789012"}
+			for _, nothing := range []struct {
+				key     *kmskey.Key
+				opts    PutOptions
+				outcome Change
+			}{{record(t, third, material(t), nil), opts, ""}, {disabled, byFile, ""}, {disabled, dry, Changed}} {
+				o, err := w.Put(nothing.key, nothing.opts)
+				refused(t, err, c.error)
+				if o.Change != nothing.outcome || stateOf(t, w, arnA) != kmskey.StateEnabled || !slices.Equal(before, listing(t, home)) {
+					t.Errorf("%+v: %+v", nothing.opts, o)
+				}
+			}
+
+			o, err := w.Put(disabled, opts)
+			refused(t, err, c.error)
+			if state := stateOf(t, w, arnA); state != kmskey.StateDisabled || o.ARN != arnA || o.Change != Changed || o.Confirmed {
+				t.Errorf("state %s, outcome %+v", state, o)
+			}
+			for _, alias := range []string{"alias/a", "alias/c"} {
+				if r, err := w.Store().Resolve(ref(t, alias), ResolveOptions{}); err != nil || r.Target != arnA {
+					t.Errorf("%s: %+v, %v", alias, r, err)
+				}
+			}
+			if said := strings.Join(o.What, "; "); !strings.Contains(said, "alias/a is new") || strings.Contains(said, "alias/b") {
+				t.Errorf("it says %q", said)
+			}
+			if data, err := os.ReadFile(filepath.Join(home.Path, aliasPath(full.ARN))); err != nil || string(data) != c.file {
+				t.Errorf("the alias file was touched: %v", err)
+			}
+		})
+	}
+}
+
 func TestRemove(t *testing.T) {
 	der := material(t)
 	home := newHome(t)

@@ -371,3 +371,26 @@ func TestOneAliasThatCannotMove(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }
+
+// TestRefreshOverADamagedAlias: the file of an alias keeps no key verifying that KMS has disabled, and no other alias of that key.
+func TestRefreshOverADamagedAlias(t *testing.T) {
+	server, arns := fakeKMS(t)
+	server.PutAlias("alias/a", arns["p256"])
+	server.PutAlias("alias/b", arns["p256"])
+	if code, _, stderr := call("keys", "pull", arns["p256"]); code != 0 {
+		t.Fatal(stderr)
+	}
+	write(t, filepath.Join(os.Getenv("AWSKMS_OFFLINE_HOME"), "aliases/aws/us-east-1/111122223333/a.json"), []byte("{}"))
+	server.SetState(arns["p256"], kmstest.State{Name: "Disabled"})
+	server.RemoveAlias("arn:aws:kms:us-east-1:111122223333:alias/b")
+	code, stdout, stderr := call("keys", "refresh")
+	if code != 3 || !strings.Contains(stdout, "Enabled → Disabled") || !strings.Contains(stderr, "a.json") || !strings.Contains(stderr, "1 changed, 0 refused") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if got := storedRecord(t, arns["p256"]).KeyMetadata.KeyState; got != "Disabled" {
+		t.Errorf("the record says %s", got)
+	}
+	if code, _, stderr := call("keys", "show", "alias/b"); code != 1 || !strings.Contains(stderr, "meant no key") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}

@@ -207,7 +207,7 @@ func (t *transfer) write(batch []arrival) (err error) {
 			}
 			since = time.Now()
 		}
-		row := transferRow{resultJSON: resultJSON{Name: got.job.name}}
+		var row transferRow
 		if got.err == nil {
 			row, got.err = t.put(w, got)
 			if kmserr.Is(got.err, kmserr.StoreAccess) {
@@ -215,12 +215,8 @@ func (t *transfer) write(batch []arrival) (err error) {
 			}
 		}
 		t.done++
-		if got.err != nil {
-			t.refuse(got.job.name, got.err)
-		} else if err := t.took(row); err != nil {
+		if err := t.tell(row, got); err != nil {
 			return err
-		} else if got.fetched.Incomplete != nil {
-			t.fail(got.fetched.Incomplete)
 		}
 		if t.bar != nil {
 			_ = t.bar.Add(1)
@@ -229,6 +225,24 @@ func (t *transfer) write(batch []arrival) (err error) {
 	return nil
 }
 
+// tell reports what became of a key; its row is empty if nothing was stored.
+func (t *transfer) tell(row transferRow, got arrival) error {
+	if row.Change == "" {
+		t.refuse(got.job.name, got.err)
+		return nil
+	}
+	if err := t.took(row); err != nil {
+		return err
+	}
+	for _, err := range []error{got.err, got.fetched.Incomplete} {
+		if err != nil {
+			t.fail(err)
+		}
+	}
+	return nil
+}
+
+// put stores a key. Where it has both a row and an error, the key was stored and one of its aliases was not.
 func (t *transfer) put(w *keystore.Writer, got arrival) (transferRow, error) {
 	key := got.fetched.Key
 	opts := keystore.PutOptions{FromKMS: true}
@@ -236,7 +250,7 @@ func (t *transfer) put(w *keystore.Writer, got arrival) (transferRow, error) {
 		opts.Aliases, opts.AliasTime = key.Record().Aliases, at
 	}
 	outcome, err := w.Put(key, opts)
-	if err != nil {
+	if outcome.Change == "" {
 		return transferRow{}, err
 	}
 	t.aliases[key.ARN()] = told{names: key.Record().Aliases, partly: !got.fetched.AliasesKnown, stateKnown: key.Record().KeyMetadata != nil}
@@ -250,7 +264,7 @@ func (t *transfer) put(w *keystore.Writer, got arrival) (transferRow, error) {
 	default:
 		t.summary.Changed++
 	}
-	return row, nil
+	return row, err
 }
 
 // took reports a key that was stored: at once as a line, or in the end as JSON.
