@@ -31,6 +31,9 @@ const (
 	exampleAlias = "alias/release-signing"
 )
 
+// exampleVersion is a release, which the examples are set to after it.
+var exampleVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
+
 // job is a machine of a CI service with one user's checkout: what the examples say lies below trust/, and a release to install.
 type job struct {
 	*harness.Host
@@ -337,7 +340,7 @@ func (r *runner) inputs(t *testing.T, example map[string]string) map[string]stri
 		inputs[name] = value
 	}
 	// The action is used by a commit, which says no version.
-	if inputs["version"] != "0.1.0" {
+	if !exampleVersion.MatchString(inputs["version"]) {
 		t.Errorf("the example's version is %q", inputs["version"])
 	}
 	inputs["version"], inputs["release"] = r.version, r.releaseDir
@@ -417,14 +420,18 @@ func TestGitHubExample(t *testing.T) {
 	r := newRunner(t)
 	var workflow struct {
 		Jobs map[string]struct {
-			Env   map[string]string `yaml:"env"`
-			Steps []step            `yaml:"steps"`
+			Minutes int               `yaml:"timeout-minutes"`
+			Env     map[string]string `yaml:"env"`
+			Steps   []step            `yaml:"steps"`
 		} `yaml:"jobs"`
 	}
 	readYAML(t, "examples/github-actions.yml", &workflow)
 	example, ok := workflow.Jobs["verify"]
 	if !ok || example.Env["IMAGE"] != exampleImage {
 		t.Fatalf("examples/github-actions.yml has no job verify with the image %s", exampleImage)
+	}
+	if example.Minutes == 0 {
+		t.Error("a registry that does not answer holds the job for hours")
 	}
 	var verify step
 	// Two jobs of one user on one machine: the runner empties its temporary folder between them, and nothing else.
@@ -445,6 +452,10 @@ func TestGitHubExample(t *testing.T) {
 			case build.Module[len("github.com/"):]:
 				well(t, r.action(t, r.inputs(t, s.With)))
 				ran++
+			case "actions/checkout":
+				if s.With["persist-credentials"] != "false" {
+					t.Error("the checkout leaves a token in the workspace")
+				}
 			case "actions/upload-artifact":
 				verdicts(t, filepath.Join(r.checkout, s.With["path"]), true, true)
 				uploaded = s.If == "always()"
@@ -541,6 +552,7 @@ func TestGitLabExample(t *testing.T) {
 	var pipeline struct {
 		Job struct {
 			Variables    map[string]string `yaml:"variables"`
+			Timeout      string            `yaml:"timeout"`
 			Dependencies *[]string         `yaml:"dependencies"`
 			Before       []string          `yaml:"before_script"`
 			Script       []string          `yaml:"script"`
@@ -560,16 +572,22 @@ func TestGitLabExample(t *testing.T) {
 	if example.Dependencies == nil || len(*example.Dependencies) > 0 {
 		t.Error("dotenv variables of earlier jobs reach this one")
 	}
+	if example.Timeout == "" {
+		t.Error("a registry that does not answer holds the job for hours")
+	}
 	// This machine's values where the example has its own.
 	script := strings.Join(append(example.Before, example.Script...), "\n")
 	wrong := strings.Repeat("0", 64)
-	for name, values := range map[string][2]string{
-		"AWSKMS_OFFLINE_VERSION": {"0.1.0", j.version}, "AWSKMS_OFFLINE_CHECKSUMS_SHA256": {wrong, j.checksums}, "KEYS_SHA256": {wrong, j.keys},
-	} {
-		if !strings.Contains(script, name+"="+values[0]) {
-			t.Errorf("the example does not set %s=%s", name, values[0])
+	zeros := regexp.MustCompile(`^0{64}$`)
+	for name, here := range map[string]struct {
+		expected *regexp.Regexp
+		value    string
+	}{"AWSKMS_OFFLINE_VERSION": {exampleVersion, j.version}, "AWSKMS_OFFLINE_CHECKSUMS_SHA256": {zeros, j.checksums}, "KEYS_SHA256": {zeros, j.keys}} {
+		set := regexp.MustCompile(`(?m)(^export |[ ])` + name + `=(\S+)`).FindStringSubmatchIndex(script)
+		if set == nil || !here.expected.MatchString(script[set[4]:set[5]]) {
+			t.Fatalf("the example does not set %s to a value for all:\n%s", name, script)
 		}
-		script = strings.Replace(script, name+"="+values[0], name+"="+values[1], 1)
+		script = script[:set[4]] + here.value + script[set[5]:]
 	}
 	path := file(t, j.Host, "job.sh", []byte("set -e\n"+script+"\n"))
 	// The test's registry has no TLS, and the example lets nobody give notation flags.
@@ -852,5 +870,29 @@ func TestPinned(t *testing.T) {
 	}
 	if images != 3 || uses < 15 {
 		t.Errorf("%d images, want 3; %d uses, want 15 or more", images, uses)
+	}
+}
+
+// TestInstallEnds: install.sh tells curl to give up on a server that does not answer, or stops sending.
+func TestInstallEnds(t *testing.T) {
+	t.Parallel()
+	needShell(t)
+	h, err := harness.NewHost(t.TempDir(), shared.notation, shared.bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Bin = filepath.Join(h.Dir, "bin")
+	if err := errors.Join(os.Mkdir(h.Bin, 0o755), os.WriteFile(filepath.Join(h.Bin, "curl"), []byte("#!/bin/sh\necho \"$*\"\nexit 28\n"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	h.Extra = []string{"AWSKMS_OFFLINE_VERSION=1.2.3", "AWSKMS_OFFLINE_BIN=" + filepath.Join(h.Dir, "installed")}
+	result := do(t, h, "sh", filepath.Join(shared.root, "ci", "install.sh"))
+	if result.Code != 1 || !strings.Contains(result.Stderr, "could not be downloaded") {
+		t.Errorf("expected a refusal\n%s", result)
+	}
+	for _, limit := range []string{"--proto =https", "--connect-timeout 20", "--speed-limit 1 --speed-time 60"} {
+		if !strings.Contains(result.Stdout, limit) {
+			t.Errorf("curl is not given %s\n%s", limit, result)
+		}
 	}
 }
