@@ -3,6 +3,7 @@
 package keystore
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -602,7 +603,7 @@ func TestUnreadableIsNotAbsent(t *testing.T) {
 		}
 		chmod(t, path, c.mode)
 		testenv.AsNobody(t, func() {
-			refused(t, c.ask(), kmserr.StoreAccess, path, "permission denied", "sudo chmod -R a+rX "+home.Path)
+			refused(t, c.ask(), kmserr.StoreAccess, path, "permission denied", "sudo find "+home.Path+" ")
 		})
 		chmod(t, path, info.Mode().Perm())
 	}
@@ -639,4 +640,30 @@ func TestReadOnlyFolder(t *testing.T) {
 	below := Home{Path: filepath.Join(home.Path, "new"), ChosenBy: "test"}
 	_, err = OpenWriter(below, Options{})
 	refused(t, err, kmserr.StoreAccess, "cannot be made")
+}
+
+// TestLockOfEveryone: a lock that others can open, and so could hold for ever, is its writer's alone before it is waited for.
+func TestLockOfEveryone(t *testing.T) {
+	home := newHome(t)
+	if w, err := OpenWriter(home, Options{}); err != nil || w.Close() != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(home.Path, lockFile)
+	for was, want := range map[os.FileMode]os.FileMode{0o600: 0o600, 0o644: 0o600, 0o666: 0o600, 0o604: 0o600, 0o601: 0o600, 0o660: 0o660} {
+		chmod(t, path, was)
+		w, err := OpenWriter(home, Options{})
+		if err != nil {
+			t.Fatal(explain(err))
+		}
+		chmod(t, path, was)
+		if _, err := openWriter(home, Options{}, time.Millisecond); !errors.Is(err, ErrBusy) {
+			t.Errorf("beside a writer: %v", err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%04o is now %v, %v, expected %04o", was, info.Mode(), err, want)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

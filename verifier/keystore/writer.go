@@ -102,8 +102,11 @@ func makeHome(home Home, opts Options) error {
 
 // lock takes the writers' lock.
 func (s *Store) lock(wait time.Duration) (unlock func() error, err error) {
-	if info, err := s.root.Lstat(lockFile); err == nil && !info.Mode().IsRegular() {
-		return nil, s.tree.NoFile(lockFile, info)
+	if info, err := s.root.Lstat(lockFile); err == nil {
+		if !info.Mode().IsRegular() {
+			return nil, s.tree.NoFile(lockFile, info)
+		}
+		filelock.Private(s.root, lockFile, info)
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), wait, ErrBusy)
 	defer cancel()

@@ -4,6 +4,9 @@ package cli
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -36,7 +39,7 @@ func TestStoreForEveryUser(t *testing.T) {
 			t.Fatal(out)
 		}
 	}
-	command := "chmod -R a+rX " + home
+	command := "find " + home + " ! -type l ! -name '*lock' -exec chmod a+rX {} +"
 	verifies := func(want int, says ...string) {
 		t.Helper()
 		testenv.AsNobody(t, func() {
@@ -60,17 +63,34 @@ func TestStoreForEveryUser(t *testing.T) {
 	}
 	unread := []string{"StoreAccessException", "permission denied", "hint: ", "if it is for every user of this machine, run after each change of it: sudo " + command}
 
+	// Who can open the lock, be it to read, can keep every writer out.
+	closed := func() {
+		t.Helper()
+		testenv.AsNobody(t, func() {
+			if f, err := os.Open(filepath.Join(home, "lock")); !errors.Is(err, fs.ErrPermission) {
+				f.Close()
+				t.Errorf("another user opens the lock: %v", err)
+			}
+		})
+	}
+
 	change("keys", "import", "../../../testdata/records/p256.get-public-key.json")
 	verifies(kmserr.ExitOurSide, unread...)
 	publish()
 	verifies(kmserr.ExitDone)
+	closed()
+	if err := os.Chmod(filepath.Join(home, "lock"), 0o644); err != nil { // as with chmod -R
+		t.Fatal(err)
+	}
 	// A block that others cannot read refuses them all the same.
 	change("keys", "block", arn)
 	verifies(kmserr.ExitOurSide, unread...)
+	closed()
 	publish()
 	verifies(kmserr.ExitRefused, "KeyBlockedException")
+	closed()
 
 	for _, page := range []string{"air-gap.md", "policy.md"} {
-		testenv.InPage(t, page, "sudo chmod -R a+rX /etc/awskms-offline")
+		testenv.InPage(t, page, "sudo find /etc/awskms-offline ! -type l ! -name '*lock' -exec chmod a+rX {} +")
 	}
 }
