@@ -274,11 +274,18 @@ func (l *FileLog) openTree(create bool) (*fileguard.Guard, *fileguard.Tree, erro
 	return guard, tree, nil
 }
 
-// guarded gives an error of the guard our name.
+// guarded gives an error of the guard our name. To open a folder to everybody, which the guard proposes for stores, is
+// nothing for a log.
 func guarded(err error) error {
 	known := kmserr.As(err)
-	return kmserr.New(kmserr.AuditUnavailable, "%s", known.Fact).WithHint("%s", known.Hint).WithCause(err)
+	hint := known.Hint
+	if errors.Is(err, fs.ErrPermission) {
+		hint = letWrite
+	}
+	return kmserr.New(kmserr.AuditUnavailable, "%s", known.Fact).WithHint("%s", hint).WithCause(err)
 }
+
+const letWrite = "Let the current user write it, or name another place in the policy."
 
 // openCurrent opens the log's file for appending, made if it is not there.
 func (d *folder) openCurrent(guard *fileguard.Guard) (*os.File, int64, error) {
@@ -478,7 +485,7 @@ func unavailable(err error, format string, args ...any) *kmserr.Error {
 	case errors.Is(err, syscall.EROFS):
 		e.Hint = "Its place is mounted read-only: name another one in the policy."
 	case errors.Is(err, fs.ErrPermission):
-		e.Hint = "Let the current user write it, or name another place in the policy."
+		e.Hint = letWrite
 	}
 	return e
 }
