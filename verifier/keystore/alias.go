@@ -99,15 +99,17 @@ func (s *Store) Alias(alias kmskey.AliasARN) (*AliasEntry, error) {
 }
 
 // Aliases yields the aliases of one account and Region, of all if scope is zero: by partition, Region and account, then
-// by name. An alias that cannot be read is yielded as an entry with nothing but its Path, and the error.
+// by name. An alias that cannot be read is yielded as an entry with nothing but its Path, and the error; a folder likewise.
 func (s *Store) Aliases(scope kmskey.Scope) iter.Seq2[AliasEntry, error] {
 	return func(yield func(AliasEntry, error) bool) {
 		scopes := []kmskey.Scope{scope}
 		if scope.IsZero() {
-			var err error
-			if scopes, err = s.scopes(aliasesFolder); err != nil {
-				yield(AliasEntry{}, known(err))
-				return
+			var unread []error
+			scopes, unread = s.scopes(aliasesFolder)
+			for _, err := range unread {
+				if !yield(AliasEntry{Path: s.abs(aliasesFolder)}, known(err)) {
+					return
+				}
 			}
 		} else if err := scope.Check(); err != nil {
 			yield(AliasEntry{}, err)

@@ -253,9 +253,9 @@ func (s *Store) aliasFiles(arns []kmskey.ARN) iter.Seq2[File, error] {
 		})
 	}
 	return func(yield func(File, error) bool) {
-		scopes, err := s.scopes(aliasesFolder)
-		if err != nil {
-			yield(File{}, err)
+		scopes, unread := s.scopes(aliasesFolder)
+		if len(unread) > 0 {
+			yield(File{}, unread[0])
 			return
 		}
 		for _, scope := range scopes {

@@ -34,13 +34,14 @@ func (s *Store) List() iter.Seq2[Entry, error] {
 }
 
 // recordNames yields the ARNs whose files lie below base, by their names alone; what has not the form of one is passed
-// over, a folder that cannot be read yields an error.
+// over, a folder that cannot be read yields an error, and the others still follow.
 func (s *Store) recordNames(base string) iter.Seq2[kmskey.ARN, error] {
 	return func(yield func(kmskey.ARN, error) bool) {
-		scopes, err := s.scopes(base)
-		if err != nil {
-			yield(kmskey.ARN{}, err)
-			return
+		scopes, unread := s.scopes(base)
+		for _, err := range unread {
+			if !yield(kmskey.ARN{}, err) {
+				return
+			}
 		}
 		for _, scope := range scopes {
 			files, _, err := s.names(scopePath(base, scope), 0)

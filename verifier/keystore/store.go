@@ -124,9 +124,9 @@ func (s *Store) resolve(ref kmskey.Ref, opts ResolveOptions) (*Resolution, error
 
 // findBareKey returns the only ARN in the store with this key ID.
 func (s *Store) findBareKey(keyID string) (kmskey.ARN, error) {
-	scopes, err := s.scopes(keysFolder)
-	if err != nil {
-		return kmskey.ARN{}, err
+	scopes, unread := s.scopes(keysFolder)
+	if len(unread) > 0 { // there may be another one
+		return kmskey.ARN{}, unread[0]
 	}
 	var found []kmskey.ARN
 	for _, scope := range scopes {
@@ -243,9 +243,9 @@ func (s *Store) resolveAlias(ref kmskey.Ref, opts ResolveOptions) (*Resolution, 
 
 // findBareAlias returns the only alias ARN in the store with this name.
 func (s *Store) findBareAlias(name string) (kmskey.AliasARN, error) {
-	scopes, err := s.scopes(aliasesFolder)
-	if err != nil {
-		return kmskey.AliasARN{}, err
+	scopes, unread := s.scopes(aliasesFolder)
+	if len(unread) > 0 {
+		return kmskey.AliasARN{}, unread[0]
 	}
 	var found []kmskey.AliasARN
 	for _, scope := range scopes {
@@ -268,29 +268,28 @@ func (s *Store) findBareAlias(name string) (kmskey.AliasARN, error) {
 }
 
 // scopes returns the accounts and Regions that have a folder below base, in the order of partition, Region, account.
-// What has not the form of one is passed over: it is Fsck's to report.
-func (s *Store) scopes(base string) ([]kmskey.Scope, error) {
-	var found []kmskey.Scope
-	var descend func(rel string, walked []string) error
-	descend = func(rel string, walked []string) error {
+// What has not the form of one is passed over: it is Fsck's to report. A folder that cannot be read keeps no other from
+// being found: its error is in unread.
+func (s *Store) scopes(base string) (found []kmskey.Scope, unread []error) {
+	var descend func(rel string, walked []string)
+	descend = func(rel string, walked []string) {
 		if len(walked) == len(parts) {
 			found = append(found, kmskey.Scope{Partition: walked[0], Region: walked[1], Account: walked[2]})
-			return nil
+			return
 		}
 		names, _, err := s.names(rel, 0)
 		if err != nil {
-			return err
+			unread = append(unread, err)
+			return
 		}
 		for _, name := range names {
 			if parts[len(walked)](name) {
-				if err := descend(rel+"/"+name, append(slices.Clone(walked), name)); err != nil {
-					return err
-				}
+				descend(rel+"/"+name, append(slices.Clone(walked), name))
 			}
 		}
-		return nil
 	}
-	return found, descend(base, nil)
+	descend(base, nil)
+	return found, unread
 }
 
 // ARNsByFingerprint returns the ARNs that the by-key index has for a public key: its SHA-256 in lower-case hexadecimal.

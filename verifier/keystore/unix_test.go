@@ -609,6 +609,54 @@ func TestUnreadableIsNotAbsent(t *testing.T) {
 	}
 }
 
+// TestUnreadableFolder: the lists tell one folder that cannot be read, and what lies in the others.
+func TestUnreadableFolder(t *testing.T) {
+	withAlias := func(r *kmskey.Record) { r.Aliases = []string{"alias/a"} }
+	home := storeOf(t, record(t, arnA, material(t), withAlias), record(t, kmskey.ARN{Scope: other, KeyID: uuidB}, material(t), withAlias),
+		record(t, kmskey.ARN{Scope: west, KeyID: uuidA}, material(t), withAlias))
+	testenv.Publish(t, home.Path)
+	s := openT(t, home)
+	for _, base := range []string{keysFolder, aliasesFolder} {
+		for rel, others := range map[string]int{base + "/aws/us-west-2": 2, base + "/aws/us-east-1": 1, scopePath(base, east): 2, base + "/aws": 0} {
+			chmod(t, filepath.Join(home.Path, filepath.FromSlash(rel)), 0)
+			testenv.AsNobody(t, func() {
+				found := 0
+				var unread []error
+				count := func(err error) {
+					if err != nil {
+						unread = append(unread, err)
+					} else {
+						found++
+					}
+				}
+				if base == keysFolder {
+					for _, err := range s.List() {
+						count(err)
+					}
+				} else {
+					for _, err := range s.Aliases(kmskey.Scope{}) {
+						count(err)
+					}
+				}
+				if found != others || len(unread) != 1 {
+					t.Errorf("%s: found %d, expected %d; %v", rel, found, others, unread)
+				} else {
+					refused(t, unread[0], kmserr.StoreAccess, "permission denied")
+				}
+				// A bare name may mean what is in there.
+				bare := uuidB
+				if base == aliasesFolder {
+					bare = "alias/a"
+				}
+				if _, err := s.Resolve(ref(t, bare), ResolveOptions{}); !kmserr.Is(err, kmserr.StoreAccess) {
+					t.Errorf("%s: %s means %v", rel, bare, err)
+				}
+			})
+			chmod(t, filepath.Join(home.Path, filepath.FromSlash(rel)), 0o755)
+		}
+	}
+}
+
 func TestReadOnlyFolder(t *testing.T) {
 	home := storeOf(t, record(t, arnA, material(t), nil))
 	chmod(t, home.Path, 0o500)
@@ -637,6 +685,9 @@ func TestReadOnlyFolder(t *testing.T) {
 	defer chmod(t, filepath.Join(home.Path, "tmp"), 0o700)
 	_, err = w.Put(record(t, arnB, material(t), nil), PutOptions{})
 	refused(t, err, kmserr.StoreAccess, "cannot be written", "Run as the user")
+	if errors.Is(err, ErrDisk) {
+		t.Error("a missing permission is taken for the disk's fault")
+	}
 	below := Home{Path: filepath.Join(home.Path, "new"), ChosenBy: "test"}
 	_, err = OpenWriter(below, Options{})
 	refused(t, err, kmserr.StoreAccess, "cannot be made")

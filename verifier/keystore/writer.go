@@ -32,6 +32,10 @@ const lockWait = 10 * time.Second
 // ErrBusy is the cause of the error of a writer that waited in vain for another one.
 var ErrBusy = errors.New("another process holds the lock of the key store")
 
+// ErrDisk is a cause of the error of a write that the disk refused and that any other would fare no better with: it is full,
+// mounted read-only, or fails. A missing permission is none: it may be that of one folder alone.
+var ErrDisk = errors.New("the disk takes no writes")
+
 // Writer is the writing half. There is one at a time for a home, across processes; readers take no notice of it.
 //
 // Every write goes record, index, alias, and every removal in reverse, each step atomic and flushed: whatever moment a
@@ -127,7 +131,11 @@ func (s *Store) unwritable(rel string, err error) *kmserr.Error {
 	if errors.As(err, &link) {
 		reason = link.Err
 	}
-	e := access(err, "%s cannot be written: %v", s.abs(rel), reason)
+	cause := err
+	if !errors.Is(err, fs.ErrPermission) {
+		cause = errors.Join(ErrDisk, err)
+	}
+	e := access(cause, "%s cannot be written: %v", s.abs(rel), reason)
 	switch {
 	case errors.Is(err, syscall.EROFS):
 		e.Hint = "The store is mounted read-only: change it where it comes from."

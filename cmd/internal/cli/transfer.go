@@ -210,8 +210,8 @@ func (t *transfer) write(batch []arrival) (err error) {
 		var row transferRow
 		if got.err == nil {
 			row, got.err = t.put(w, got)
-			if kmserr.Is(got.err, kmserr.StoreAccess) {
-				return got.err // the disk: no other key will fare better
+			if errors.Is(got.err, keystore.ErrDisk) {
+				return got.err // no other key will fare better
 			}
 		}
 		t.done++
@@ -396,8 +396,8 @@ func (t *transfer) moveAliases(batch []doubtful) (err error) {
 		}
 		outcome, err := w.MoveAlias(d.alias, d.target, d.at)
 		switch {
-		case kmserr.Is(err, kmserr.StoreAccess):
-			return err // the disk: no other alias will fare better
+		case errors.Is(err, keystore.ErrDisk):
+			return err // no other alias will fare better
 		case err != nil:
 			t.fail(err) // the others would go on meaning their old keys
 			continue
