@@ -110,7 +110,7 @@ func (l *live) settle(now reading, err error) (Config, *users, error) {
 	switch {
 	case l.closed:
 		err = kmserr.New(kmserr.StoreAccess, "the verifier was closed").WithHint("Make a new one with Open.")
-	case err == nil && now.rules != nil:
+	case now.rules != nil:
 		err = l.take(now)
 	}
 	if err != nil {

@@ -340,6 +340,43 @@ func TestRulesAndRecordsOfOneHome(t *testing.T) {
 	})
 }
 
+// Where nothing is decided, what was read is gone by for a second: keys status asks about every key.
+func TestReadOnceASecondToTell(t *testing.T) {
+	w := newWorld(t, record(t, arnText, signerOf(kmskey.ECCNISTP256)))
+	v := opened(t, w.home.Path)
+	read, count := v.live.reload, 0
+	v.live.reload = func() (policy.Policy, fs.FileInfo, error) { count++; return read() }
+	verify := func() { must(v.Verify(t.Context(), good(arnText))) }
+	tell := func() { must(v.Outlook(t.Context(), arnText)); v.ExactRegion() }
+	for i, step := range []struct {
+		ask  func()
+		want int
+	}{{tell, 1}, {tell, 1}, {verify, 1}, {verify, 2}, {tell, 2}, {verify, 3}, {func() { v.live.read = v.live.read.Add(-readAge); tell() }, 4}, {tell, 4}, {verify, 5}} {
+		if step.ask(); count != step.want {
+			t.Errorf("after step %d the policies were read %d times, expected %d", i, count, step.want)
+		}
+	}
+}
+
+// Why there is no verifier is what the home's opening says.
+func TestOpenRefused(t *testing.T) {
+	w := newWorld(t)
+	none := filepath.Join(w.home.Path, "none")
+	for home, c := range map[string]struct {
+		name kmserr.Name
+		says string
+	}{
+		none:       {kmserr.StoreAccess, "the key store " + none + " (test) is not there"},
+		"relative": {kmserr.Validation, `"relative"`},
+	} {
+		v, err := Open(Options{Home: &home, HomeOption: "test"})
+		if v != nil {
+			t.Errorf("%s: a verifier is given beside %v", home, err)
+		}
+		refused(t, err, c.name, c.says)
+	}
+}
+
 // What a batch or a digest was asked is the one reading of Open too.
 func TestOneReadingOfOpenForAll(t *testing.T) {
 	for name, ask := range map[string]func(*testing.T, *Verifier){

@@ -102,7 +102,7 @@ func (l *Loader) Load(o Options) (p Policy, home fs.FileInfo, err error) {
 		} else {
 			home = found.folder
 		}
-		if !found.policy || !from.machine && os.SameFile(machineFolder, home) { // nil is no folder
+		if !found.policy || os.SameFile(machineFolder, home) { // nil is no folder
 			continue
 		}
 		path := filepath.Join(from.folder, FileName)
