@@ -769,6 +769,32 @@ func TestShellExample(t *testing.T) {
 		})
 	}
 
+	// Each cosign says what the script looks for.
+	clients := []client{cosign}
+	if *withCosign2 {
+		clients = append(clients, client{name: "cosign 2", path: build.ClientPath(shared.root, "cosign2"), two: true})
+	} else {
+		t.Log("make test-clients asks cosign 2 as well")
+	}
+	for _, c := range clients {
+		t.Run(c.name, func(t *testing.T) {
+			own := filepath.Join(j.Dir, c.name)
+			if err := errors.Join(os.Mkdir(own, 0o755), os.Symlink(c.path, filepath.Join(own, "cosign"))); err != nil {
+				t.Fatal(err)
+			}
+			before := j.Bin
+			j.Bin = own + string(os.PathListSeparator) + before
+			defer func() { j.Bin = before }()
+			reference := attached(t, c, j.Host, signer{key: "p256", algorithm: "ECDSA_SHA_256"}, good)
+			for _, extra := range []string{"COSIGN_CHECK_CLAIMS=false", "COSIGN_FLAGS=--check-claims=false"} {
+				well(t, run([]string{"VERIFIERS=cosign", "SIGSTORE_ROOT_FILE=/dev/null", extra}, reference))
+				if result := run([]string{"VERIFIERS=cosign", "SIGSTORE_ROOT_FILE=/dev/null", extra}, moved); result.Code != 1 || !strings.Contains(result.Stderr, "digest in claim") {
+					t.Errorf("another image's signature with %s: want exit code 1\n%s", extra, result)
+				}
+			}
+		})
+	}
+
 	// What this cosign says must all be said, whatever another may leave out.
 	words := []string{"Verification for " + j.good + " --", "  - The cosign claims were validated", "  - The signatures were verified against the specified public key"}
 	real := j.Bin
