@@ -55,13 +55,17 @@ func NewSigner(ctx context.Context, c *Client, ref kmskey.Ref) (*Signer, error) 
 	return s, nil
 }
 
+// realPath is filepath.EvalSymlinks, other in tests.
+var realPath = filepath.EvalSymlinks
+
 func (s *Signer) open() (err error) {
 	if s.home, err = os.MkdirTemp("", "awskms-offline-sign-"); err != nil {
 		return kmserr.New(kmserr.StoreAccess, "no temporary folder can be made, in which a signature is verified: %v", err).
 			WithHint("Set TMPDIR (on Windows TMP) to a folder that can be written.").WithCause(err)
 	}
-	if s.home, err = filepath.EvalSymlinks(s.home); err != nil {
-		return kmserr.New(kmserr.StoreAccess, "the temporary folder cannot be found: %v", err).WithCause(err)
+	// If it cannot, as on Windows behind a junction, it stays the path that the folder was made by, and is removed by.
+	if real, err := realPath(s.home); err == nil {
+		s.home = real
 	}
 	home := keystore.Home{Path: filepath.Join(s.home, "keys"), ChosenBy: "the signer"}
 	// The folder is new and this user's alone. What lies above it may be open to others, as a container's /tmp often is:

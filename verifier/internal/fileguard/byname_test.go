@@ -26,16 +26,17 @@ func TestResolveFolderByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := New(Options{})
-	real, err := g.resolveFolderByName(folder)
+	none := func(string) bool { return false }
+	real, err := g.resolveFolderByName(folder, none)
 	if err != nil || real != folder {
 		t.Errorf("a folder: %q, %v", real, err)
 	}
-	if _, err := g.resolveFolderByName(filepath.Join(folder, "none")); !errors.Is(err, ErrAbsent) {
+	if _, err := g.resolveFolderByName(filepath.Join(folder, "none"), none); !errors.Is(err, ErrAbsent) {
 		t.Errorf("what is not there: %v", err)
 	}
 	refused := func(what, path, says string, name kmserr.Name) {
 		t.Helper()
-		if real, err := g.resolveFolderByName(path); !kmserr.Is(err, name) || !strings.Contains(err.Error(), says) || real != "" {
+		if real, err := g.resolveFolderByName(path, none); !kmserr.Is(err, name) || !strings.Contains(err.Error(), says) || real != "" {
 			t.Errorf("%s: %q, %v, expected a %s with %q", what, real, err, name, says)
 		}
 	}
@@ -57,8 +58,26 @@ func TestResolveFolderByName(t *testing.T) {
 	if err := os.Symlink("folder", link); err != nil {
 		t.Fatal(err)
 	}
-	if real, err := g.resolveFolderByName(link); err != nil || real != folder {
+	if real, err := g.resolveFolderByName(link, none); err != nil || real != folder {
 		t.Errorf("a link to a folder: %q, %v", real, err)
+	}
+	// A link plays the junction, which no other system has.
+	junction := func(path string) bool { return path == link }
+	if err := os.Mkdir(filepath.Join(folder, "home"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	unsafe := New(Options{Unsafe: true})
+	for _, path := range []string{link, filepath.Join(link, "home")} {
+		if real, err := g.resolveFolderByName(path, junction); !kmserr.Is(err, kmserr.StoreAccess) || real != "" ||
+			kmserr.As(err).Fact != link+" is a junction or a mounted volume, expected a folder, as it is not followed" {
+			t.Errorf("by a junction: %q, %v", real, err)
+		}
+		if real, err := unsafe.resolveFolderByName(path, junction); err != nil || real != path {
+			t.Errorf("by a junction, nothing checked: %q, %v", real, err)
+		}
+	}
+	if real, err := unsafe.resolveFolderByName(filepath.Join(link, "none"), junction); !errors.Is(err, ErrAbsent) {
+		t.Errorf("what is not there behind a junction: %q, %v", real, err)
 	}
 	for _, path := range []string{folder, dir} {
 		if err := os.Chmod(path, 0o777); err != nil {

@@ -34,7 +34,7 @@ func steps(path, link string) (all []step) {
 // ErrAbsent if it is not there; a link that leads nowhere is a StoreAccessException.
 func (g *Guard) ResolveFolder(abs string) (string, error) {
 	if runtime.GOOS == "windows" {
-		return g.resolveFolderByName(abs)
+		return g.resolveFolderByName(abs, isJunction)
 	}
 	todo := steps(filepath.Clean(abs), "")
 	real := "/"
@@ -78,11 +78,20 @@ func (g *Guard) ResolveFolder(abs string) (string, error) {
 	return real, nil
 }
 
-// resolveFolderByName is for Windows, where links of several kinds are best left to the system; making one needs a
-// right that ordinary users have not.
-func (g *Guard) resolveFolderByName(abs string) (string, error) {
+// resolveFolderByName is for Windows, where symbolic links are best left to the system; making one needs a right that
+// ordinary users have not. A junction needs none, and EvalSymlinks follows none (since Go 1.23): who made one that is on the
+// way, and where it leads, is not looked at, so it is refused. Where nothing is checked the system may follow it.
+func (g *Guard) resolveFolderByName(abs string, isJunction func(string) bool) (string, error) {
 	abs = filepath.Clean(abs) // EvalSymlinks would follow a link before it goes up by ".."
-	real, err := filepath.EvalSymlinks(abs)
+	follow, look := filepath.EvalSymlinks, os.Lstat
+	if junction := firstOn(abs, isJunction); junction != "" {
+		if !g.opts.Skips() {
+			return "", access(nil, "%s is a junction or a mounted volume, expected a folder, as it is not followed", junction).
+				WithHint("Name the folder by the path that it leads to.")
+		}
+		follow, look = asItIs, os.Stat
+	}
+	real, err := follow(abs)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Lstat(abs); err == nil {
@@ -93,7 +102,7 @@ func (g *Guard) resolveFolderByName(abs string) (string, error) {
 		return "", unreadable(abs, err)
 	}
 	for path := real; ; path = filepath.Dir(path) {
-		info, err := os.Lstat(path)
+		info, err := look(path)
 		if err != nil {
 			return "", unreadable(path, err)
 		}
@@ -107,6 +116,30 @@ func (g *Guard) resolveFolderByName(abs string) (string, error) {
 			return real, nil
 		}
 	}
+}
+
+// firstOn returns what is so of abs and the folders above it, the topmost, or "".
+func firstOn(abs string, is func(string) bool) (found string) {
+	for path := abs; ; path = filepath.Dir(path) {
+		if is(path) {
+			found = path
+		}
+		if path == filepath.Dir(path) {
+			return found
+		}
+	}
+}
+
+// isJunction reports whether there is a junction or a volume mounted in a folder, as package os shows them on Windows.
+func isJunction(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&(fs.ModeIrregular|fs.ModeDir) == fs.ModeIrregular
+}
+
+// asItIs returns the path itself if something is there.
+func asItIs(path string) (string, error) {
+	_, err := os.Stat(path)
+	return path, err
 }
 
 // Tree is an open folder whose content is read through checks. It may be used by several goroutines at once.

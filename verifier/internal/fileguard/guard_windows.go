@@ -80,18 +80,42 @@ func (g systemGuard) check(h handle) *finding {
 }
 
 // checkAncestor lets others add to a folder above the home, as every user may at the root of a drive, but not delete or
-// rename what lies in it.
+// rename it or what lies in it.
 func (g systemGuard) checkAncestor(path string, info fs.FileInfo) *finding {
 	sd, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT,
 		windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION)
 	if err != nil {
 		return cannotTell(path, err)
 	}
-	return g.judge(path, info.IsDir(), sd, takeOver)
+	return g.judgeAncestor(path, info.IsDir(), sd)
 }
 
+func (g systemGuard) judgeAncestor(path string, folder bool, sd *windows.SECURITY_DESCRIPTOR) *finding {
+	forbidden := windows.ACCESS_MASK(takeOver)
+	if isDrive(path) {
+		// Nobody deletes or renames a volume's root, and a new NTFS volume lets every user modify it: (M), which has DELETE.
+		forbidden &^= windows.DELETE
+	}
+	found := g.judge(path, folder, sd, forbidden)
+	switch {
+	case found == nil || found.hint == useNTFS:
+	case isDrive(path): // its rights are everybody's matter
+		found.hint = moveBelow
+	default:
+		found.hint = moveBelow + "; or, if this folder is there for it alone, " + found.hint
+	}
+	return found
+}
+
+const moveBelow = "move the store below folders that only the current user, SYSTEM and the Administrators can change"
+
+// isDrive reports whether a path is the root of a drive, such as C:\.
+func isDrive(path string) bool { return len(path) == 3 && path[1:] == `:\` }
+
+const useNTFS = "use an NTFS drive of this machine, or accept the risk with --unsafe-store-permissions, which the command line alone has"
+
 func cannotTell(path string, err error) *finding {
-	return &finding{fact: fmt.Sprintf("who can write %s cannot be told: %v", path, err), hint: "use an NTFS drive of this machine, or accept the risk with --unsafe-store-permissions, which the command line alone has"}
+	return &finding{fact: fmt.Sprintf("who can write %s cannot be told: %v", path, err), hint: useNTFS}
 }
 
 func (g systemGuard) judge(path string, folder bool, sd *windows.SECURITY_DESCRIPTOR, forbidden windows.ACCESS_MASK) *finding {
@@ -105,15 +129,17 @@ func (g systemGuard) judge(path string, folder bool, sd *windows.SECURITY_DESCRI
 	if !g.trusts(owner) {
 		return &finding{
 			fact: fmt.Sprintf("%s belongs to %s, expected the current user, SYSTEM or the Administrators", path, nameOf(owner)),
-			hint: "if its content is yours, run: takeown /F " + shellQuote(path)}
+			hint: "check that its content is yours, then run: takeown /F " + shellQuote(path)}
 	}
 	dacl, _, err := sd.DACL()
 	if err != nil {
 		return cannotTell(path, err)
 	}
 	if dacl == nil {
-		return g.writable(path, folder, "everyone, as it has no access list")
+		return g.writable(path, folder, "everyone, as it has no access list", nil)
 	}
+	var writer *windows.SID // the first found
+	var own []*windows.SID  // those whose entry is not inherited
 	for i := range uint32(dacl.AceCount) {
 		var ace *windows.ACCESS_ALLOWED_ACE
 		if err := windows.GetAce(dacl, i, &ace); err != nil {
@@ -130,14 +156,24 @@ func (g systemGuard) judge(path string, folder bool, sd *windows.SECURITY_DESCRI
 			return cannotTell(path, fmt.Errorf("its access list has an entry of type %d", ace.Header.AceType))
 		}
 		sid := (*windows.SID)(unsafe.Pointer(&ace.SidStart))
-		if ace.Mask&forbidden != 0 && !g.trusts(sid) {
-			return g.writable(path, folder, nameOf(sid))
+		if ace.Mask&forbidden == 0 || g.trusts(sid) {
+			continue
+		}
+		if writer == nil {
+			writer = sid
+		}
+		if ace.Header.AceFlags&windows.INHERITED_ACE == 0 {
+			own = append(own, sid)
 		}
 	}
-	return nil
+	if writer == nil {
+		return nil
+	}
+	return g.writable(path, folder, nameOf(writer), own)
 }
 
-func (g systemGuard) writable(path string, folder bool, who string) *finding {
+// writable is the finding that who can write; own are those whose entries do not go with the inherited ones.
+func (g systemGuard) writable(path string, folder bool, who string, own []*windows.SID) *finding {
 	heirs := "" // of a folder what lies in it has the same rights
 	if folder {
 		heirs = "(OI)(CI)"
@@ -145,10 +181,22 @@ func (g systemGuard) writable(path string, folder bool, who string) *finding {
 	user, system, administrators := g.trusted[0], g.trusted[1], g.trusted[2]
 	// By SID, as names are translated.
 	grants := fmt.Sprintf(` "*%s:%sF" "*%s:%sF"`, system, heirs, administrators, heirs)
-	if ofTheMachine(path) { // every user reads it, and none may write it: the others would refuse what one can write
+	shared := ofTheMachine(path)
+	if shared { // every user reads it, and none may write it: the others would refuse what one can write
 		grants += fmt.Sprintf(` "*%s:%sRX"`, users, heirs)
 	} else {
 		grants = fmt.Sprintf(` "*%s:%sF"`, user, heirs) + grants
+	}
+	remove := ""
+	for _, sid := range own {
+		entry := fmt.Sprintf(` "*%s"`, sid)
+		if shared && sid.String() == users || strings.Contains(remove, entry) {
+			continue // its new entry takes the place of the old one, or it is there
+		}
+		remove += entry
+	}
+	if remove != "" {
+		grants += " /remove:g" + remove
 	}
 	return &finding{
 		fact: fmt.Sprintf("%s can be written by %s", path, who),
