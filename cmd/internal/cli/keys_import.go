@@ -353,7 +353,7 @@ func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, er
 	}
 	for i := range all.states {
 		if s := &all.states[i]; !s.used {
-			key, err := a.stateForStored(s, at)
+			key, err := a.stateForStored(s, f, at)
 			if err != nil {
 				failed = append(failed, inFile(s.file, err))
 				continue
@@ -439,7 +439,7 @@ func stamp(record *kmskey.Record, at kmskey.Time) {
 }
 
 // stateForStored returns the stored key with the state given for it alone.
-func (a *app) stateForStored(s *namedState, at kmskey.Time) (*kmskey.Key, error) {
+func (a *app) stateForStored(s *namedState, f importFlags, at kmskey.Time) (*kmskey.Key, error) {
 	both := func() error {
 		return invalid("this is describe-key's answer, which holds no public key, and no record of %s is in the store", s.metadata.Arn).
 			WithHint("Both are needed: import the output of `aws kms get-public-key` together with it.").WithKey(s.metadata.Arn)
@@ -447,6 +447,10 @@ func (a *app) stateForStored(s *namedState, at kmskey.Time) (*kmskey.Key, error)
 	arn, err := kmskey.ParseARN(s.metadata.Arn)
 	if err != nil {
 		return nil, invalid("KeyMetadata.Arn is %q, which is no key ARN", s.metadata.Arn)
+	}
+	if f.keyID != "" && s.metadata.Arn != f.keyID {
+		return nil, invalid("KeyMetadata.Arn says %s, but --key-id says %s", s.metadata.Arn, f.keyID).
+			WithHint("Import the state of that key, or leave --key-id out.")
 	}
 	store, err := a.openStore()
 	if kmserr.Is(err, kmserr.StoreAccess) {
