@@ -177,6 +177,10 @@ func (c *Chain) Problems(key *kmskey.Key, now time.Time) (problems []error) {
 		switch {
 		case i < last && cert.CheckSignatureFrom(c.Certificates[i+1]) == nil:
 		case i < last:
+			if fact, hint := lacking(cert, c.Certificates[i+1]); fact != "" {
+				add(hint, "%s %s", name, fact)
+				continue
+			}
 			hint := "Put each certificate's issuer behind it, the root last."
 			if j := slices.IndexFunc(c.Certificates, func(other *x509.Certificate) bool { return other != cert && cert.CheckSignatureFrom(other) == nil }); j >= 0 {
 				hint = fmt.Sprintf("Its issuer is certificate %d: put each certificate's issuer behind it, the root last.", j+1)
@@ -203,6 +207,25 @@ func (c *Chain) Problems(key *kmskey.Key, now time.Time) (problems []error) {
 		add("The chain must hold the key's certificate, then each one's issuer, and end with the root.", "Notation does not take it: %v", err)
 	}
 	return problems
+}
+
+// lacking says for what a certificate that is issued by parent does not count as such, and what to do; nothing if it is not.
+func lacking(cert, parent *x509.Certificate) (fact, hint string) {
+	if !bytes.Equal(cert.RawIssuer, parent.RawSubject) {
+		return "", ""
+	}
+	if errors.As(cert.CheckSignatureFrom(parent), new(x509.InsecureAlgorithmError)) {
+		return fmt.Sprintf("is signed with %s, which is not secure", cert.SignatureAlgorithm), "Have it issued anew with SHA-256, SHA-384 or SHA-512."
+	}
+	switch {
+	case parent.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) != nil:
+		return "", ""
+	case !parent.IsCA:
+		return fmt.Sprintf("is issued by %q, which is no authority", parent.Subject), "Have it issued by an authority, whose certificate has basicConstraints CA:TRUE."
+	case parent.KeyUsage&x509.KeyUsageCertSign == 0:
+		return fmt.Sprintf("is issued by %q, which is not for signing certificates", parent.Subject), "Have it issued by an authority whose certificate has keyUsage keyCertSign."
+	}
+	return "", ""
 }
 
 // Read reads a PEM file that holds certificates and nothing else. It does not judge them.

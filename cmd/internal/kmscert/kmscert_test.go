@@ -1,8 +1,12 @@
 package kmscert
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
@@ -103,6 +107,69 @@ func TestEnormousKey(t *testing.T) {
 		if want := fmt.Sprintf("large.pem: certificate 1 has an RSA key of %d bits, expected at most 8192", bits); !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, expected %q", err, want)
 		}
+	}
+}
+
+// TestIssuerThatDoesNotCount: where the order is right, it is not the order that the error asks to mend.
+func TestIssuerThatDoesNotCount(t *testing.T) {
+	authority := x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, BasicConstraintsValid: true, IsCA: true,
+		KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(time.Hour)}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}}
+	for name, c := range map[string]struct {
+		edit       func(authority, leaf *x509.Certificate)
+		says, hint string // no problem if empty
+	}{
+		"sound":            {func(_, _ *x509.Certificate) {}, "", ""},
+		"no authority":     {func(a, _ *x509.Certificate) { a.IsCA, a.KeyUsage = false, x509.KeyUsageDigitalSignature }, `is issued by "CN=authority", which is no authority`, "basicConstraints CA:TRUE"},
+		"no constraints":   {func(a, _ *x509.Certificate) { a.IsCA, a.BasicConstraintsValid = false, false }, `is issued by "CN=authority", which is no authority`, "basicConstraints CA:TRUE"},
+		"no keyCertSign":   {func(a, _ *x509.Certificate) { a.KeyUsage = x509.KeyUsageCRLSign }, `is issued by "CN=authority", which is not for signing certificates`, "keyUsage keyCertSign"},
+		"SHA-1":            {func(_, l *x509.Certificate) { l.SignatureAlgorithm = x509.ECDSAWithSHA1 }, "is signed with ECDSA-SHA1, which is not secure", "SHA-256"},
+		"no CA, and SHA-1": {func(a, l *x509.Certificate) { a.IsCA, l.SignatureAlgorithm = false, x509.ECDSAWithSHA1 }, `is issued by "CN=authority", which is no authority`, "CA:TRUE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issue := func(of, by x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
+				der, err := x509.CreateCertificate(rand.Reader, &of, &by, &key.PublicKey, key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cert, err := x509.ParseCertificate(der)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return cert
+			}
+			ca, last := authority, leaf
+			c.edit(&ca, &last)
+			problems := (&Chain{Path: "chain.pem", Certificates: []*x509.Certificate{issue(last, ca, key), issue(ca, ca, key)}}).Problems(nil, time.Now())
+			if c.says == "" {
+				if len(problems) > 0 {
+					t.Errorf("got %v", problems)
+				}
+			} else if e := kmserr.As(problems[0]); e.Name != kmserr.CertificateInvalid || !strings.HasPrefix(e.Fact, `chain.pem: certificate 1, of "CN=leaf", `+c.says) || !strings.Contains(e.Hint, c.hint) {
+				t.Errorf("got %v (%s), expected %s (%s)", e, e.Hint, c.says, c.hint)
+			}
+			// A stranger's is a matter of the order, whatever else it lacks, and so is that of another key of the same name.
+			stranger := ca
+			stranger.Subject.CommonName = "stranger"
+			other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, by := range []x509.Certificate{stranger, ca} {
+				if by.Subject.CommonName == "authority" && last.SignatureAlgorithm != 0 {
+					continue // of SHA-1 nobody tells whose it is
+				}
+				problems = (&Chain{Path: "chain.pem", Certificates: []*x509.Certificate{issue(last, by, other), issue(ca, ca, key)}}).Problems(nil, time.Now())
+				if len(problems) == 0 || !strings.Contains(problems[0].Error(), "is not issued by certificate 2") {
+					t.Errorf("by %s: got %v", by.Subject, problems)
+				}
+			}
+		})
 	}
 }
 

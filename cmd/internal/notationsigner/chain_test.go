@@ -54,7 +54,7 @@ func TestChains(t *testing.T) {
 		"key encipherment too":      {file(t, leaf(usage(x509.KeyUsageDigitalSignature|x509.KeyUsageKeyEncipherment)), middle, root), "KeyEncipherment"},
 		"no key usage":              {file(t, leaf(usage(0)), middle, root), "is not for digital signatures"},
 		"an authority as leaf":      {file(t, issue(template("ca", authority), key, nil, nil)), "is an authority's"},
-		"an authority that is none": {file(t, good, issue(template("middle"), middleKey, root, caKey), root), "not issued by"},
+		"an authority that is none": {file(t, good, issue(template("middle"), middleKey, root, caKey), root), "is no authority"},
 		"wrong order":               {file(t, root, middle, good), "is not issued by certificate 2"},
 		"issuer missing":            {file(t, good, root), "not issued by"},
 		"root missing":              {file(t, good, middle), "is the last one and not self-signed"},
