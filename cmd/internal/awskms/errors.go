@@ -51,7 +51,11 @@ func explain(err error, action string, ref kmskey.Ref) error {
 		if action == ActionListAliases || action == ActionListKeys {
 			resource = "*"
 		}
-		return fail(kmserr.AccessDenied, "Allow %s on %s in the key policy or IAM policy of these credentials (awskms-offline keys pull --print-iam-policy).", action, resource)
+		printed := " (awskms-offline keys pull --print-iam-policy)"
+		if action == ActionSign {
+			printed = "" // it prints what a pull needs
+		}
+		return fail(kmserr.AccessDenied, "Allow %s on %s in the key policy or IAM policy of these credentials%s.", action, resource, printed)
 	case "NotFound":
 		return fail(kmserr.NotFound, "Check the identifier, its Region and its account.")
 	case "DependencyTimeout", "RequestTimeout":

@@ -168,7 +168,7 @@ func TestPullFailures(t *testing.T) {
 		says    []string
 		stored  bool // the key is stored all the same
 	}{
-		"GetPublicKey denied": {func(s *kmstest.Server, a map[string]string) { s.Deny("GetPublicKey", a["p256"]) }, 3, []string{"AccessDeniedException", "Allow kms:GetPublicKey on arn:aws:kms:us-east-1:"}, false},
+		"GetPublicKey denied": {func(s *kmstest.Server, a map[string]string) { s.Deny("GetPublicKey", a["p256"]) }, 3, []string{"AccessDeniedException", "Allow kms:GetPublicKey on arn:aws:kms:us-east-1:", "keys pull --print-iam-policy"}, false},
 		"DescribeKey denied":  {func(s *kmstest.Server, a map[string]string) { s.Deny("DescribeKey", a["p256"]) }, 0, []string{"the key state is recorded as unknown"}, true},
 		"ListAliases denied":  {func(s *kmstest.Server, _ map[string]string) { s.Deny("ListAliases", "*") }, 0, []string{"aliases are not known"}, true},
 		"credentials expired": {func(s *kmstest.Server, _ map[string]string) { s.ExpireCredentials("") }, 3, []string{"AccessDeniedException", "Renew the credentials"}, false},
