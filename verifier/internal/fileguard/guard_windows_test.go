@@ -1,6 +1,7 @@
 package fileguard
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ func TestJudge(t *testing.T) {
 		"inherited":               {path: folder, sddl: "O:BAD:(A;ID;0x1301bf;;;AU)(A;;FA;;;BA)", fact: folder + " can be written by ", hint: "/inheritance:r /grant:r", not: "/remove"},
 		"explicit":                {path: folder, sddl: "O:BAD:(A;;0x1301bf;;;AU)(A;;0x2;;;WD)(A;;FA;;;BA)", fact: folder + " can be written by ", hint: `/remove:g "*S-1-5-11" "*S-1-1-0"`},
 		"twice":                   {path: folder, sddl: "O:BAD:(A;;0x1301bf;;;AU)(A;OICI;FA;;;AU)(A;;FA;;;BA)", fact: folder + " can be written by ", hint: `/remove:g "*S-1-5-11"`, not: `"*S-1-5-11" "*S-1-5-11"`},
-		"no list":                 {path: folder, sddl: "O:BAD:NO_ACCESS_CONTROL", fact: "no access list", hint: "/grant:r", not: "/remove"},
+		"no list":                 {path: folder, sddl: "", fact: "no access list", hint: "/grant:r", not: "/remove"},
 		"another's":               {path: folder, sddl: "O:BUD:(A;;FA;;;BA)", fact: folder + " belongs to ", hint: "takeown"},
 		"above, added to":         {path: folder, sddl: "O:BAD:(A;;0x6;;;AU)(A;;FA;;;BA)", ancestor: true},
 		"above, modified":         {path: folder, sddl: "O:BAD:(A;;0x1301bf;;;AU)(A;;FA;;;BA)", ancestor: true, fact: folder + " can be written by ", hint: moveBelow + "; or, if this folder is there for it alone, check"},
@@ -36,10 +37,7 @@ func TestJudge(t *testing.T) {
 		"a drive of another":      {path: drive, sddl: "O:BUD:(A;;FA;;;BA)", ancestor: true, fact: drive + " belongs to ", hint: moveBelow, not: "takeown"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sd, err := windows.SecurityDescriptorFromString(c.sddl)
-			if err != nil {
-				t.Fatal(err)
-			}
+			sd := descriptor(t, c.sddl)
 			found := g.judge(c.path, true, sd, own)
 			if c.ancestor {
 				found = g.judgeAncestor(c.path, true, sd)
@@ -55,6 +53,30 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
+}
+
+// descriptor returns what sddl says; of "" one of the Administrators without an access list.
+func descriptor(t *testing.T, sddl string) *windows.SECURITY_DESCRIPTOR {
+	t.Helper()
+	if sddl != "" {
+		sd, err := windows.SecurityDescriptorFromString(sddl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sd
+	}
+	sd, err := windows.NewSecurityDescriptor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	administrators, err := windows.CreateWellKnownSid(windows.WinBuiltinAdministratorsSid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(sd.SetOwner(administrators, false), sd.SetDACL(nil, true, false)); err != nil {
+		t.Fatal(err)
+	}
+	return sd
 }
 
 func TestIsDrive(t *testing.T) {
