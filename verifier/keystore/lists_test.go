@@ -139,7 +139,7 @@ func TestAllBlocks(t *testing.T) {
 	for rel, want := range map[string][]string{
 		blocksFolder:                          {"!" + blocksFolder},
 		blockedARNs:                           {all[0], all[1], "!" + blockedARNs},
-		blockedARNs + "/aws/us-east-1":        {all[0], all[1], "!" + blockedARNs},
+		blockedARNs + "/aws/us-east-1":        {all[0], all[1], "!" + blockedARNs, all[4]},
 		scopePath(blockedARNs, other):         {all[0], all[1], all[2], "!" + blockedARNs, all[4]},
 		blockPathOfKey(fingerprints[0]):       {"!" + blockPathOfKey(fingerprints[0]), all[1], all[2], all[3], all[4]},
 		blockPathOfKey(fingerprints[1]):       {all[0], "!" + blockPathOfKey(fingerprints[1]), all[2], all[3], all[4]},
