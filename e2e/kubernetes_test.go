@@ -397,7 +397,9 @@ func makeConfigMap(t *testing.T, from *harness.Host) (data map[string]string, pr
 		if checked {
 			needShell(t)
 			if result := do(t, from, "sh", "-c", check); result.Code != 0 {
-				problem = result
+				if problem = result; result.Stdout == "" {
+					t.Errorf("%s fails and says nothing", check)
+				}
 			}
 			command = rest
 		}

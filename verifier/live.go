@@ -151,7 +151,7 @@ func (l *live) take(what reading) error {
 		l.users = new(users)
 		l.closeUnused()
 	}
-	l.cfg, l.read = now, what.at
+	l.cfg, l.read, l.undecided = now, what.at, false
 	return nil
 }
 

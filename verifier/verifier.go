@@ -95,7 +95,8 @@ type Options struct {
 
 // Open finds the home, loads the policies, opens the store and returns a Verifier over them. It may be used for as long as
 // the program runs: a change of the policies, or another folder in the home's place, counts at the next question, in a batch
-// after a second at most; the first decision within a second of Open goes by what Open read. Close it after use.
+// after a second at most; the first decision within a second of Open goes by what Open read. What
+// decides nothing may be a second late. Close it after use.
 func Open(o Options) (*Verifier, error) {
 	home, err := keystore.Locate(o.Home, o.HomeOption)
 	if err != nil {

@@ -209,3 +209,14 @@ func TestReadersSeeWholeFiles(t *testing.T) {
 	close(stop)
 	readers.Wait()
 }
+
+func TestDiskRefuses(t *testing.T) {
+	for err, want := range diskErrors {
+		if got := DiskRefuses(&os.PathError{Op: "write", Path: "x", Err: err}); got != want {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	if DiskRefuses(nil) || DiskRefuses(fs.ErrPermission) {
+		t.Error("that is no fault of the disk")
+	}
+}

@@ -22,4 +22,9 @@ func SyncFolder(root *os.Root, name string) error {
 	return nil
 }
 
+// DiskRefuses reports whether the disk takes no writes: it is full, mounted read-only, or fails.
+func DiskRefuses(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO)
+}
+
 func passing(error) bool { return false }

@@ -5,8 +5,6 @@ package filelock
 import (
 	"io/fs"
 	"os"
-
-	"github.com/awskms-offline/awskms-offline/internal/durable"
 )
 
 // Private takes the lock file name, of which info was found, from others who can open it: be it to read, they could lock it
@@ -22,6 +20,10 @@ func Private(root *os.Root, name string, info fs.FileInfo) {
 	}
 	defer f.Close()
 	if opened, err := f.Stat(); err == nil && os.SameFile(info, opened) {
-		_ = f.Chmod(durable.FilePerm)
+		perm := info.Mode().Perm() &^ 0o007
+		if perm&0o020 == 0 {
+			perm &^= 0o040 // a group that may write the store goes on sharing its lock
+		}
+		_ = f.Chmod(perm)
 	}
 }

@@ -99,8 +99,8 @@ func (s *Store) Alias(alias kmskey.AliasARN) (*AliasEntry, error) {
 }
 
 // Aliases yields the aliases of one account and Region, of all if scope is zero: by partition, Region and account, then
-// by name. An alias that cannot be read is yielded as an entry with nothing but its Path, and the error. So is a folder, which keeps none
-// of the others back.
+// by name. An alias that cannot be read is yielded as an entry with nothing but its Path, and the error; a folder that cannot be,
+// by its error alone. Neither keeps any of the others back.
 func (s *Store) Aliases(scope kmskey.Scope) iter.Seq2[AliasEntry, error] {
 	return func(yield func(AliasEntry, error) bool) {
 		scopes := []kmskey.Scope{scope}

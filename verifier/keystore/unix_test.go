@@ -603,7 +603,7 @@ func TestUnreadableIsNotAbsent(t *testing.T) {
 		}
 		chmod(t, path, c.mode)
 		testenv.AsNobody(t, func() {
-			refused(t, c.ask(), kmserr.StoreAccess, path, "permission denied", "sudo find "+home.Path+" ")
+			refused(t, c.ask(), kmserr.StoreAccess, path, "permission denied", "sudo find -H "+home.Path+" ")
 		})
 		chmod(t, path, info.Mode().Perm())
 	}
@@ -700,7 +700,7 @@ func TestLockOfEveryone(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(home.Path, lockFile)
-	for was, want := range map[os.FileMode]os.FileMode{0o600: 0o600, 0o644: 0o600, 0o666: 0o600, 0o604: 0o600, 0o601: 0o600, 0o660: 0o660} {
+	for was, want := range map[os.FileMode]os.FileMode{0o600: 0o600, 0o644: 0o600, 0o666: 0o660, 0o664: 0o660, 0o604: 0o600, 0o601: 0o600, 0o640: 0o640, 0o660: 0o660} {
 		chmod(t, path, was)
 		w, err := OpenWriter(home, Options{})
 		if err != nil {

@@ -33,7 +33,8 @@ const lockWait = 10 * time.Second
 var ErrBusy = errors.New("another process holds the lock of the key store")
 
 // ErrDisk is a cause of the error of a write that the disk refused and that any other would fare no better with: it is full,
-// mounted read-only, or fails. A missing permission is none: it may be that of one folder alone.
+// mounted read-only, or fails. What may be one file's or folder's matter is none: a missing permission, a program that holds
+// the file.
 var ErrDisk = errors.New("the disk takes no writes")
 
 // Writer is the writing half. There is one at a time for a home, across processes; readers take no notice of it.
@@ -132,7 +133,7 @@ func (s *Store) unwritable(rel string, err error) *kmserr.Error {
 		reason = link.Err
 	}
 	cause := err
-	if !errors.Is(err, fs.ErrPermission) {
+	if durable.DiskRefuses(err) {
 		cause = errors.Join(ErrDisk, err)
 	}
 	e := access(cause, "%s cannot be written: %v", s.abs(rel), reason)
@@ -243,8 +244,8 @@ func (w *Writer) remove(rel, base string) error {
 // is lost (merge has the rules). The aliases in the record and in opts are recorded beside it. An alias that means
 // another key moves only as opts allow, and never to an older meaning. Everything is decided before anything is written, with
 // one exception: what KMS said of a key on record is written whatever becomes of its aliases, as a damaged alias file must not
-// keep a key verifying that KMS has disabled. The error is then that of the first alias that cannot be recorded, and the Outcome
-// is what was written.
+// keep a key verifying that KMS has disabled. The error is that of the first alias that cannot be recorded. Beside an error
+// the Outcome is what was written all the same; its Change is empty where that is nothing.
 //
 // Errors: KeyMaterialMismatchException if the key on record is another one; ValidationException for a state or alias
 // that cannot be told to be newer; StoreIntegrityException for a record or alias on disk that is damaged;
@@ -296,36 +297,55 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outc
 	if refused != nil && (isNew || !opts.FromKMS) {
 		return Outcome{}, refused
 	}
-	outcome.Confirmed = !isNew && !aliases.moved && sameButDates(old.Key, record)
-	outcome.What, outcome.Kept = append(outcome.What, aliases.what...), append(outcome.Kept, aliases.kept...)
+	outcome.Kept = append(outcome.Kept, aliases.kept...)
 	write := isNew || !bytes.Equal(was, now)
 	switch {
 	case isNew:
 		outcome.Change = New
-	case write || len(aliases.files) > 0:
+	case write:
 		outcome.Change = Changed
 	}
-	if opts.DryRun {
-		return outcome, refused
-	}
-	if write {
+	if write && !opts.DryRun {
 		if err := w.write(recordPath(arn), now); err != nil {
 			return Outcome{}, err
 		}
 	}
-	if _, err := w.mark(record.Fingerprint(), arn); err != nil {
-		return Outcome{}, err
-	}
-	for _, a := range aliases.files {
-		data, err := encodeAlias(a)
-		if err != nil {
-			return Outcome{}, err
-		}
-		if err := w.write(aliasPath(a.ARN), data); err != nil {
-			return Outcome{}, err
+	if !opts.DryRun {
+		if _, err := w.mark(record.Fingerprint(), arn); err != nil {
+			if !write {
+				return Outcome{}, err
+			}
+			return outcome, err
 		}
 	}
+	for i, a := range aliases.files {
+		if !opts.DryRun {
+			err := w.writeAlias(a)
+			if refused == nil {
+				refused = err
+			}
+			if errors.Is(err, ErrDisk) {
+				break
+			}
+			if err != nil {
+				continue // the others would go on meaning their old keys
+			}
+		}
+		outcome.What = append(outcome.What, aliases.what[i])
+		if outcome.Change == Unchanged {
+			outcome.Change = Changed
+		}
+	}
+	outcome.Confirmed = !isNew && !aliases.moved && sameButDates(old.Key, record)
 	return outcome, refused
+}
+
+func (w *Writer) writeAlias(a AliasEntry) error {
+	data, err := encodeAlias(a)
+	if err != nil {
+		return err
+	}
+	return w.write(aliasPath(a.ARN), data)
 }
 
 // future reports whether nobody can have known anything at that time yet. There is no tolerance: where the clock was set back

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -278,6 +279,62 @@ func TestPutOverAnAliasThatCannotBeRecorded(t *testing.T) {
 			}
 			if data, err := os.ReadFile(filepath.Join(home.Path, aliasPath(full.ARN))); err != nil || string(data) != c.file {
 				t.Errorf("the alias file was touched: %v", err)
+			}
+		})
+	}
+}
+
+// TestPutUnwritable: what was written is told beside what could not be, and one alias's file keeps no other alias back.
+func TestPutUnwritable(t *testing.T) {
+	const monday, tuesday = "2026-11-23T00:00:00Z", "2026-11-24T00:00:00Z"
+	for name, c := range map[string]struct {
+		step    string // that fails
+		err     error
+		change  Change
+		says    []string
+		aliases []string // that are there
+	}{
+		"the record":               {"write keys/", syscall.EACCES, "", nil, nil},
+		"the index":                {"mark ", syscall.EACCES, Changed, []string{"Disabled"}, nil},
+		"an alias":                 {"write aliases/aws/us-east-1/111122223333/a.json", syscall.EACCES, Changed, []string{"Disabled", "alias/b is new"}, []string{"alias/b"}},
+		"an alias, by a full disk": {"write aliases/aws/us-east-1/111122223333/a.json", syscall.ENOSPC, Changed, []string{"Disabled"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home, der := newHome(t), material(t)
+			w := openWriterT(t, home)
+			put(t, w, record(t, arnA, der, facts{kmskey.StateEnabled, monday, monday, kmskey.SourceKMS}.apply(t)), PutOptions{FromKMS: true})
+			if err := os.RemoveAll(filepath.Join(home.Path, indexFolder)); err != nil {
+				t.Fatal(err)
+			}
+			w.before = func(step string) error {
+				if strings.HasPrefix(step, c.step) {
+					return w.store.unwritable("x", c.err)
+				}
+				return nil
+			}
+			o, err := w.Put(record(t, arnA, der, facts{kmskey.StateDisabled, tuesday, tuesday, kmskey.SourceKMS}.apply(t)),
+				PutOptions{FromKMS: true, Aliases: []string{"alias/a", "alias/b"}, AliasTime: at(t, tuesday)})
+			refused(t, err, kmserr.StoreAccess, "cannot be written")
+			said := strings.Join(o.What, "; ")
+			if o.Change != c.change || strings.Contains(said, "alias/a") || (o.ARN == arnA) != (c.change != "") {
+				t.Errorf("%+v", o)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(said, want) {
+					t.Errorf("it says %q, expected %q", said, want)
+				}
+			}
+			if state := stateOf(t, w, arnA); (state == kmskey.StateDisabled) != (c.change != "") {
+				t.Errorf("the state is %s", state)
+			}
+			for _, alias := range []string{"alias/a", "alias/b"} {
+				_, err := w.Store().Resolve(ref(t, alias), ResolveOptions{})
+				if (err == nil) != slices.Contains(c.aliases, alias) {
+					t.Errorf("%s: %v", alias, err)
+				}
+			}
+			if disk := errors.Is(err, ErrDisk); disk != errors.Is(c.err, syscall.ENOSPC) {
+				t.Errorf("of the disk: %v", disk)
 			}
 		})
 	}

@@ -118,7 +118,7 @@ func TestPermissions(t *testing.T) {
 			t.Skip("this user reads everything: that a policy which cannot be read refuses is not tested")
 		}
 		p, err := load(h, m)
-		refuses(t, p, err, kmserr.PolicyInvalid, path, "run after each change of it: sudo find "+h+" ! -type l ! -name '*lock' -exec chmod a+rX {} +")
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "run after each change of it: sudo find -H "+h+" -type f -name '*lock' -o ! -type l -exec chmod a+rX {} +")
 	})
 	t.Run("another's", func(t *testing.T) {
 		if os.Geteuid() != 0 {
@@ -206,14 +206,14 @@ func TestCheckUnreadable(t *testing.T) {
 			t.Errorf("a file that nobody can read: %v", err)
 		}
 		p, err := load(h, "")
-		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "run after each change of it: sudo find "+h+" ! -type l ! -name '*lock' -exec chmod a+rX {} +")
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "run after each change of it: sudo find -H "+h+" -type f -name '*lock' -o ! -type l -exec chmod a+rX {} +")
 		p, err = load("", h)
-		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "run after each change of it: sudo find "+h+" ! -type l ! -name '*lock' -exec chmod a+rX {} +")
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "permission denied", "run after each change of it: sudo find -H "+h+" -type f -name '*lock' -o ! -type l -exec chmod a+rX {} +")
 	})
 	chmod(t, h, 0o311)
 	testenv.AsNobody(t, func() {
 		p, err := load("", h)
-		refuses(t, p, err, kmserr.PolicyInvalid, path, "whether it is there cannot be told", "permission denied", "sudo find "+h+" ")
+		refuses(t, p, err, kmserr.PolicyInvalid, path, "whether it is there cannot be told", "permission denied", "sudo find -H "+h+" ")
 		p, err = load(h, "")
 		refuses(t, p, err, kmserr.StoreAccess, h, "permission denied")
 	})

@@ -384,7 +384,7 @@ func TestRefreshOverADamagedAlias(t *testing.T) {
 	server.SetState(arns["p256"], kmstest.State{Name: "Disabled"})
 	server.RemoveAlias("arn:aws:kms:us-east-1:111122223333:alias/b")
 	code, stdout, stderr := call("keys", "refresh")
-	if code != 3 || !strings.Contains(stdout, "Enabled → Disabled") || !strings.Contains(stderr, "a.json") || !strings.Contains(stderr, "1 changed, 0 refused") {
+	if code != 3 || !strings.Contains(stdout, "Enabled → Disabled") || strings.Count(stderr, "a.json") != 1 || !strings.Contains(stderr, "1 changed, 0 refused") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if got := storedRecord(t, arns["p256"]).KeyMetadata.KeyState; got != "Disabled" {

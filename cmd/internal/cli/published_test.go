@@ -39,7 +39,7 @@ func TestStoreForEveryUser(t *testing.T) {
 			t.Fatal(out)
 		}
 	}
-	command := "find " + home + " ! -type l ! -name '*lock' -exec chmod a+rX {} +"
+	command := "find -H " + home + " -type f -name '*lock' -o ! -type l -exec chmod a+rX {} +"
 	verifies := func(want int, says ...string) {
 		t.Helper()
 		testenv.AsNobody(t, func() {
@@ -91,6 +91,6 @@ func TestStoreForEveryUser(t *testing.T) {
 	closed()
 
 	for _, page := range []string{"air-gap.md", "policy.md"} {
-		testenv.InPage(t, page, "sudo find /etc/awskms-offline ! -type l ! -name '*lock' -exec chmod a+rX {} +")
+		testenv.InPage(t, page, "sudo find -H /etc/awskms-offline -type f -name '*lock' -o ! -type l -exec chmod a+rX {} +")
 	}
 }

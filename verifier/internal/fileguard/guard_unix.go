@@ -105,7 +105,7 @@ func (g systemGuard) checkMode(path string, info fs.FileInfo) *unixFinding {
 // publishing says how everybody is let to read a folder. Whatever is written there later is for its writer alone again. The
 // locks stay closed: who can open one, be it to read, can hold it (flock(2)), and keep every writer out.
 func publishing(folder string) string {
-	return "run after each change of it: sudo find " + shellQuote(folder) + " ! -type l ! -name '*lock' -exec chmod a+rX {} +"
+	return "run after each change of it: sudo find -H " + shellQuote(folder) + " -type f -name '*lock' -o ! -type l -exec chmod a+rX {} +"
 }
 
 // shellQuote returns path as one word of a POSIX shell.
