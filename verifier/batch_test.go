@@ -558,6 +558,53 @@ func TestBatchSeesAnotherHome(t *testing.T) {
 }
 
 // What a view remembers is bounded.
+// TestTake: who waits for answers is let go when the batch stops, and gets none that was broken off.
+func TestTake(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	late := kmserr.New(kmserr.DeadlineExceeded, "late")
+	for name, c := range map[string]struct {
+		caller          context.Context
+		stopped, closed bool
+		asked           int64
+		done            []error // of the first answers, which are there
+		want            int
+		more            bool
+	}{
+		"stopped, with questions that nobody answers": {caller: t.Context(), stopped: true, asked: 2},
+		"closed, all answered":                        {caller: t.Context(), closed: true},
+		"two are there":                               {caller: t.Context(), asked: 3, done: []error{nil, io.EOF}, want: 2},
+		"late, but nobody broke it off":               {caller: t.Context(), asked: 1, done: []error{late}, want: 1},
+		"broken off":                                  {caller: over, stopped: true, asked: 2, done: []error{nil, late}, want: 1, more: true},
+		"over, and refused by itself":                 {caller: over, stopped: true, asked: 2, done: []error{nil, io.EOF}, want: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &batch{caller: c.caller, slots: make([]slot, 4), asked: c.asked, stopped: c.stopped, closed: c.closed}
+			b.room.L, b.work.L, b.head.L = &b.mu, &b.mu, &b.mu
+			for i, err := range c.done {
+				b.slots[i].done, b.slots[i].err = true, err
+			}
+			type answer struct {
+				group []slot
+				more  bool
+			}
+			taken := make(chan answer, 1)
+			go func() {
+				group, more := b.take(nil)
+				taken <- answer{group, more}
+			}()
+			select {
+			case a := <-taken:
+				if len(a.group) != c.want || a.more != c.more {
+					t.Errorf("%d answers, more: %v", len(a.group), a.more)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("waits for ever")
+			}
+		})
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	var m memory[int, int]
 	for i := range 3 * maxViewed {

@@ -50,8 +50,8 @@ func (s *Store) Unchecked() bool { return guardOptions(s.opts).Skips() }
 
 // ReadsFrom reports whether this is the folder that the store was opened in, whatever its path leads to by now.
 func (s *Store) ReadsFrom(folder fs.FileInfo) bool {
-	opened, err := s.root.Stat(".")
-	return err == nil && os.SameFile(opened, folder)
+	opened, _ := s.root.Stat(".") // of a store that was closed nil, which is no folder
+	return os.SameFile(opened, folder)
 }
 
 // Warnings returns what was met so far that strict permissions would refuse: one clause each, without repetition, a

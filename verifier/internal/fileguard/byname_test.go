@@ -111,3 +111,17 @@ func TestCause(t *testing.T) {
 		}
 	}
 }
+
+// What stands for nothing, for a folder or for a file is no junction. Windows alone has others.
+func TestNoJunction(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, file, filepath.Join(dir, "none")} {
+		if isJunction(path) {
+			t.Errorf("%s is a junction", path)
+		}
+	}
+}

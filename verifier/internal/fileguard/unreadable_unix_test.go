@@ -101,7 +101,7 @@ func TestUnreadable(t *testing.T) {
 			t.Errorf("%s: got %q, and the hint %q", what, e.Fact, e.Hint)
 		}
 	}
-	publish := "run after each change of it: sudo find " + filepath.Join(dir, "home") + " ! -type l ! -name '*lock' -exec chmod a+rX {} +"
+	publish := "run after each change of it: sudo find -H " + filepath.Join(dir, "home") + " -type f -name '*lock' -o ! -type l -exec chmod a+rX {} +"
 	testenv.AsNobody(t, func() {
 		if data, _, err := tree.Read("open/file", 100); err != nil || string(data) != "home/open/file" {
 			t.Errorf("what everyone can read: %q, %v", data, err)
@@ -128,7 +128,7 @@ func TestUnreadable(t *testing.T) {
 		}
 		for _, path := range []string{"home/closed", "home/unlisted", "home/above/home"} {
 			opened, err := New(Options{}).Open(filepath.Join(dir, path))
-			hint := "sudo find " + filepath.Join(dir, path) + " "
+			hint := "sudo find -H " + filepath.Join(dir, path) + " "
 			if path == "home/above/home" { // to let others read what is in it helps nobody who cannot come there
 				hint = "Let the current user read it"
 			}
@@ -142,7 +142,7 @@ func TestUnreadable(t *testing.T) {
 	chmod(t, filepath.Join(dir, "home/open"), 0o644)
 	testenv.AsNobody(t, func() {
 		_, err := New(Options{}).Open(filepath.Join(dir, "home/open"))
-		check("opening a folder that cannot be entered", err, "home/open", "sudo find "+filepath.Join(dir, "home/open")+" ")
+		check("opening a folder that cannot be entered", err, "home/open", "sudo find -H "+filepath.Join(dir, "home/open")+" ")
 		_, _, err = tree.Names("open", 0)
 		check("listing a folder that cannot be entered", err, "home/open", publish)
 	})
