@@ -459,6 +459,15 @@ func TestCrowded(t *testing.T) {
 	l.wait = 10 * time.Minute
 	appendAll(t, l, 2, 4)
 	intact(t, path, 4, Options{})
+	// Who got the lock, or whose own time was over, found no crowd.
+	calm := openLog(t, Config{Path: path})
+	appendAll(t, calm, 5, 5)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = calm.Append(over, decision(6))
+	if until := calm.crowded.Load(); until != 0 {
+		t.Errorf("single lines hardly wait until %s", time.Unix(0, until))
+	}
 }
 
 func contextFor(t *testing.T, d time.Duration) context.Context {
