@@ -19,7 +19,7 @@ func Private(root *os.Root, name string, info fs.FileInfo) {
 		return
 	}
 	defer f.Close()
-	if opened, err := f.Stat(); err == nil && os.SameFile(info, opened) {
+	if opened, _ := f.Stat(); os.SameFile(info, opened) {
 		perm := info.Mode().Perm() &^ 0o007
 		if perm&0o020 == 0 {
 			perm &^= 0o040 // a group that may write the store goes on sharing its lock

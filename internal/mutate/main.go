@@ -59,7 +59,7 @@ var subjects = []subject{
 	{"verifier/audit", nil, []string{"verifier"}},
 	{"plugin/notation", nil, nil},
 	{"plugin/sigstore", nil, nil},
-	{"internal/filelock", nil, []string{"verifier/audit"}},
+	{"internal/filelock", nil, []string{"verifier/audit", "verifier/keystore"}},
 	{"internal/strictjson", nil, []string{"verifier/kmskey", "plugin/notation", "plugin/sigstore"}},
 	{"internal/wire", nil, []string{"plugin/notation", "plugin/sigstore"}},
 	{"internal/notationwire", nil, []string{"plugin/notation"}},
