@@ -33,7 +33,7 @@ type Config struct {
 	Store *keystore.Store
 	// Policy is in force. Required: policy.None{} where there is none.
 	Policy policy.Policy
-	// Log takes every decision; nil keeps none.
+	// Log takes every decision; nil keeps none, where the policy requires none.
 	Log audit.Log
 	// FrontEnd is the program that asks, for the log.
 	FrontEnd audit.FrontEnd
@@ -67,10 +67,20 @@ func (v *Verifier) store() reader {
 	return v.cfg.Store
 }
 
-// New returns a Verifier of the given parts.
+// New returns a Verifier of the given parts. They must be what the policy demands: a policy that requires the log and is given
+// none that is required is an AuditUnavailableException, and one that says that permissions are strict and is given a store
+// that was opened without strict permissions is a StoreIntegrityException.
 func New(cfg Config) (*Verifier, error) {
 	if cfg.Store == nil || cfg.Policy == nil {
 		return nil, kmserr.New(kmserr.Internal, "a verifier needs a store and a policy")
+	}
+	if cfg.Policy.Log().Required && (cfg.Log == nil || !cfg.Log.Required()) {
+		return nil, kmserr.New(kmserr.AuditUnavailable, "the policy requires the log, and the verifier is given none that is required").
+			WithHint("Give Config.Log a log whose Required is true, or let Open make all of it.")
+	}
+	if cfg.Policy.Store().StrictPermissions && !cfg.Store.Strict() {
+		return nil, kmserr.New(kmserr.StoreIntegrity, "the policy says that permissions are strict, and the store %s was opened without", cfg.Store.Home().Path).
+			WithHint("Open it with Options.StrictPermissions, or let Open of this package open it.")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

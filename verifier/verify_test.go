@@ -1061,6 +1061,41 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// A policy's word counts for whoever makes a Verifier of parts, too.
+func TestNewUnderAPolicy(t *testing.T) {
+	w := newWorld(t)
+	strict, err := keystore.Open(w.home, keystore.Options{StrictPermissions: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer strict.Close()
+	for _, c := range []struct {
+		policy string
+		store  *keystore.Store
+		log    audit.Log
+		want   kmserr.Name
+	}{
+		{`{"version":"1","log":{"mode":"required"}}`, w.v.Store(), nil, kmserr.AuditUnavailable},
+		{`{"version":"1","log":{"mode":"required"}}`, w.v.Store(), noLog{}, kmserr.AuditUnavailable},
+		{`{"version":"1","log":{"mode":"required"}}`, w.v.Store(), noLog{required: true}, ""},
+		{`{"version":"1"}`, w.v.Store(), nil, ""},
+		{`{"version":"1","store":{"permissions":"strict"}}`, w.v.Store(), nil, kmserr.StoreIntegrity},
+		{`{"version":"1","store":{"permissions":"strict"}}`, strict, nil, ""},
+	} {
+		if err := os.WriteFile(filepath.Join(w.home.Path, policy.FileName), []byte(c.policy), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rules, err := loadPolicy(w.home.Path, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := New(Config{Store: c.store, Policy: rules, Log: c.log})
+		if c.want == "" && (v == nil || err != nil) || c.want != "" && (v != nil || !kmserr.Is(err, c.want)) {
+			t.Errorf("%s, a log %v: %v, expected %s", c.policy, c.log, err, c.want)
+		}
+	}
+}
+
 func TestOpen(t *testing.T) {
 	w := newWorld(t, record(t, arnA, signerOf(kmskey.ECCNISTP256)))
 	open := func(home string) (*Verifier, error) {

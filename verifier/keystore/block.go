@@ -85,6 +85,9 @@ func (s *Store) readBlockOfARN(arn kmskey.ARN) (Block, error) {
 // by-key index has for the same key. A block that cannot be read is an error, and an error is a no.
 func (s *Store) Blocks(arns []kmskey.ARN, fingerprint string) ([]Block, error) {
 	all, err := s.blockFiles(arns, fingerprint)
+	if lost := s.lost(); lost != nil {
+		err = lost
+	}
 	if err != nil {
 		e := known(err)
 		if len(arns) > 0 {

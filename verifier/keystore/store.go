@@ -48,6 +48,9 @@ func (s *Store) Home() Home { return s.home }
 // Unchecked reports whether nobody checks who could have written what is read.
 func (s *Store) Unchecked() bool { return guardOptions(s.opts).Skips() }
 
+// Strict reports whether it was opened with strict permissions.
+func (s *Store) Strict() bool { return s.opts.StrictPermissions }
+
 // ReadsFrom reports whether this is the folder that the store was opened in, whatever its path leads to by now.
 func (s *Store) ReadsFrom(folder fs.FileInfo) bool {
 	opened, _ := s.root.Stat(".") // of a store that was closed nil, which is no folder
@@ -67,13 +70,34 @@ func (s *Store) Close() error { return s.tree.Close() }
 //
 // Errors: NotFoundException if nothing is there, which lists what is; AmbiguousKeyException for a bare name that several
 // accounts or Regions have, which lists them; StoreIntegrityException for what is there but cannot be relied on;
-// StoreAccessException for what cannot be read.
+// StoreAccessException for what cannot be read, or was read of a home that is none any more.
 func (s *Store) Resolve(ref kmskey.Ref, opts ResolveOptions) (*Resolution, error) {
 	r, err := s.resolve(ref, opts)
+	if lost := s.lost(); lost != nil {
+		err = lost
+	}
 	if err != nil {
 		return nil, known(err).WithKey(ref.String())
 	}
 	return r, nil
+}
+
+// lost says why what was just read does not count: the home's path leads to another folder by now, or somebody else could
+// have changed what is in it. Whoever puts another folder in the home's place removes this one afterwards, and what is
+// removed already is not absent; and a home that only its owner could write when it was opened may be everyone's now.
+func (s *Store) lost() error {
+	if err := s.tree.Recheck(); err != nil {
+		return err
+	}
+	real, err := s.guard.ResolveFolder(s.home.Path)
+	if err != nil && !errors.Is(err, errAbsent) {
+		return err
+	}
+	if folder, _ := os.Stat(real); err != nil || !s.ReadsFrom(folder) { // nil is no folder
+		return access(nil, "the key store %s was taken away or replaced by another folder while it was read", s.home.Path).
+			WithHint("Try again.")
+	}
+	return nil
 }
 
 // known makes sure that no error of another kind leaves the package.

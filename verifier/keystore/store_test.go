@@ -2,8 +2,10 @@ package keystore
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -456,5 +458,49 @@ func TestOpenRefusals(t *testing.T) {
 	refused(t, err, kmserr.StoreAccess, "the key store was closed")
 	if info, err := os.Stat(home.Path); err != nil || s.ReadsFrom(info) {
 		t.Error("a store that was closed is said to read", err)
+	}
+}
+
+// A home that another folder was put in place of is removed next, so what it has not says nothing: neither that nothing is
+// blocked, nor that a key is not known. The same holds for one that was taken away, and for one that is everyone's by now.
+func TestLostHome(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows renames no folder that is open: that nothing is read of a home which was replaced is not tested")
+	}
+	for name, c := range map[string]struct {
+		lose func(t *testing.T, home, next string) error
+		want kmserr.Name
+		says string
+	}{
+		"replaced": {func(t *testing.T, home, next string) error {
+			return errors.Join(os.Rename(home, home+".old"), os.Rename(next, home))
+		}, kmserr.StoreAccess, "replaced by another folder"},
+		"taken away":       {func(t *testing.T, home, _ string) error { return os.Rename(home, home+".old") }, kmserr.StoreAccess, "taken away"},
+		"everyone's":       {func(t *testing.T, home, _ string) error { return os.Chmod(home, 0o777) }, kmserr.StoreIntegrity, "can be written by everyone"},
+		"below everyone's": {func(t *testing.T, home, _ string) error { return os.Chmod(filepath.Dir(home), 0o777) }, kmserr.StoreIntegrity, "can be written by everyone"},
+		"a link that was turned": {func(t *testing.T, home, next string) error {
+			return errors.Join(os.Rename(home, home+".old"), os.Symlink(next, home))
+		}, kmserr.StoreAccess, "replaced by another folder"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := record(t, arnA, material(t), nil)
+			home, next := storeOf(t, key), storeOf(t, key)
+			s := openT(t, home)
+			if _, err := s.Resolve(ref(t, arnA.String()), ResolveOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if blocks, err := s.Blocks([]kmskey.ARN{arnA}, key.Fingerprint()); err != nil || len(blocks) > 0 {
+				t.Fatal(blocks, err)
+			}
+			if err := c.lose(t, home.Path, next.Path); err != nil {
+				t.Fatal(err)
+			}
+			for _, asked := range []kmskey.ARN{arnA, arnB} {
+				_, err := s.Resolve(ref(t, asked.String()), ResolveOptions{})
+				refused(t, err, c.want, c.says)
+			}
+			_, err := s.Blocks([]kmskey.ARN{arnA}, key.Fingerprint())
+			refused(t, err, c.want, c.says)
+		})
 	}
 }

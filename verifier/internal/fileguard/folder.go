@@ -175,6 +175,9 @@ func (g *Guard) Open(abs string) (*Tree, error) {
 // Root returns the open folder. It belongs to the Tree: nobody else closes it.
 func (t *Tree) Root() *os.Root { return t.root }
 
+// Recheck checks the folder again, on its open handle.
+func (t *Tree) Recheck() error { return t.checkFolder(t.root, ".") }
+
 // Close gives the folder's handle back.
 func (t *Tree) Close() error { return t.root.Close() }
 

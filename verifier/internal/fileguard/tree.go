@@ -22,6 +22,7 @@ type place struct {
 	name   string // "." for the folder itself
 	path   string // the real path inside the tree
 	info   fs.FileInfo
+	trail  string // every link followed, and where it led
 	// opened are the folders to close; the tree's own is not among them.
 	opened []*os.Root
 }
@@ -43,9 +44,8 @@ func (t *Tree) Abs(rel string) string { return filepath.Join(t.root.Name(), file
 func (t *Tree) find(rel string) (*place, error) {
 	// A ConfigMap volume is replaced by turning one link and removing what it led to. A reader that followed the old link
 	// may find its folder half empty: so absence counts only if two walks that met links met the same ones.
-	const attempts = 10
 	before := ""
-	for range attempts {
+	for range maxTurns {
 		found, trail, err := t.walk(rel)
 		if trail == before || !errors.Is(err, fs.ErrNotExist) {
 			return found, settle(err)
@@ -53,7 +53,14 @@ func (t *Tree) find(rel string) (*place, error) {
 		before = trail
 		time.Sleep(time.Millisecond)
 	}
-	return nil, integrity("the links on the way to %s are turned all the time", t.Abs(rel)).
+	return nil, t.turning(rel)
+}
+
+// maxTurns is how often a path is walked whose links lead elsewhere each time.
+const maxTurns = 10
+
+func (t *Tree) turning(rel string) error {
+	return integrity("the links on the way to %s are turned all the time", t.Abs(rel)).
 		WithHint("Try again once whatever writes the store is done.")
 }
 
@@ -66,7 +73,7 @@ func settle(err error) error {
 	return ErrAbsent
 }
 
-// walk is one attempt of find. trail is every link followed and where it led.
+// walk is one attempt of find. trail is the place's, and told where nothing was found, too.
 func (t *Tree) walk(rel string) (found *place, trail string, err error) {
 	p := &place{}
 	defer func() {
@@ -113,7 +120,7 @@ func (t *Tree) walk(rel string) (found *place, trail string, err error) {
 			todo = append(elements(target, at), todo...)
 			continue
 		case len(todo) == 0:
-			p.folder, p.name, p.path, p.info = top, here.name, at, info
+			p.folder, p.name, p.path, p.info, p.trail = top, here.name, at, info, trail
 			return p, trail, nil
 		case !info.IsDir():
 			return nil, trail, t.noFolder(at, info)
@@ -129,7 +136,7 @@ func (t *Tree) walk(rel string) (found *place, trail string, err error) {
 		stack, names = append(stack, next), append(names, here.name)
 	}
 	// A link that led to a folder on its own path, or the tree's folder itself.
-	p.folder, p.name, p.path = stack[len(stack)-1], ".", path.Join(names...)
+	p.folder, p.name, p.path, p.trail = stack[len(stack)-1], ".", path.Join(names...), trail
 	p.info, err = p.folder.Stat(".")
 	if err != nil {
 		return nil, trail, t.unreadable(p.path, err)
@@ -283,23 +290,63 @@ func (t *Tree) Exists(rel string) (bool, error) {
 // Names returns the names in the folder rel, sorted, at most limit of them (0: all); more says that there are further
 // ones. A folder that is not there has none.
 func (t *Tree) Names(rel string, limit int) (names []string, more bool, err error) {
-	p, err := t.find(rel)
+	err = t.unturned(rel, func(p *place) (err error) {
+		names, more, err = t.list(p, limit)
+		return err
+	})
+	if err != nil {
+		names, more = nil, false
+	}
 	if errors.Is(err, ErrAbsent) {
-		return nil, false, nil
+		err = nil
+	}
+	return names, more, err
+}
+
+// unturned finds rel and lets look at it, anew if the links on the way led elsewhere afterwards or if what was found is gone:
+// what a folder does not hold counts as absent, and a volume's folder is emptied once the link to it was turned.
+func (t *Tree) unturned(rel string, look func(*place) error) (err error) {
+	for range maxTurns {
+		var turned bool
+		turned, err = t.lookOnce(rel, look)
+		if err == nil && !turned || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	if err != nil {
-		return nil, false, err
+		return t.unreadableOpen(rel, fs.ErrNotExist)
+	}
+	return t.turning(rel)
+}
+
+func (t *Tree) lookOnce(rel string, look func(*place) error) (turned bool, err error) {
+	p, err := t.find(rel)
+	if err != nil {
+		return false, err
 	}
 	defer p.close()
+	if err := look(p); err != nil || p.trail == "" {
+		return false, err
+	}
+	again, err := t.find(rel)
+	if errors.Is(err, ErrAbsent) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer again.close()
+	return again.trail != p.trail || !os.SameFile(again.info, p.info), nil
+}
+
+// list returns the names in a folder that was found, as Names does. fs.ErrNotExist says that it was removed since.
+func (t *Tree) list(p *place, limit int) (names []string, more bool, err error) {
 	if !p.info.IsDir() {
 		return nil, false, t.noFolder(p.path, p.info)
 	}
 	root := p.folder
 	if p.name != "." {
 		root, err = p.folder.OpenRoot(p.name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, false, nil // removed since
-		}
 		if err != nil {
 			return nil, false, t.unreadable(p.path, err)
 		}
@@ -310,7 +357,7 @@ func (t *Tree) Names(rel string, limit int) (names []string, more bool, err erro
 	}
 	f, err := root.Open(".")
 	if err != nil {
-		return nil, false, t.unreadableOpen(p.path, err)
+		return nil, false, t.unreadable(p.path, err)
 	}
 	defer f.Close()
 	if limit == 0 {
@@ -319,7 +366,7 @@ func (t *Tree) Names(rel string, limit int) (names []string, more bool, err erro
 		names, err = f.Readdirnames(limit + 1)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, false, t.unreadableOpen(p.path, err)
+		return nil, false, t.unreadable(p.path, err)
 	}
 	if limit != 0 && len(names) > limit {
 		names, more = names[:limit], true

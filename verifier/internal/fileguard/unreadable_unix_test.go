@@ -4,6 +4,7 @@ package fileguard
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -333,6 +334,87 @@ func TestLinksTurnedAllTheTime(t *testing.T) {
 		}
 	}
 	t.Error("ten looks in a row never met another link each")
+}
+
+// What a volume's folder does not hold counts only if the link leads there still: its names are removed behind the turn.
+func TestNamesOfATurnedVolume(t *testing.T) {
+	for name, c := range map[string]struct {
+		remove []string
+		turns  int
+		want   string // "" for a refusal
+	}{
+		"emptied":                    {[]string{"%s/folder/b"}, 1, "a b"},
+		"half removed":               {[]string{"%s/folder/a", "%s/folder/b", "%s/folder"}, 1, "a b"},
+		"removed":                    {[]string{"%s/folder/a", "%s/folder/b", "%s/folder", "%s"}, 1, "a b"},
+		"turned for the last time":   {[]string{"%s/folder/b"}, maxTurns - 1, "a b"},
+		"turned once more than that": {[]string{"%s/folder/b"}, maxTurns, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := realDir(t)
+			volume := func(i int) string { return fmt.Sprintf("v%d", i) }
+			fill := func(i int) { makeAll(t, dir, volume(i)+"/folder/", volume(i)+"/folder/a", volume(i)+"/folder/b") }
+			fill(0)
+			link(t, volume(0), filepath.Join(dir, "data"))
+			link(t, "data/folder", filepath.Join(dir, "folder"))
+			tree := openTree(t, dir)
+			looks := 0
+			var names []string
+			err := tree.unturned("folder", func(p *place) (err error) {
+				if looks++; looks <= c.turns {
+					fill(looks)
+					link(t, volume(looks), filepath.Join(dir, "next"))
+					if err := os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "data")); err != nil {
+						t.Fatal(err)
+					}
+					for _, path := range c.remove {
+						if err := os.Remove(filepath.Join(dir, fmt.Sprintf(path, volume(looks-1)))); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				names, _, err = tree.list(p, 0)
+				return err
+			})
+			if c.want == "" {
+				if !kmserr.Is(err, kmserr.StoreIntegrity) || !strings.Contains(err.Error(), "are turned all the time") {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if got := strings.Join(names, " "); err != nil || got != c.want {
+				t.Errorf("got %q, %v, expected %q", got, err, c.want)
+			}
+		})
+	}
+	t.Run("taken away", func(t *testing.T) {
+		dir := realDir(t)
+		makeAll(t, dir, "v0/", "v0/a")
+		link(t, "v0", filepath.Join(dir, "data"))
+		tree := openTree(t, dir)
+		err := tree.unturned("data", func(*place) error { return os.Remove(filepath.Join(dir, "data")) })
+		if !errors.Is(err, ErrAbsent) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("another folder by the same link", func(t *testing.T) {
+		dir := realDir(t)
+		makeAll(t, dir, "v0/", "v0/a")
+		link(t, "v0", filepath.Join(dir, "data"))
+		tree := openTree(t, dir)
+		looks := 0
+		err := tree.unturned("data", func(*place) error {
+			if looks++; looks == 1 {
+				if err := os.Rename(filepath.Join(dir, "v0"), filepath.Join(dir, "old")); err != nil {
+					t.Fatal(err)
+				}
+				makeAll(t, dir, "v0/")
+			}
+			return nil
+		})
+		if err != nil || looks != 2 {
+			t.Errorf("%d looks, %v", looks, err)
+		}
+	})
 }
 
 // A file is opened once for each reading of it: what was checked is what is read.
