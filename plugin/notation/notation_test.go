@@ -765,7 +765,7 @@ func TestUnloggedYes(t *testing.T) {
 	}
 }
 
-// An alias whose key has no record is told from an alias that is not there.
+// An alias whose key has no record is told from an alias that is not there, and from one that KMS had no more.
 func TestAliasOfNoRecord(t *testing.T) {
 	key := known(t, "p256", func(r *kmskey.Record) { r.Aliases = []string{"alias/release"} })
 	home := newHome(t, key)
@@ -774,9 +774,15 @@ func TestAliasOfNoRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	const alias = "arn:aws:kms:us-east-1:111122223333:alias/"
-	r := ask(t, question{home: home, leaf: cert("p256"), identities: []string{alias + "release", alias + "nothing"}})
+	// KMS had it no more when the store was refreshed.
+	gone := `{"Alias":"` + alias + `gone","TargetKeyId":"","Time":"2026-01-02T03:04:05Z"}`
+	overwrite(t, home, "aliases/"+arn.Partition+"/"+arn.Region+"/"+arn.Account+"/gone.json", gone)
+	r := ask(t, question{home: home, leaf: cert("p256"), identities: []string{alias + "release", alias + "nothing", alias + "gone"}})
 	reason := r.VerificationResults[identity].Reason
-	for _, text := range []string{alias + "release means " + arn.String() + ", which is not in the store", alias + "nothing is not in the store"} {
+	for _, text := range []string{
+		alias + "release means " + arn.String() + ", which is not in the store", "no alias " + alias + "nothing is in the store " + home,
+		"the alias " + alias + "gone meant no key: KMS had no such alias on 2026-01-02",
+	} {
 		if !strings.Contains(reason, text) {
 			t.Errorf("%q is not in %q", text, reason)
 		}

@@ -126,12 +126,15 @@ func evaluate(ctx context.Context, v *verifier.Verifier, req *request, algorithm
 	return found, nil
 }
 
-// absent says what is missing: for an alias it may be the alias, or the key that it means.
+// absent says what is missing: for an alias it may be the alias, the key that it means, or any key, where KMS had it no more.
 func absent(ref kmskey.Ref, err *kmserr.Error) string {
-	if ref.Alias != "" && err.KeyARN != ref.String() {
+	switch {
+	case ref.Alias == "":
+		return ref.String() + " is not in the store"
+	case err.KeyARN != ref.String():
 		return ref.String() + " means " + err.KeyARN + ", which is not in the store"
 	}
-	return ref.String() + " is not in the store"
+	return err.Fact
 }
 
 func anotherKey(identity, arn string) string {

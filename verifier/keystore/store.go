@@ -23,6 +23,9 @@ type Store struct {
 	parsed *parsedKeys
 }
 
+// ErrNoStore is the cause of the error of Open for a home that is not there.
+var ErrNoStore = errors.New("there is no key store")
+
 // Open opens the store in home for reading. A home that is not there, or cannot be read, is a StoreAccessException; one
 // that others can write is a StoreIntegrityException whose hint holds the command that mends it. A home without any
 // record is an empty store.
@@ -33,7 +36,7 @@ func Open(home Home, opts Options) (*Store, error) {
 	g := newGuard(opts)
 	tree, err := openHome(home, g)
 	if errors.Is(err, errAbsent) {
-		return nil, access(nil, "the key store %s (%s) is not there", home.Path, home.ChosenBy).
+		return nil, access(ErrNoStore, "the key store %s (%s) is not there", home.Path, home.ChosenBy).
 			WithHint("`awskms-offline keys import FILE` makes it; or name the one to use.")
 	}
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path"
@@ -90,6 +90,11 @@ type archive struct {
 // chunkSize is how much of a tar is compared at a time. The sums of the longest tar take 2 MiB.
 const chunkSize = 64 << 10
 
+func notKept(err error) error {
+	return kmserr.New(kmserr.StoreAccess, "standard input cannot be kept in a temporary file: %v", reason(err)).
+		WithHint("Make room for it, or give the tar as a file.").WithCause(err)
+}
+
 // openTar opens a tar that was found behind a value, whose first bytes have been read from r already, and sums it up. What
 // comes from a pipe is kept in a temporary file, as a tar is read more than once. It takes r over.
 func openTar(ctx context.Context, name string, head []byte, r io.ReadCloser) (*archive, error) {
@@ -99,8 +104,7 @@ func openTar(ctx context.Context, name string, head []byte, r io.ReadCloser) (*a
 		var err error
 		if f, err = os.CreateTemp("", "awskms-offline-import-*.tar"); err != nil {
 			t.close()
-			return nil, kmserr.New(kmserr.StoreAccess, "standard input cannot be kept in a temporary file: %v", reason(err)).
-				WithHint("Make room for it, or give the tar as a file.").WithCause(err)
+			return nil, notKept(err)
 		}
 		t.close = func() {
 			_ = r.Close()
@@ -111,6 +115,9 @@ func openTar(ctx context.Context, name string, head []byte, r io.ReadCloser) (*a
 			t.close()
 			if kmserr.Is(err, kmserr.DeadlineExceeded) {
 				return nil, err
+			}
+			if failed := (*fs.PathError)(nil); errors.As(err, &failed) && failed.Path == f.Name() { // which is written
+				return nil, notKept(err)
 			}
 			return nil, invalid("%s cannot be read: %v", naming("the key file", name), reason(err))
 		}
@@ -315,7 +322,8 @@ func (t *archive) check(visit func(keystore.File) error) error {
 		}
 		before = keystore.File{Path: f.Path, Key: f.Key, Alias: f.Alias, Block: f.Block}
 		if err := visit(f); err != nil {
-			return fmt.Errorf("in the tar, %s: %w", f.Path, err)
+			e := kmserr.As(err)
+			return kmserr.New(e.Name, "in the tar, %s: %s", f.Path, e.Fact).WithHint("%s", e.Hint).WithCause(err).WithKey(e.KeyARN)
 		}
 	}
 	switch err := errors.Join(w.Close(), c.atEnd()); {

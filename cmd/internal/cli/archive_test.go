@@ -186,7 +186,7 @@ func TestArchives(t *testing.T) {
 		"a backslash":           {rename(key, strings.ReplaceAll(key, "/", `\`)), "this is no part of a key store"},
 		"another form":          {content(key, "\n", "\n\n"), "not in the form that a key store has it in"},
 		"an unknown member":     {content(alias, "{", `{"X": 1, `), "the alias"},
-		"an alias of tomorrow":  {content(alias, "\"\n}", "\",\n  \"Time\": \"2999-01-01T00:00:00Z\"\n}"), "lies in the future"},
+		"an alias of tomorrow":  {content(alias, "\"\n}", "\",\n  \"Time\": \"2999-01-01T00:00:00Z\"\n}"), "in the tar, " + alias + ": Time is"},
 		"a key of tomorrow":     {content(key, `"Source"`, `"Time": "2999-01-01T00:00:00Z", "Source"`), "keys/"},
 		"a block of no key":     {makeTar(t, []entry{{name: "export.json", content: manifest}, {name: "blocks/a.json", content: "{}"}}), "has neither KeyId nor PublicKeySHA256"},
 		"a bad fingerprint":     {makeTar(t, []entry{{name: "export.json", content: manifest}, {name: "blocks/a.json", content: `{"PublicKeySHA256":"ABCD"}`}}), "64 digits of lower-case hexadecimal"},

@@ -97,6 +97,14 @@ func (a *app) auditShow(file *string) *cobra.Command {
 					if a.ctx.Err() != nil {
 						return kmserr.New(kmserr.DeadlineExceeded, "interrupted: these are not all lines")
 					}
+					if follow { // who watches is told at once, not at the end of days
+						a.say(err)
+						a.printed = true
+						if len(damaged) == 0 || kmserr.ExitCode(err) > kmserr.ExitCode(damaged[0]) {
+							damaged = []error{err}
+						}
+						continue
+					}
 					damaged = append(damaged, err)
 					continue
 				}

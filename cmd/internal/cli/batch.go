@@ -240,7 +240,8 @@ func (r *batchRun) answerAll(v *verifier.Verifier) error {
 			break
 		}
 	}
-	if err := r.flush(); stop == nil {
+	// That the answers are not out is graver than that one of them is no.
+	if err := r.flush(); err != nil && (stop == nil || errors.Is(stop, errFailFast)) {
 		stop = err
 	}
 	switch {

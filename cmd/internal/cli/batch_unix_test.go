@@ -5,6 +5,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
 // answered are the answers of a batch, which must be in order from the line given.
@@ -262,5 +265,37 @@ func TestBatchBrokenPipe(t *testing.T) {
 	out, err := w.run(file, "--skip", told[2]).Output()
 	if err != nil || len(answered(t, out, written+1)) != 3 {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Answers that are not out are told, whatever ended the batch: here the first line keeps the others waiting, so that its answer
+// is one of many that are written together, and does not verify.
+func TestBatchAnswersLostByFailFast(t *testing.T) {
+	w := newBatchWorld(t)
+	kind := batchKinds[0]
+	messages, signatures := w.signed(t, kind, 9)
+	long := filepath.Join(t.TempDir(), "long")
+	write(t, long, nil)
+	if err := os.Truncate(long, 400<<20); err != nil {
+		t.Fatal(err)
+	}
+	var lines bytes.Buffer
+	fmt.Fprintf(&lines, `{"id":0,"key_id":%q,"message_file":%q,"signature":%q,"signing_algorithm":%q}`+"\n", w.arns[kind.key],
+		long, base64.StdEncoding.EncodeToString(signatures[0]), kind.alg)
+	for i := 1; i < len(messages); i++ {
+		lines.Write(w.line(kind, int64(i), messages[i], signatures[i]))
+	}
+	cmd := w.run("-", "--fail-fast")
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skipf("this system has no /dev/full: answers that cannot be written are not tested: %v", err)
+	}
+	defer full.Close()
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = &lines, full, &stderr
+	_ = cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != kmserr.ExitOurSide || !strings.Contains(stderr.String(), "the answers cannot be written to standard output") ||
+		strings.Contains(stderr.String(), "stopped at line") {
+		t.Errorf("exit code %d\n%s", code, stderr.String())
 	}
 }

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,5 +141,34 @@ func TestPullInterrupted(t *testing.T) {
 	}
 	if code, _, stderr := call("keys", "pull", "--all", "--alias-prefix", "alias/many/"); code != 0 || storedKeys(t, home) != keys {
 		t.Errorf("exit code %d, %d keys\n%s", code, storedKeys(t, home), stderr)
+	}
+}
+
+// A tar from a pipe that finds no room in the folder of temporary files is not a tar that cannot be read.
+func TestImportWithoutRoomForAPipe(t *testing.T) {
+	_, arns := fakeKMS(t)
+	if code, _, stderr := call("keys", "pull", arns["p256"], arns["rsa4096"]); code != 0 {
+		t.Fatal(stderr)
+	}
+	file := filepath.Join(t.TempDir(), "keys.tar")
+	if code, _, stderr := call("keys", "export", "--file", file); code != 0 {
+		t.Fatal(stderr)
+	}
+	tar, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tar.Close()
+	temporary := filepath.Join(t.TempDir(), "small")
+	smallDisk(t, temporary, "4k")
+	t.Setenv("TMPDIR", temporary)
+	t.Setenv("AWSKMS_OFFLINE_HOME", filepath.Join(t.TempDir(), "other"))
+	var stdout, stderr bytes.Buffer
+	code := Main([]string{"keys", "import", "-"}, io.MultiReader(tar), &stdout, &stderr)
+	if code != kmserr.ExitOurSide || !strings.Contains(stderr.String(), "standard input cannot be kept in a temporary file: no space left on device") {
+		t.Errorf("exit code %d\n%s%s", code, stdout.String(), stderr.String())
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left there: %v, %v", left, err)
 	}
 }

@@ -237,6 +237,9 @@ func examineTrustPolicy(r *report, path string, data []byte, storesDir string, s
 		ours, others := identitiesOf(p.TrustedIdentities)
 		if len(ours) == 0 {
 			switch {
+			case p.SignatureVerification.Level != "skip" && slices.Contains(p.RegistryScopes, "*"):
+				r.add(levelDanger, part, "Trust key ARNs, or name the repositories that it is for.",
+					"the policy %q in %s names no KMS key ARN and is for every repository that no other policy names: what it accepts was not checked by this plugin", p.Name, path)
 			case p.SignatureVerification.Level != "skip":
 				r.add(levelWarning, part, "Trust key ARNs, or keep KMS keys' certificates out of its trust stores.",
 					"the policy %q in %s names no KMS key ARN: what it accepts was not checked by this plugin", p.Name, path)
@@ -270,7 +273,7 @@ func examineTrustPolicy(r *report, path string, data []byte, storesDir string, s
 		}
 	}
 	if concerned == 0 {
-		r.add(levelWarning, part, "See docs/notation.md.", "no policy in %s trusts a KMS key ARN", path)
+		r.add(levelDanger, part, "Trust key ARNs as docs/notation.md shows.", "no policy in %s trusts a KMS key ARN: this plugin checks nothing of what Notation accepts", path)
 	}
 }
 

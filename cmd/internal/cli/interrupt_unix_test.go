@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -166,5 +168,89 @@ func TestOpenIfOrdinary(t *testing.T) {
 		}
 		defer other.Close()
 		<-done
+	}
+}
+
+// interruptedAt is a context that is over from the look n at it on.
+type interruptedAt struct {
+	context.Context
+	looks *atomic.Int64
+	n     int64
+}
+
+func (c interruptedAt) Err() error {
+	if c.looks.Add(1) >= c.n {
+		return context.Canceled
+	}
+	return c.Context.Err()
+}
+
+// Whenever an interrupt comes, a pull that did not bring what it was to bring does not end well.
+func TestPullInterruptedAtEachLook(t *testing.T) {
+	server, _ := fakeKMS(t)
+	server.AddKey(kmstest.Key{Account: "111122223333", Region: "us-east-1", Aliases: []string{"alias/one"}})
+	home := os.Getenv("AWSKMS_OFFLINE_HOME")
+	ended := 0
+	for n := int64(1); ; n++ {
+		if err := os.RemoveAll(home); err != nil {
+			t.Fatal(err)
+		}
+		ctx := interruptedAt{t.Context(), new(atomic.Int64), n}
+		var stdout, stderr bytes.Buffer
+		a := &app{ctx: ctx, stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, out: paletteFor(&stdout), err: paletteFor(&stderr)}
+		root := a.command()
+		root.SetArgs([]string{"keys", "pull", "--all", "--alias-prefix", "alias/one"})
+		_, err := root.ExecuteContextC(ctx)
+		if ctx.looks.Load() < n { // nobody looked any more
+			if err != nil {
+				t.Errorf("without an interrupt: %v\n%s%s", err, stdout.String(), stderr.String())
+			}
+			break
+		}
+		if ended++; err == nil && !strings.Contains(stderr.String(), "1 new, ") {
+			t.Errorf("look %d: no error\n%s%s", n, stdout.String(), stderr.String())
+		}
+	}
+	if ended < 3 {
+		t.Errorf("an interrupt was looked for %d times", ended)
+	}
+}
+
+// A tar whose writing is interrupted is removed.
+func TestExportInterrupted(t *testing.T) {
+	_, arns := fakeKMS(t)
+	if code, _, stderr := call("keys", "pull", arns["p256"], arns["p384"]); code != 0 {
+		t.Fatal(stderr)
+	}
+	file := filepath.Join(t.TempDir(), "keys.tar")
+	export := func(ctx context.Context) error {
+		a := &app{ctx: ctx, stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, out: paletteFor(io.Discard), err: paletteFor(io.Discard)}
+		root := a.command()
+		root.SetArgs([]string{"keys", "export", "--file", file})
+		_, err := root.ExecuteContextC(ctx)
+		return err
+	}
+	for n := range int64(2) {
+		if err := export(interruptedAt{t.Context(), new(atomic.Int64), n + 1}); !kmserr.Is(err, kmserr.DeadlineExceeded) || exists(file) {
+			t.Errorf("at look %d: %v, a tar is there: %t", n+1, err, exists(file))
+		}
+	}
+	if err := export(t.Context()); err != nil || !exists(file) {
+		t.Error(err)
+	}
+}
+
+// What describe-key printed is no reason to speak of a missing key where the store cannot be looked into.
+func TestStateForAStoreThatCannotBeRead(t *testing.T) {
+	home := isolated(t, t.TempDir())
+	const state = "../../../testdata/records/p256.describe-key.json"
+	if code, _, stderr := call("keys", "import", state); code != kmserr.ExitBadCall || !strings.Contains(stderr, "Both are needed") {
+		t.Errorf("no store: exit code %d\n%s", code, stderr)
+	}
+	if err := os.Symlink("nowhere", home); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := call("keys", "import", state); code != kmserr.ExitOurSide || !strings.Contains(stderr, "is a link that leads to") {
+		t.Errorf("a link to nowhere: exit code %d\n%s", code, stderr)
 	}
 }

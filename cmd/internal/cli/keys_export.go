@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
@@ -35,7 +37,7 @@ it over on another way than the tar, for keys import --expect-sha256.`,
 			sum, count := sha256.New(), 0
 			write := func(w io.Writer) error {
 				buffered := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<16)
-				if count, err = writeArchive(buffered, store.Files(arns)); err != nil {
+				if count, err = writeArchive(buffered, a.untilInterrupted(store.Files(arns))); err != nil {
 					return err
 				}
 				return buffered.Flush()
@@ -60,6 +62,21 @@ it over on another way than the tar, for keys import --expect-sha256.`,
 	pathVar(c.Flags(), &file, "file", "", "the tar to write, which must not exist; - for standard output")
 	require(c, "file")
 	return c
+}
+
+// untilInterrupted yields what files does, and an error instead of the rest once the command is interrupted.
+func (a *app) untilInterrupted(files iter.Seq2[keystore.File, error]) iter.Seq2[keystore.File, error] {
+	return func(yield func(keystore.File, error) bool) {
+		for file, err := range files {
+			if a.ctx.Err() != nil {
+				yield(keystore.File{}, kmserr.New(kmserr.DeadlineExceeded, "interrupted: the tar is not whole").WithHint("Run the command again."))
+				return
+			}
+			if !yield(file, err) {
+				return
+			}
+		}
+	}
 }
 
 // writerFunc makes an io.Writer of a function that writes all or fails.

@@ -453,7 +453,7 @@ func (a *app) stateForStored(s *namedState, f importFlags, at kmskey.Time) (*kms
 			WithHint("Import the state of that key, or leave --key-id out.")
 	}
 	store, err := a.openStore()
-	if kmserr.Is(err, kmserr.StoreAccess) {
+	if errors.Is(err, keystore.ErrNoStore) {
 		return nil, both()
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -141,7 +142,8 @@ func (a *app) runPull(f pullFlags, args []string) error {
 			list, err := client.Listing(a.ctx, region, filter, f.kms.parallel)
 			switch {
 			case a.ctx.Err() != nil:
-				return err
+				t.fail(cmp.Or(err, t.interrupted())) // there may be a list all the same, and other Regions that failed
+				return t.finish()
 			case kmserr.Is(err, kmserr.Validation):
 				return err // no Region is known: the call is wrong
 			case err != nil:

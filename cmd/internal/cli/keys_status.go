@@ -86,6 +86,10 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 	stale, unknown := 0, 0
 	for _, key := range keys {
 		if key.Usage() != kmskey.SignVerify {
+			if len(names) > 0 {
+				problems = append(problems, kmserr.New(kmserr.InvalidKeyUsage, "the key is for %s: no signature verifies by it", key.Usage()).
+					WithHint("Name keys that sign; `awskms-offline keys show` tells what this one is for.").WithKey(key.ARN().String()))
+			}
 			continue
 		}
 		outlook, err := v.Outlook(a.ctx, key.ARN().String())
@@ -134,6 +138,10 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 		}
 		return x.until.Compare(y.until)
 	})
+	if check && len(rows) == 0 && len(problems) == 0 { // as a batch without a line: another store must not pass
+		problems = append(problems, kmserr.New(kmserr.NotFound, "the store %s holds no signing key", v.Store().Home().Path).
+			WithHint("Name the store that is meant, or import its keys."))
+	}
 	if check && unknown > 0 {
 		problems = append(problems, kmserr.New(kmserr.KMSInvalidState, "the state of %s is not known, and the policy demands one", describe(unknown, "key")).
 			WithHint("Run `awskms-offline keys refresh` where AWS can be called, or import what `aws kms describe-key` prints."))
@@ -144,6 +152,10 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 	}
 	if a.output == "json" {
 		return a.result(map[string]any{"Keys": rows}, problems)
+	}
+	if len(rows) == 0 && len(problems) == 0 {
+		fmt.Fprintln(a.stderr, "The store holds no signing key.")
+		return nil
 	}
 	if err := a.statusTable(rows); err != nil {
 		return err
@@ -233,7 +245,6 @@ func ageText(seconds *int64) string {
 
 func (a *app) statusTable(rows []statusRow) error {
 	if len(rows) == 0 {
-		fmt.Fprintln(a.stderr, "The store holds no signing key.")
 		return nil
 	}
 	var table [][]string

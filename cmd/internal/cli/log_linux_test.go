@@ -187,6 +187,48 @@ func TestAuditShowFollow(t *testing.T) {
 	}
 }
 
+// TestAuditShowFollowDamage: a line that cannot be read is told when it comes, and makes the exit code at the end.
+func TestAuditShowFollowDamage(t *testing.T) {
+	dir := t.TempDir()
+	isolated(t, dir)
+	path := filepath.Join(dir, "state", "awskms-offline", audit.FileName)
+	log, err := audit.NewFileLog(audit.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := log.Append(t.Context(), audit.Decision{EventName: audit.EventVerify, Asked: "alias/a", ErrorCode: string(kmserr.NotFound)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, bytes.Replace(data, []byte("alias/a"), []byte("alias/\xff"), 1))
+	reader, writer := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- Main([]string{"audit", "show", "--log", path, "--follow"}, strings.NewReader(""), io.Discard, writer)
+		writer.Close()
+	}()
+	said := bufio.NewScanner(reader)
+	if !said.Scan() || !strings.Contains(said.Text(), "AuditIntegrityException") {
+		t.Errorf("said %q, %v", said.Text(), said.Err())
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	for said.Scan() {
+		if strings.Contains(said.Text(), "AuditIntegrityException") {
+			t.Errorf("said again: %q", said.Text())
+		}
+	}
+	if got := <-code; got != kmserr.Lookup(kmserr.AuditIntegrity).Exit {
+		t.Errorf("exit code %d", got)
+	}
+}
+
 // TestAuditShowInterrupted: a part of the lines does not pass for all of them.
 func TestAuditShowInterrupted(t *testing.T) {
 	dir := t.TempDir()

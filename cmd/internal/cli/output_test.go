@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,10 +10,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/spf13/cobra"
+
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
 // shapes names for every command the definition in docs/output.schema.json that its JSON has; "" for what has none.
@@ -155,4 +159,54 @@ func TestOutputSchema(t *testing.T) {
 			t.Errorf("%s takes %s", shape, text)
 		}
 	}
+}
+
+// resultFile is a standard output that is a file, of which its system says only at the end that there was no room.
+type resultFile struct {
+	*os.File
+	err    error
+	closed int
+}
+
+func (f *resultFile) Close() error {
+	f.closed++
+	return errors.Join(f.File.Close(), f.err)
+}
+
+// A result that is lost when its file is closed is no success, nor is a refusal that is.
+func TestResultLostAtTheEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		err  error
+		code int
+		says string
+	}{
+		"kept":           {[]string{"version"}, nil, 0, ""},
+		"lost":           {[]string{"version"}, syscall.EDQUOT, kmserr.ExitOurSide, "the result cannot be written to standard output"},
+		"a lost refusal": {[]string{"policy", "check", "none"}, syscall.EDQUOT, kmserr.ExitOurSide, "the result cannot be written to standard output"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := os.Create(filepath.Join(t.TempDir(), "result"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			stdout := &resultFile{File: f, err: c.err}
+			var stderr bytes.Buffer
+			if code := Main(c.args, strings.NewReader(""), stdout, &stderr); code != c.code || !strings.Contains(stderr.String(), c.says) || stdout.closed != 1 {
+				t.Errorf("exit code %d, closed %d times\n%s", code, stdout.closed, stderr.String())
+			}
+		})
+	}
+	// What is no file is its owner's to close.
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	stdout := &resultFile{File: w}
+	var stderr bytes.Buffer
+	if code := Main([]string{"version"}, strings.NewReader(""), stdout, &stderr); code != 0 || stdout.closed != 0 {
+		t.Errorf("exit code %d, closed %d times\n%s", code, stdout.closed, stderr.String())
+	}
+	w.Close()
 }

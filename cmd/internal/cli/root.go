@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"slices"
@@ -78,6 +79,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	}
 	if err != nil && !a.printed {
 		err = a.refuse(command, err)
+	}
+	if lost := a.delivered(); lost != nil {
+		a.say(lost)
+		err = errors.Join(err, lost)
 	}
 	return kmserr.ExitCode(err)
 }
@@ -619,6 +624,25 @@ func (a *app) json(v any) error {
 func (a *app) write(b []byte) error {
 	if _, err := a.stdout.Write(b); err != nil {
 		return kmserr.New(kmserr.StoreAccess, "the result cannot be written to standard output: %v", err).WithCause(err)
+	}
+	return nil
+}
+
+// delivered closes standard output if it is a file: there are file systems of the network that say only then that they have
+// no room for what was written. Nothing is written afterwards.
+func (a *app) delivered() error {
+	file, ok := a.stdout.(interface {
+		Stat() (fs.FileInfo, error)
+		io.Closer
+	})
+	if !ok {
+		return nil
+	}
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	if err := file.Close(); err != nil {
+		return kmserr.New(kmserr.StoreAccess, "the result cannot be written to standard output: %v", reason(err)).WithCause(err)
 	}
 	return nil
 }
