@@ -50,7 +50,8 @@ algorithms that record and policy leave. Keys that are refused stand first, then
 
 A key is stale if what is known of it is too old for the policy, or will be --within the time given, or if the policy demands a known
 state and its is not. With --check a stale
-key makes the exit code 1, so that CI can watch a store; a key that was disabled or blocked on purpose is not stale.`,
+key makes the exit code 1, so that CI can watch a store, and so does a store without a signing key; a key that was disabled or blocked on
+purpose is not stale. A named key that does not sign is an error.`,
 		Example: "  awskms-offline keys status\n  awskms-offline keys status --check --within 72h",
 		RunE: func(c *cobra.Command, args []string) error {
 			within, ok := kmskey.ParseAge(ahead)
@@ -63,7 +64,7 @@ key makes the exit code 1, so that CI can watch a store; a key that was disabled
 			return a.runStatus(args, check, within)
 		},
 	}
-	c.Flags().BoolVar(&check, "check", false, "exit with 1 if a key is stale")
+	c.Flags().BoolVar(&check, "check", false, "exit with 1 if a key is stale, or none signs")
 	c.Flags().StringVar(&ahead, "within", "0s", "count as stale what will be in this time: 3d, 72h")
 	return c
 }
