@@ -20,6 +20,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 
 	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -50,6 +51,12 @@ func record(keyARN string, der []byte, state kmskey.KeyState, aliases ...string)
 }
 
 func must2(_ string, spec kmskey.KeySpec, err error) kmskey.KeySpec { return must(spec, err) }
+
+// keptLog takes every line, as a policy may require.
+type keptLog struct{}
+
+func (keptLog) Append(context.Context, audit.Decision) error { return nil }
+func (keptLog) Required() bool                               { return true }
 
 // TestStricterNeverVerifiesMore is the property of the rules, at the level of whole decisions: a policy that says more
 // restrictions or fewer grants turns no refusal into a success. The distinguishing ID is named by the caller.
@@ -159,10 +166,10 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 				}
 			}
 			rules := must(policy.Load(policy.Options{Home: home, MachineFolder: machine}))
-			store := must(keystore.Open(keystore.Home{Path: home, ChosenBy: "test"}, keystore.Options{}))
+			store := must(keystore.Open(keystore.Home{Path: home, ChosenBy: "test"}, keystore.Options{StrictPermissions: rules.Store().StrictPermissions}))
 			defer store.Close()
 			clock := now
-			v := must(verifier.New(verifier.Config{Store: store, Policy: rules, Now: func() time.Time { return clock }}))
+			v := must(verifier.New(verifier.Config{Store: store, Policy: rules, Log: keptLog{}, Now: func() time.Time { return clock }}))
 			out := map[string]error{}
 			for name, ask := range questions {
 				out[name] = ask(v)
