@@ -96,7 +96,7 @@ func (s *Store) lost() error {
 	if err != nil && !errors.Is(err, errAbsent) {
 		return err
 	}
-	if folder, _ := os.Stat(real); err != nil || !s.ReadsFrom(folder) { // nil is no folder
+	if folder, _ := os.Stat(real); !s.ReadsFrom(folder) { // nil, as of no path, is no folder
 		return access(nil, "the key store %s was taken away or replaced by another folder while it was read", s.home.Path).
 			WithHint("Try again.")
 	}

@@ -291,86 +291,94 @@ func (t *Tree) Exists(rel string) (bool, error) {
 // ones. A folder that is not there has none.
 func (t *Tree) Names(rel string, limit int) (names []string, more bool, err error) {
 	err = t.unturned(rel, func(p *place) (err error) {
-		names, more, err = t.list(p, limit)
+		names, err = t.list(p, limit)
 		return err
 	})
-	if err != nil {
-		names, more = nil, false
-	}
-	if errors.Is(err, ErrAbsent) {
-		err = nil
-	}
-	return names, more, err
-}
-
-// unturned finds rel and lets look at it, anew if the links on the way led elsewhere afterwards or if what was found is gone:
-// what a folder does not hold counts as absent, and a volume's folder is emptied once the link to it was turned.
-func (t *Tree) unturned(rel string, look func(*place) error) (err error) {
-	for range maxTurns {
-		var turned bool
-		turned, err = t.lookOnce(rel, look)
-		if err == nil && !turned || err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	if err != nil {
-		return t.unreadableOpen(rel, fs.ErrNotExist)
-	}
-	return t.turning(rel)
-}
-
-func (t *Tree) lookOnce(rel string, look func(*place) error) (turned bool, err error) {
-	p, err := t.find(rel)
-	if err != nil {
-		return false, err
-	}
-	defer p.close()
-	if err := look(p); err != nil || p.trail == "" {
-		return false, err
-	}
-	again, err := t.find(rel)
-	if errors.Is(err, ErrAbsent) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer again.close()
-	return again.trail != p.trail || !os.SameFile(again.info, p.info), nil
-}
-
-// list returns the names in a folder that was found, as Names does. fs.ErrNotExist says that it was removed since.
-func (t *Tree) list(p *place, limit int) (names []string, more bool, err error) {
-	if !p.info.IsDir() {
-		return nil, false, t.noFolder(p.path, p.info)
-	}
-	root := p.folder
-	if p.name != "." {
-		root, err = p.folder.OpenRoot(p.name)
-		if err != nil {
-			return nil, false, t.unreadable(p.path, err)
-		}
-		defer root.Close()
-	}
-	if err := t.checkFolder(root, p.path); err != nil {
+	switch {
+	case errors.Is(err, ErrAbsent):
+		return nil, false, nil
+	case err != nil:
 		return nil, false, err
-	}
-	f, err := root.Open(".")
-	if err != nil {
-		return nil, false, t.unreadable(p.path, err)
-	}
-	defer f.Close()
-	if limit == 0 {
-		names, err = f.Readdirnames(-1)
-	} else {
-		names, err = f.Readdirnames(limit + 1)
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, false, t.unreadable(p.path, err)
 	}
 	if limit != 0 && len(names) > limit {
 		names, more = names[:limit], true
 	}
 	slices.Sort(names)
 	return names, more, nil
+}
+
+// errTurned says that links on the way to a place led elsewhere while it was looked at. It never leaves unturned.
+var errTurned = errors.New("turned")
+
+// unturned finds rel and lets look at it, anew if the links on the way led elsewhere afterwards or if what was found is gone:
+// what a folder does not hold counts as absent, and a volume's folder is emptied once the link to it was turned.
+func (t *Tree) unturned(rel string, look func(*place) error) error {
+	var err error
+	for range maxTurns {
+		p, unfound := t.find(rel)
+		if unfound != nil {
+			return unfound
+		}
+		err = look(p)
+		p.close()
+		if err == nil {
+			err = t.leadsStill(rel, p)
+		}
+		if err = settle(err); !errors.Is(err, errTurned) && !errors.Is(err, ErrAbsent) {
+			return err
+		}
+	}
+	if errors.Is(err, ErrAbsent) {
+		return t.unreadableOpen(rel, fs.ErrNotExist) // it is found, as an open folder is that was removed, and cannot be read
+	}
+	return t.turning(rel)
+}
+
+// leadsStill is errTurned if the links on the way to rel lead not to p any more.
+func (t *Tree) leadsStill(rel string, p *place) error {
+	if p.trail == "" {
+		return nil
+	}
+	again, err := t.find(rel)
+	if err != nil {
+		return err
+	}
+	again.close()
+	if again.trail != p.trail || !os.SameFile(again.info, p.info) {
+		return errTurned
+	}
+	return nil
+}
+
+// list returns the names in a folder that was found, one more than limit at most (0: all). fs.ErrNotExist says that it was
+// removed since.
+func (t *Tree) list(p *place, limit int) (names []string, err error) {
+	if !p.info.IsDir() {
+		return nil, t.noFolder(p.path, p.info)
+	}
+	root := p.folder
+	if p.name != "." {
+		root, err = p.folder.OpenRoot(p.name)
+		if err != nil {
+			return nil, t.unreadable(p.path, err)
+		}
+		defer root.Close()
+	}
+	if err := t.checkFolder(root, p.path); err != nil {
+		return nil, err
+	}
+	f, err := root.Open(".")
+	if err != nil {
+		return nil, t.unreadable(p.path, err)
+	}
+	defer f.Close()
+	most := limit + 1
+	if limit == 0 {
+		most = -1
+	}
+	names, err = f.Readdirnames(most)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, t.unreadable(p.path, err)
+	}
+	return names, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -372,7 +373,8 @@ func TestNamesOfATurnedVolume(t *testing.T) {
 						}
 					}
 				}
-				names, _, err = tree.list(p, 0)
+				names, err = tree.list(p, 0)
+				slices.Sort(names)
 				return err
 			})
 			if c.want == "" {
@@ -393,6 +395,19 @@ func TestNamesOfATurnedVolume(t *testing.T) {
 		tree := openTree(t, dir)
 		err := tree.unturned("data", func(*place) error { return os.Remove(filepath.Join(dir, "data")) })
 		if !errors.Is(err, ErrAbsent) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("led out of the tree", func(t *testing.T) {
+		dir := realDir(t)
+		makeAll(t, dir, "v0/", "v0/a")
+		link(t, "v0", filepath.Join(dir, "data"))
+		tree := openTree(t, dir)
+		err := tree.unturned("data", func(*place) error {
+			link(t, "..", filepath.Join(dir, "next"))
+			return os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "data"))
+		})
+		if !kmserr.Is(err, kmserr.StoreIntegrity) || !strings.Contains(err.Error(), "leaves the store") {
 			t.Errorf("got %v", err)
 		}
 	})
