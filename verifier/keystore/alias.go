@@ -89,6 +89,9 @@ func (s *Store) readAlias(alias kmskey.AliasARN) (AliasEntry, error) {
 // those of Resolve.
 func (s *Store) Alias(alias kmskey.AliasARN) (*AliasEntry, error) {
 	entry, err := s.readAlias(alias)
+	if lost := s.lost(); lost != nil {
+		err = lost
+	}
 	switch {
 	case errors.Is(err, errAbsent):
 		return nil, nil
@@ -100,8 +103,12 @@ func (s *Store) Alias(alias kmskey.AliasARN) (*AliasEntry, error) {
 
 // Aliases yields the aliases of one account and Region, of all if scope is zero: by partition, Region and account, then
 // by name. An alias that cannot be read is yielded as an entry with nothing but its Path, and the error; a folder that cannot be,
-// by its error alone. Neither keeps any of the others back.
+// by its error alone. Neither keeps any of the others back. The last may be an error alone, as of List.
 func (s *Store) Aliases(scope kmskey.Scope) iter.Seq2[AliasEntry, error] {
+	return whole(s, s.aliases(scope))
+}
+
+func (s *Store) aliases(scope kmskey.Scope) iter.Seq2[AliasEntry, error] {
 	return func(yield func(AliasEntry, error) bool) {
 		scopes := []kmskey.Scope{scope}
 		if scope.IsZero() {

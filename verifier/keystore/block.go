@@ -164,8 +164,10 @@ func (s *Store) blockedByName(arn kmskey.ARN) bool {
 }
 
 // AllBlocks yields every block, one for each file: those by key material, then those by ARN. One that cannot be read is
-// yielded with nothing but its Path, and the error.
-func (s *Store) AllBlocks() iter.Seq2[Block, error] {
+// yielded with nothing but its Path, and the error. The last may be an error alone, as of List.
+func (s *Store) AllBlocks() iter.Seq2[Block, error] { return whole(s, s.allBlocks()) }
+
+func (s *Store) allBlocks() iter.Seq2[Block, error] {
 	return func(yield func(Block, error) bool) {
 		report := func(rel string, b Block, err error) bool {
 			if errors.Is(err, errAbsent) {

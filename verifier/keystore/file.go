@@ -122,8 +122,10 @@ func DecodeFile(path string, data []byte) (File, error) {
 
 // Files yields what the store holds, in the order that Before tells, one file at a time: all of it if arns is nil;
 // otherwise the records of arns, the aliases that mean or meant one of them, and every block, as a block holds for keys
-// by any name. The first that cannot be read ends it with an error.
-func (s *Store) Files(arns []kmskey.ARN) iter.Seq2[File, error] {
+// by any name. The first that cannot be read ends it with an error, and so does a home that was lost meanwhile (see Open).
+func (s *Store) Files(arns []kmskey.ARN) iter.Seq2[File, error] { return whole(s, s.files(arns)) }
+
+func (s *Store) files(arns []kmskey.ARN) iter.Seq2[File, error] {
 	return func(yield func(File, error) bool) {
 		for _, part := range []iter.Seq2[File, error]{s.blockFilesInOrder(), s.recordFiles(arns), s.aliasFiles(arns)} {
 			for f, err := range part {

@@ -9,8 +9,26 @@ import (
 )
 
 // List yields every record, in the order of partition, Region, account and key ID, one at a time. A record that cannot
-// be relied on is yielded as an entry with nothing but its Path, and the error; the others still follow.
-func (s *Store) List() iter.Seq2[Entry, error] {
+// be relied on is yielded as an entry with nothing but its Path, and the error; the others still follow. The last may be an error
+// alone: the home was lost meanwhile (see Open), and there may be more.
+func (s *Store) List() iter.Seq2[Entry, error] { return whole(s, s.list()) }
+
+// whole yields what all does, and behind it why that may not be all there is.
+func whole[T any](s *Store, all iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for one, err := range all {
+			if !yield(one, err) {
+				return
+			}
+		}
+		if err := s.lost(); err != nil {
+			var none T
+			yield(none, known(err))
+		}
+	}
+}
+
+func (s *Store) list() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for arn, err := range s.recordNames(keysFolder) {
 			if err != nil {

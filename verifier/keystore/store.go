@@ -29,6 +29,10 @@ var ErrNoStore = errors.New("there is no key store")
 // Open opens the store in home for reading. A home that is not there, or cannot be read, is a StoreAccessException; one
 // that others can write is a StoreIntegrityException whose hint holds the command that mends it. A home without any
 // record is an empty store.
+//
+// A home is lost once its path leads to another folder, or others can write it. What is read from then on is refused, as a
+// StoreAccessException or a StoreIntegrityException, and a StoreAccessException does not pass before the home is opened anew:
+// what a folder that is on its way out has not is not absent.
 func Open(home Home, opts Options) (*Store, error) {
 	if filepath.IsAbs(home.Path) {
 		home = cleaned(home)
@@ -89,7 +93,7 @@ func (s *Store) Resolve(ref kmskey.Ref, opts ResolveOptions) (*Resolution, error
 // have changed what is in it. Whoever puts another folder in the home's place removes this one afterwards, and what is
 // removed already is not absent; and a home that only its owner could write when it was opened may be everyone's now.
 func (s *Store) lost() error {
-	if err := s.tree.Recheck(); err != nil {
+	if err := s.tree.Recheck(); err != nil && !errors.Is(err, fs.ErrNotExist) { // which some systems say of a folder that was removed
 		return err
 	}
 	real, err := s.guard.ResolveFolder(s.home.Path)
@@ -97,8 +101,8 @@ func (s *Store) lost() error {
 		return err
 	}
 	if folder, _ := os.Stat(real); !s.ReadsFrom(folder) { // nil, as of no path, is no folder
-		return access(nil, "the key store %s was taken away or replaced by another folder while it was read", s.home.Path).
-			WithHint("Try again.")
+		return access(nil, "the key store %s was taken away or replaced by another folder meanwhile", s.home.Path).
+			WithHint("Try again; a program that opened the store itself must open it anew.")
 	}
 	return nil
 }

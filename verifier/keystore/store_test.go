@@ -3,6 +3,7 @@ package keystore
 import (
 	"bytes"
 	"errors"
+	"iter"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -475,6 +476,7 @@ func TestLostHome(t *testing.T) {
 		"replaced": {func(t *testing.T, home, next string) error {
 			return errors.Join(os.Rename(home, home+".old"), os.Rename(next, home))
 		}, kmserr.StoreAccess, "replaced by another folder"},
+		"removed":          {func(t *testing.T, home, _ string) error { return os.RemoveAll(home) }, kmserr.StoreAccess, "taken away"},
 		"taken away":       {func(t *testing.T, home, _ string) error { return os.Rename(home, home+".old") }, kmserr.StoreAccess, "taken away"},
 		"everyone's":       {func(t *testing.T, home, _ string) error { return os.Chmod(home, 0o777) }, kmserr.StoreIntegrity, "can be written by everyone"},
 		"below everyone's": {func(t *testing.T, home, _ string) error { return os.Chmod(filepath.Dir(home), 0o777) }, kmserr.StoreIntegrity, "can be written by everyone"},
@@ -492,6 +494,20 @@ func TestLostHome(t *testing.T) {
 			if blocks, err := s.Blocks([]kmskey.ARN{arnA}, key.Fingerprint()); err != nil || len(blocks) > 0 {
 				t.Fatal(blocks, err)
 			}
+			alias := kmskey.AliasARN{Scope: arnA.Scope, Alias: "alias/none"}
+			if found, err := s.Alias(alias); err != nil || found != nil {
+				t.Fatal(found, err)
+			}
+			lists := map[string]func() error{
+				"List": func() error { return lastError(s.List()) }, "Aliases": func() error { return lastError(s.Aliases(kmskey.Scope{})) },
+				"AllBlocks": func() error { return lastError(s.AllBlocks()) }, "Files": func() error { return lastError(s.Files(nil)) },
+			}
+			for name, list := range lists {
+				if err := list(); err != nil {
+					t.Fatal(name, err)
+				}
+			}
+			w := openWriterT(t, home)
 			if err := c.lose(t, home.Path, next.Path); err != nil {
 				t.Fatal(err)
 			}
@@ -501,6 +517,22 @@ func TestLostHome(t *testing.T) {
 			}
 			_, err := s.Blocks([]kmskey.ARN{arnA}, key.Fingerprint())
 			refused(t, err, c.want, c.says)
+			_, err = s.Alias(alias)
+			refused(t, err, c.want, c.says)
+			for _, list := range lists {
+				refused(t, list(), c.want, c.says)
+			}
+			if err := w.Close(); !kmserr.Is(err, c.want) {
+				t.Errorf("a writer: %v", err)
+			}
 		})
 	}
+}
+
+// lastError is that of the last that a list yields.
+func lastError[T any](all iter.Seq2[T, error]) (last error) {
+	for _, err := range all {
+		last = err
+	}
+	return last
 }

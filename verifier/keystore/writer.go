@@ -168,11 +168,15 @@ func (w *Writer) sweep() error {
 // Store returns the reading half of the same home. It is closed with the writer.
 func (w *Writer) Store() *Store { return w.store }
 
-// Close gives the lock back.
+// Close gives the lock back. It is an error if the home was lost meanwhile (see Open): what was written may be nobody's store.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return errors.Join(w.unlock(), w.store.Close())
+	var lost error
+	if err := w.store.lost(); err != nil {
+		lost = known(err)
+	}
+	return errors.Join(lost, w.unlock(), w.store.Close())
 }
 
 func (w *Writer) step(format string, args ...any) error {

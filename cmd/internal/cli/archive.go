@@ -323,6 +323,9 @@ func (t *archive) check(visit func(keystore.File) error) error {
 		before = keystore.File{Path: f.Path, Key: f.Key, Alias: f.Alias, Block: f.Block}
 		if err := visit(f); err != nil {
 			e := kmserr.As(err)
+			if e.Name == kmserr.DeadlineExceeded { // which is no fault of the file
+				return err
+			}
 			return kmserr.New(e.Name, "in the tar, %s: %s", f.Path, e.Fact).WithHint("%s", e.Hint).WithCause(err).WithKey(e.KeyARN)
 		}
 	}

@@ -99,7 +99,7 @@ func (a *app) auditShow(file *string) *cobra.Command {
 					}
 					if follow { // who watches is told at once, not at the end of days
 						a.say(err)
-						a.printed = true
+						a.printed = a.output != "json" // where one who reads the end is told by an object, too
 						if len(damaged) == 0 || kmserr.ExitCode(err) > kmserr.ExitCode(damaged[0]) {
 							damaged = []error{err}
 						}
@@ -114,6 +114,9 @@ func (a *app) auditShow(file *string) *cobra.Command {
 					err = a.printf("%s\n", plain(entryText(entry)))
 				}
 				if err != nil {
+					if a.printed {
+						a.say(err)
+					}
 					return err
 				}
 				shown++

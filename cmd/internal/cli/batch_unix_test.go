@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -271,6 +272,9 @@ func TestBatchBrokenPipe(t *testing.T) {
 // Answers that are not out are told, whatever ended the batch: here the first line keeps the others waiting, so that its answer
 // is one of many that are written together, and does not verify.
 func TestBatchAnswersLostByFailFast(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("one processor has no answer waiting behind another: that the answers of a batch are told to be lost is not tested")
+	}
 	w := newBatchWorld(t)
 	kind := batchKinds[0]
 	messages, signatures := w.signed(t, kind, 9)

@@ -45,13 +45,14 @@ func examineNotation(r *report, dir string, store *keystore.Store) error {
 		r.add(levelOK, "notation", "", "%s is not there: Notation is not configured for this user", dir)
 		return nil
 	}
-	examinePlugins(r, plugins)
+	installed := examinePlugins(r, plugins)
 	if lost := r.rules.Log().LostUnderNotation(); lost != "" {
 		r.add(levelWarning, "notation", "Name a file with log.path in the policy: see docs/audit.md.", "the policy %s", lost)
 	}
 	found := false
-	for _, file := range []string{"trustpolicy.oci.json", "trustpolicy.json", "trustpolicy.blob.json"} {
-		path := filepath.Join(dir, file)
+	var files []trustPolicyFile
+	for _, name := range []string{"trustpolicy.oci.json", "trustpolicy.json", "trustpolicy.blob.json"} {
+		path := filepath.Join(dir, name)
 		data, err := readLimited(path, maxPolicyFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -61,11 +62,18 @@ func examineNotation(r *report, dir string, store *keystore.Store) error {
 			r.add(levelDanger, "notation", "Make it readable.", "%s cannot be read: %v", path, reason(err))
 			continue
 		}
-		examineTrustPolicy(r, path, data, filepath.Join(dir, "truststore", "x509"), store)
+		file := trustPolicyFile{path: path}
+		// Notation takes member names in any letter case: what it would read must not be overlooked here.
+		if err := json.Unmarshal(data, &file, json.MatchCaseInsensitiveNames(true)); err != nil {
+			r.add(levelDanger, "notation", "Correct it.", "%s is no trust policy: %v", path, err)
+			continue
+		}
+		files = append(files, file)
 	}
 	if !found {
 		r.add(levelWarning, "notation", "See docs/notation.md.", "there is no trust policy in %s", dir)
 	}
+	examineTrustPolicies(r, dir, files, installed, store)
 	return nil
 }
 
@@ -125,17 +133,17 @@ func readLimited(path string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// examinePlugins: the signature chooses its plugin, so any other installed one is a way around this.
-func examinePlugins(r *report, dir string) {
+// examinePlugins: the signature chooses its plugin, so any other installed one is a way around this. installed says whether
+// this one is there.
+func examinePlugins(r *report, dir string) (installed bool) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.add(levelDanger, "notation", "Make it readable.", "%s cannot be read: %v", dir, reason(err))
-		return
+		return true // for all that can be told
 	}
-	ours := false
 	for _, e := range entries {
 		if e.Name() == notationPlugin || e.Name() == notationSigner {
-			ours = ours || e.Name() == notationPlugin
+			installed = installed || e.Name() == notationPlugin
 			examineOurPlugin(r, filepath.Join(dir, e.Name()), e.Name())
 			continue
 		}
@@ -144,9 +152,10 @@ func examinePlugins(r *report, dir string) {
 				"the plugin %q is installed too: a signature may name it as its verifier, and then it decides instead of this one", e.Name())
 		}
 	}
-	if !ours {
+	if !installed {
 		r.add(levelWarning, "notation", "Install it: notation plugin install --file awskms-offline.tar.gz.", "the plugin %s is not installed in %s", notationPlugin, dir)
 	}
+	return installed
 }
 
 // examineOurPlugin compares the installed plugin with this program by what the Go linker wrote into it: it is not run.
@@ -207,9 +216,11 @@ func fileSum(path string) (sum [sha256.Size]byte, err error) {
 
 // trustPolicyFile is Notation's trust policy as far as safety depends on it (Notary Project, trust-store-trust-policy.md).
 type trustPolicyFile struct {
+	path          string
 	TrustPolicies []struct {
 		Name                  string   `json:"name"`
 		RegistryScopes        []string `json:"registryScopes"`
+		GlobalPolicy          bool     `json:"globalPolicy"` // of a policy for blobs
 		TrustStores           []string `json:"trustStores"`
 		TrustedIdentities     []string `json:"trustedIdentities"`
 		SignatureVerification struct {
@@ -219,40 +230,58 @@ type trustPolicyFile struct {
 	} `json:"trustPolicies"`
 }
 
-func examineTrustPolicy(r *report, path string, data []byte, storesDir string, store *keystore.Store) {
+// examineTrustPolicies reports on what Notation accepts by trust policies. A policy that names no ARN is nobody's fault where
+// Notation is not used with this plugin, which is neither installed then nor named by any other policy.
+func examineTrustPolicies(r *report, dir string, files []trustPolicyFile, installed bool, store *keystore.Store) {
 	const part = "notation"
-	var file trustPolicyFile
-	// Notation takes member names in any letter case: what it would read must not be overlooked here.
-	if err := json.Unmarshal(data, &file, json.MatchCaseInsensitiveNames(true)); err != nil {
-		r.add(levelDanger, part, "Correct it.", "%s is no trust policy: %v", path, err)
-		return
+	concerned := false
+	for _, file := range files {
+		for _, p := range file.TrustPolicies {
+			ours, _ := identitiesOf(p.TrustedIdentities)
+			concerned = concerned || len(ours) > 0
+		}
 	}
+	unguarded := levelWarning
+	if installed || concerned {
+		unguarded = levelDanger
+	}
+	for _, file := range files {
+		examineTrustPolicy(r, file, unguarded, filepath.Join(dir, "truststore", "x509"), store)
+	}
+	if !concerned && len(files) > 0 {
+		r.add(unguarded, part, "Trust key ARNs as docs/notation.md shows.", "no trust policy in %s trusts a KMS key ARN: this plugin checks nothing of what Notation accepts", dir)
+	}
+}
+
+// examineTrustPolicy reports on one file. unguarded is the level of a policy that lets whatever no other names pass by this plugin.
+func examineTrustPolicy(r *report, file trustPolicyFile, unguarded, storesDir string, store *keystore.Store) {
+	const part = "notation"
+	path := file.path
 	anywhere := namedBy(nil, store, r.rules)
 	for _, p := range file.TrustPolicies {
 		ours, _ := identitiesOf(p.TrustedIdentities)
 		maps.Copy(anywhere.now, namedBy(ours, store, r.rules).now)
 	}
-	concerned := 0
 	for _, p := range file.TrustPolicies {
 		ours, others := identitiesOf(p.TrustedIdentities)
 		if len(ours) == 0 {
+			everything := p.GlobalPolicy || slices.Contains(p.RegistryScopes, "*")
 			switch {
-			case p.SignatureVerification.Level != "skip" && slices.Contains(p.RegistryScopes, "*"):
-				r.add(levelDanger, part, "Trust key ARNs, or name the repositories that it is for.",
-					"the policy %q in %s names no KMS key ARN and is for every repository that no other policy names: what it accepts was not checked by this plugin", p.Name, path)
+			case p.SignatureVerification.Level != "skip" && everything:
+				r.add(unguarded, part, "Trust key ARNs, or name what it is for.",
+					"the policy %q in %s names no KMS key ARN and is for everything that no other policy names: what it accepts was not checked by this plugin", p.Name, path)
 			case p.SignatureVerification.Level != "skip":
 				r.add(levelWarning, part, "Trust key ARNs, or keep KMS keys' certificates out of its trust stores.",
 					"the policy %q in %s names no KMS key ARN: what it accepts was not checked by this plugin", p.Name, path)
-			case slices.Contains(p.RegistryScopes, "*"):
-				r.add(levelDanger, part, "Remove it, or name the repositories that may pass unverified.",
-					"the policy %q in %s has level \"skip\" for every repository that no other policy names: whatever is there passes unverified", p.Name, path)
+			case everything:
+				r.add(levelDanger, part, "Remove it, or name what may pass unverified.",
+					"the policy %q in %s has level \"skip\" for everything that no other policy names: whatever is there passes unverified", p.Name, path)
 			default:
 				r.add(levelWarning, part, "Remove it, unless that is meant.", "the policy %q in %s has level \"skip\": what it is for passes unverified: %s",
 					p.Name, path, orDash(strings.Join(p.RegistryScopes, ", ")))
 			}
 			continue
 		}
-		concerned++
 		before := len(r.findings)
 		for _, id := range others {
 			r.add(levelDanger, part, "Trust key ARNs only: a signature that names no plugin is verified by Notation alone against this identity.",
@@ -271,9 +300,6 @@ func examineTrustPolicy(r *report, path string, data []byte, storesDir string, s
 		if len(r.findings) == before {
 			r.add(levelOK, part, "", "the policy %q in %s trusts %s at level strict", p.Name, path, describe(len(ours), "KMS ARN"))
 		}
-	}
-	if concerned == 0 {
-		r.add(levelDanger, part, "Trust key ARNs as docs/notation.md shows.", "no policy in %s trusts a KMS key ARN: this plugin checks nothing of what Notation accepts", path)
 	}
 }
 

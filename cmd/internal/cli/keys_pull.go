@@ -142,6 +142,7 @@ func (a *app) runPull(f pullFlags, args []string) error {
 			list, err := client.Listing(a.ctx, region, filter, f.kms.parallel)
 			switch {
 			case a.ctx.Err() != nil:
+				t.summary.NotAsked = len(t.jobs)
 				t.fail(cmp.Or(err, t.interrupted())) // there may be a list all the same, and other Regions that failed
 				return t.finish()
 			case kmserr.Is(err, kmserr.Validation):

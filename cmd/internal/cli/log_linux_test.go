@@ -214,7 +214,7 @@ func TestAuditShowFollowDamage(t *testing.T) {
 	}()
 	said := bufio.NewScanner(reader)
 	if !said.Scan() || !strings.Contains(said.Text(), "AuditIntegrityException") {
-		t.Errorf("said %q, %v", said.Text(), said.Err())
+		t.Fatalf("said %q, %v", said.Text(), said.Err())
 	}
 	if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
 		t.Fatal(err)
