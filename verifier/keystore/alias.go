@@ -89,8 +89,10 @@ func (s *Store) readAlias(alias kmskey.AliasARN) (AliasEntry, error) {
 // those of Resolve.
 func (s *Store) Alias(alias kmskey.AliasARN) (*AliasEntry, error) {
 	entry, err := s.readAlias(alias)
-	if lost := s.lost(); lost != nil {
-		err = lost
+	if errors.Is(err, errAbsent) { // else it is there; a policy may name many
+		if lost := s.lost(); lost != nil {
+			err = lost
+		}
 	}
 	switch {
 	case errors.Is(err, errAbsent):

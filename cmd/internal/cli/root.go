@@ -642,7 +642,8 @@ func (a *app) delivered() error {
 		return nil
 	}
 	if err := file.Close(); err != nil {
-		return kmserr.New(kmserr.StoreAccess, "the result cannot be written to standard output: %v", reason(err)).WithCause(err)
+		return kmserr.New(kmserr.StoreAccess, "the result cannot be written to standard output: %v", reason(err)).
+			WithHint("Do not rely on the file: make room for it, then run the command again.").WithCause(err)
 	}
 	return nil
 }
