@@ -92,9 +92,9 @@ func runDecider(task string) int {
 // killed at a random moment. Every answer that was given has exactly one line that says the same, through rotations, and
 // the chain holds.
 func TestDecidingProcesses(t *testing.T) {
-	deciders, each := 64, 200
+	deciders, each, killedWithin := 64, 200, 3*time.Second
 	if testing.Short() {
-		deciders, each = 16, 10
+		deciders, each, killedWithin = 16, 10, 100*time.Millisecond // or most would be done before they are killed
 	}
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -153,7 +153,7 @@ func TestDecidingProcesses(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				killer := time.AfterFunc(time.Duration(mathrand.IntN(3000))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+				killer := time.AfterFunc(mathrand.N(killedWithin), func() { _ = cmd.Process.Kill() })
 				for lines := bufio.NewScanner(stdout); lines.Scan(); {
 					var n int
 					var said string
