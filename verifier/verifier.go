@@ -234,7 +234,11 @@ func (v *Verifier) judge(ctx context.Context, d *decision, body func() error) er
 	}
 	err = v.typed(err, d)
 	// Only now is known what was met while this decision read the store.
-	d.line.Warnings = slices.Concat(v.store().Warnings(), v.cfg.Policy.Warnings(), d.line.Warnings)
+	own := d.line.Warnings
+	d.line.Warnings = nil
+	for _, w := range slices.Concat(v.store().Warnings(), v.cfg.Policy.Warnings(), own) {
+		d.line.Warnings = appendNew(d.line.Warnings, w) // a machine's folder may be policy's and store's
+	}
 	d.line.Verified = err == nil
 	if err != nil {
 		refusal := kmserr.As(err)

@@ -91,7 +91,11 @@ func (l *Loader) Load(o Options) (p Policy, home fs.FileInfo, err error) {
 			continue
 		}
 		guard := fileguard.New(fileguard.Options{Unsafe: o.UnsafePermissions && !from.machine})
-		found, err := readFrom(from.folder, from.machine, guard)
+		read := readHome
+		if from.machine {
+			read = readMachine
+		}
+		found, err := read(from.folder, guard)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -99,6 +103,9 @@ func (l *Loader) Load(o Options) (p Policy, home fs.FileInfo, err error) {
 		// folders that were read, not paths, which may lead elsewhere by now.
 		if from.machine {
 			machineFolder = found.folder
+			if machineFolder != nil { // who can write there can take a policy away, or put one there
+				guards = append(guards, guard)
+			}
 		} else {
 			home = found.folder
 		}
@@ -113,10 +120,9 @@ func (l *Loader) Load(o Options) (p Policy, home fs.FileInfo, err error) {
 		sum := sha256.Sum256(found.data)
 		all.sources = append(all.sources, src)
 		all.files = append(all.files, File{Path: path, SHA256: hex.EncodeToString(sum[:])})
-		guards = append(guards, guard)
-	}
-	if len(all.sources) == 0 {
-		return None{}, home, nil
+		if !from.machine {
+			guards = append(guards, guard)
+		}
 	}
 	if o.UnsafePermissions && all.Store().StrictPermissions {
 		o.UnsafePermissions = false
@@ -127,6 +133,9 @@ func (l *Loader) Load(o Options) (p Policy, home fs.FileInfo, err error) {
 	}
 	for _, guard := range guards {
 		all.warnings = append(all.warnings, guard.Warnings()...)
+	}
+	if len(all.sources) == 0 && len(all.warnings) == 0 {
+		return None{}, home, nil
 	}
 	if all.Store().StrictPermissions && len(all.warnings) > 0 {
 		fact, hint, _ := strings.Cut(all.warnings[0], "; ")
@@ -140,6 +149,31 @@ type found struct {
 	folder fs.FileInfo
 	policy bool
 	data   []byte // of a policy that may be relied on
+}
+
+// readHome reads a home's policy. That the home was taken away or replaced meanwhile, the store finds out.
+func readHome(folder string, guard *fileguard.Guard) (found, error) {
+	return readFrom(folder, false, guard)
+}
+
+// maxTurns is how often the machine's folder is read while others come into its place.
+const maxTurns = 5
+
+// readMachine reads the machine's policy. That there is none counts only while the path leads to the folder that has none:
+// whoever renews it puts the new one in place first and removes the old one afterwards.
+func readMachine(folder string, guard *fileguard.Guard) (found, error) {
+	for range maxTurns {
+		f, err := readFrom(folder, true, guard)
+		if err != nil || f.policy {
+			return f, err
+		}
+		again, err := look(folder)
+		if err == nil && !again.policy && (f.folder == nil && again.folder == nil || os.SameFile(f.folder, again.folder)) {
+			return f, nil
+		}
+	}
+	return found{}, kmserr.New(kmserr.PolicyInvalid, "the policy %s: whether it is there cannot be told: its folder was replaced again and again while it was read",
+		filepath.Join(folder, FileName)).WithHint("Try again.")
 }
 
 // readFrom reads the policy of a folder.
@@ -166,6 +200,9 @@ func readFrom(folder string, machine bool, guard *fileguard.Guard) (found, error
 	return there, nil
 }
 
+// opened is called once a folder is open whose policy is read next; tests do then what others may do.
+var opened = func(folder string) {}
+
 // readGuarded reads a policy through the checks of who could have written it. That there is none is no error.
 func readGuarded(folder string, guard *fileguard.Guard) (f found, err error) {
 	tree, err := guard.Open(folder)
@@ -179,6 +216,7 @@ func readGuarded(folder string, guard *fileguard.Guard) (f found, err error) {
 	if f.folder, err = tree.Root().Stat("."); err != nil {
 		return found{}, err
 	}
+	opened(folder)
 	f.data, _, err = tree.Read(FileName, MaxFile)
 	if errors.Is(err, fileguard.ErrAbsent) {
 		return f, nil

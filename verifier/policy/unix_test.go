@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,87 @@ func chmod(t *testing.T, path string, mode os.FileMode) {
 	t.Helper()
 	if err := os.Chmod(path, mode); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestMachineFolderReplaced: the machine's policy applies also to who looks for it while its folder is renewed, as by a link
+// that is turned from one folder to the next before the first is removed.
+func TestMachineFolderReplaced(t *testing.T) {
+	defer func(was func(string)) { opened = was }(opened)
+	text := withRestriction(`"maxSnapshotAge":"1h"`)
+	dir, h := folders(t, "", "")
+	link := filepath.Join(dir, "current")
+	made := 0
+	renew := func(policy string) {
+		made++
+		next := filepath.Join(dir, strconv.Itoa(made))
+		if err := os.Mkdir(next, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if policy != "" {
+			write(t, filepath.Join(next, FileName), policy)
+		}
+		was, _ := os.Readlink(link)
+		if err := os.Symlink(next, link+".new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(link+".new", link); err != nil {
+			t.Fatal(err)
+		}
+		if was != "" {
+			if err := os.RemoveAll(was); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for turns, applies := range map[int]bool{0: true, 1: true, maxTurns - 1: true, maxTurns: false} {
+		opened = func(string) {}
+		renew(text)
+		left := turns
+		opened = func(folder string) {
+			if folder == link && left > 0 {
+				left--
+				renew(text)
+			}
+		}
+		p, err := load(h, link)
+		if !applies {
+			refuses(t, p, err, kmserr.PolicyInvalid, filepath.Join(link, FileName), "replaced again and again", "Try again")
+			continue
+		}
+		if err != nil || len(p.Files()) != 1 {
+			t.Errorf("%d turns: %v, %v", turns, p, err)
+		}
+	}
+	// A folder that really has no policy any more, or is gone, has none.
+	opened = func(string) {}
+	renew(text)
+	turned := false
+	opened = func(folder string) {
+		if folder == link && !turned {
+			turned = true
+			renew("")
+		}
+	}
+	if p, err := load(h, link); err != nil || p != (None{}) {
+		t.Errorf("%v, %v", p, err)
+	}
+	// A policy that comes while one looks for it applies.
+	put := false
+	opened = func(folder string) {
+		if folder == link && !put {
+			put = true
+			renew(text)
+		}
+	}
+	if p, err := load(h, link); err != nil || len(p.Files()) != 1 {
+		t.Errorf("%v, %v", p, err)
+	}
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := load(h, link); err != nil || p != (None{}) {
+		t.Errorf("%v, %v", p, err)
 	}
 }
 
@@ -76,6 +158,26 @@ func TestPermissions(t *testing.T) {
 		}
 		if _, err := load(h, filepath.Join(m, "none")); err != nil { // no folder, no policy
 			t.Error(err)
+		}
+	})
+	t.Run("no policy in a machine's folder of the group", func(t *testing.T) {
+		m, h := folders(t, "", "")
+		for mode, warnings := range map[os.FileMode]int{0o770: 1, 0o750: 0} {
+			chmod(t, m, mode)
+			for _, text := range []string{"", age, strict} {
+				if text != "" {
+					write(t, filepath.Join(h, FileName), text)
+				}
+				p, err := load(h, m)
+				if text == strict && warnings > 0 {
+					refuses(t, p, err, kmserr.PolicyInvalid, m+" can be written by its group", "chmod g-w")
+				} else if err != nil || len(p.Warnings()) != warnings {
+					t.Errorf("%o, %s: %v, %v", mode, text, p, err)
+				}
+			}
+			if err := os.Remove(filepath.Join(h, FileName)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 	t.Run("the group", func(t *testing.T) {
