@@ -283,6 +283,13 @@ func (v *Verifier) rulesFor(asked kmskey.Ref, found *keystore.Resolution, former
 	}
 	for i := range all {
 		in := &all[i]
+		old := false
+		if former { // it stands by what the alias asked for is known to have meant, whatever else leads to it
+			var u unheeded
+			if u, old = tooOld(*found.Alias, now, limit); old {
+				in.unheeded = append(in.unheeded, u)
+			}
+		}
 		in.aliases = slices.DeleteFunc(in.aliases, func(alias keystore.AliasEntry) bool {
 			u, old := tooOld(alias, now, limit)
 			if old {
@@ -293,14 +300,14 @@ func (v *Verifier) rulesFor(asked kmskey.Ref, found *keystore.Resolution, former
 		if len(in.unheeded) == 0 {
 			continue
 		}
-		if !former { // an alias that was asked for counts as one that leads to the key, if it is young enough, and by nothing else
+		if !former || old { // an alias that was asked for counts as one that leads to the key, if it is young enough, and by nothing else
 			in.subject.Asked = kmskey.Ref{Scope: in.subject.ARN.Scope, KeyID: in.subject.ARN.KeyID}
 		}
 		before := in.rules.Excluded
 		if err := v.ask(in); err != nil {
 			return nil, err
 		}
-		in.tooOld = before == "" && in.rules.Excluded != ""
+		in.tooOld = old || before == "" && in.rules.Excluded != ""
 	}
 	return all, nil
 }

@@ -280,8 +280,24 @@ func TestExplainFormersBesideAStaleAlias(t *testing.T) {
 	grant := func(name string, alias kmskey.AliasARN, gives string) string {
 		return `{"name":"` + name + `","keys":["` + alias.String() + `"],` + gives + `}`
 	}
-	text := `{"version":"1","allowList":false,"grants":[` + grant("history", release, `"aliasHistory":"any"`) + `,` + grant("other", aliasNamed("other"), `"verify":true`) + `],
-		"restrictions":[{"name":"age","maxSnapshotAge":"1d"}]}`
+	for age, c := range map[string]struct {
+		unheeded int // aliases: other, which has no date, and release
+		history  string
+	}{"365d": {1, "any"}, "1d": {2, "current"}} {
+		text := `{"version":"1","allowList":false,"grants":[` + grant("history", release, `"aliasHistory":"any"`) + `,` + grant("other", aliasNamed("other"), `"verify":true`) + `],
+			"restrictions":[{"name":"age","maxSnapshotAge":"` + age + `"}]}`
+		e, err := w.under(t, text).ExplainPolicy("alias/release")
+		if err != nil || len(e.Formers) != 1 || len(e.Formers[0].Unheeded) != c.unheeded || !slices.ContainsFunc(e.Formers[0].Effects, func(e policy.Effect) bool {
+			return e.Member == "aliasHistory" && strings.HasPrefix(e.Value, c.history)
+		}) {
+			t.Errorf("%s: %v, %+v", age, err, e)
+		}
+	}
+}
+
+// under returns a verifier of the world's store under a policy file.
+func (w *world) under(t *testing.T, text string) *Verifier {
+	t.Helper()
 	if err := os.WriteFile(filepath.Join(w.home.Path, policy.FileName), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -289,11 +305,39 @@ func TestExplainFormersBesideAStaleAlias(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := v.ExplainPolicy("alias/release")
-	if err != nil || len(e.Formers) != 1 || len(e.Formers[0].Unheeded) != 1 || !slices.ContainsFunc(e.Formers[0].Effects, func(e policy.Effect) bool {
-		return e.Member == "aliasHistory" && strings.HasPrefix(e.Value, "any")
-	}) {
-		t.Errorf("%v, %+v", err, e)
+	return v
+}
+
+// TestHistoryOfAStaleAlias: that an alias stands for what it meant before is known as of the alias's date, so a grant of its
+// history ends with it, as every other grant by the alias does, also where Notation lets age fail nothing.
+func TestHistoryOfAStaleAlias(t *testing.T) {
+	fresh := seen("2026-11-23T00:00:00Z")
+	w, then, now := rotated(t, fresh)
+	w.write(t, func(writer *keystore.Writer) error {
+		_, err := writer.Put(record(t, arnNow, now, fresh), keystore.PutOptions{})
+		return err
+	})
+	keyGrant := func(arn string) string { return `{"name":"` + arn + `","keys":["` + arn + `"],"verify":true}` }
+	for age, name := range map[string]kmserr.Name{"365d": "", "30d": kmserr.SnapshotExpired} {
+		v := w.under(t, `{"version":"1","allowList":true,"notation":{"whenRevocationSkipped":"ignore"},"grants":[
+			{"name":"history","keys":["arn:aws:kms:us-east-1:111122223333:alias/release"],"verify":true,"aliasHistory":"any","aliasHistoryForNotation":true},
+			`+keyGrant(arnThen)+`],"restrictions":[{"name":"age","maxSnapshotAge":"`+age+`"}]}`)
+		for _, s := range []*signer{then, now} {
+			for _, req := range []KeyRequest{{RevocationSkipped: true}, {SeparateState: true}, {}} {
+				req.KeyID, req.PublicKey = "alias/release", s.der
+				a, err := v.AuthorizeKey(t.Context(), req)
+				switch {
+				case name == "" && (err != nil || a.StateError() != nil):
+					t.Errorf("%s, separate %t, skipped %t: %v", age, req.SeparateState, req.RevocationSkipped, err)
+				case name != "":
+					refused(t, err, name, "no grant holds by arn:aws:kms:us-east-1:111122223333:alias/release")
+				}
+			}
+		}
+		// By its own name the key is allowed by a grant of its own.
+		if _, err := v.AuthorizeKey(t.Context(), KeyRequest{KeyID: arnThen, PublicKey: then.der}); err != nil {
+			t.Errorf("%s: %v", age, err)
+		}
 	}
 }
 
