@@ -186,7 +186,7 @@ func (b *batch) judge(q Question) (d *decision, err error) {
 	// First, as it may take its time: what is in force is what is so after it.
 	req, questionErr := answerOf(q)
 	if c, ok := req.Message.(io.Closer); ok {
-		defer func() { _ = c.Close() }() // it was read only
+		defer func() { _ = guarded(c.Close) }() // it was read only, and may be a nil pointer beside an error
 	}
 	var v *Verifier
 	var broken error

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -165,8 +166,21 @@ func TestBatchQuestions(t *testing.T) {
 		func() (Request, error) {
 			return Request{KeyID: arnA, Signature: []byte("s"), MessageType: kmskey.Digest}, errors.New("no message")
 		},
+		func() (Request, error) { // as of gzip.NewReader, which returns a nil pointer beside its error
+			var none *gzip.Reader
+			return Request{KeyID: arnA, Message: none}, errors.New("no gzip")
+		},
+		func() (Request, error) {
+			req := good(arnA)
+			req.Message = struct {
+				io.Reader
+				io.Closer
+			}{req.Message, closer(func() error { panic("in Close") })}
+			return req, nil
+		},
+		Ask(good(arnA)),
 	))
-	if len(answers) != 7 || len(w.log.lines) != 7 {
+	if len(answers) != 10 || len(w.log.lines) != 10 {
 		t.Fatalf("%d answers, %d lines", len(answers), len(w.log.lines))
 	}
 	refused(t, answers[0].Err, kmserr.Validation, "the line is bad")
@@ -176,6 +190,10 @@ func TestBatchQuestions(t *testing.T) {
 	refused(t, answers[4].Err, kmserr.Internal, "no error of ours")
 	if answers[5].Err != nil || closed != 1 {
 		t.Errorf("%v, closed %d times", answers[5].Err, closed)
+	}
+	refused(t, answers[7].Err, kmserr.Internal, "no gzip")
+	if answers[8].Err != nil || answers[9].Err != nil {
+		t.Errorf("%v, %v", answers[8].Err, answers[9].Err)
 	}
 	if line := w.log.lines[0]; line.Asked != "alias/x" || line.Verified || line.ErrorMessage != "the line is bad" || line.SignatureSHA256 != "" {
 		t.Errorf("the line says %+v", line)
