@@ -92,6 +92,9 @@ func (p places) choose(explicit *string, explicitName string) (home Home, user s
 	switch {
 	case err == nil && filepath.IsAbs(config):
 		user = filepath.Join(config, folderName)
+	case err == nil: // of a relative $HOME, say, which would hide the user's store as well
+		return Home{}, "", kmserr.New(kmserr.Validation, "the environment says that the user's configuration is in %q, expected an absolute path", config).
+			WithHint("Correct $HOME (on Windows %%AppData%%), or set $%s to the absolute path of the key store.", EnvHome)
 	default:
 		// Without a home directory there is no user's store. A configuration folder that is named but cannot be used
 		// would hide the user's store, and the machine's would be taken in its place.

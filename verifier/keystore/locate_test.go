@@ -43,7 +43,8 @@ func TestLocate(t *testing.T) {
 		{name: "no HOME, none", configErr: noHome, refused: map[string]kmserr.Name{read: kmserr.StoreAccess, write: kmserr.StoreAccess}, holds: "the environment names no home directory"},
 		{name: "a relative XDG_CONFIG_HOME hides nothing", configErr: noHome, env: map[string]string{"XDG_CONFIG_HOME": "x"}, there: []string{machine},
 			refused: map[string]kmserr.Name{read: kmserr.Validation, write: kmserr.Validation}, holds: "XDG_CONFIG_HOME"},
-		{name: "a relative configuration folder is none", config: "x", there: []string{machine, "x/" + folderName}, want: Home{machine, ChosenByMachine}},
+		{name: "a relative configuration folder hides nothing", config: "x", there: []string{machine, "x/" + folderName},
+			refused: map[string]kmserr.Name{read: kmserr.Validation, write: kmserr.Validation}, holds: `"x", expected an absolute path`},
 		{name: "what cannot be told is not absent", statErr: fs.ErrPermission, refused: map[string]kmserr.Name{read: kmserr.StoreAccess, write: kmserr.StoreAccess}, holds: "cannot tell"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
