@@ -70,7 +70,7 @@ type example struct {
 var examples = map[string]example{
 	"least":              {taken, with(""), "", 0},
 	"$schema":            {taken, with(`"$schema":"https://example.com/s.json"`), "", 0},
-	"strict":             {taken, string(Strict()), "", 0},
+	"strict":             {taken, strictHead + strictTail, "", 0},
 	"description":        {taken, with(`"description":"Für die Schlüssel."`), "", 0},
 	"description, 1000":  {taken, with(`"description":"` + strings.Repeat("ü", 1000) + `"`), "", 0},
 	"description, 1001":  {refused, with(`"description":"` + strings.Repeat("ü", 1001) + `"`), "at most 1000 characters", 0},

@@ -29,11 +29,9 @@ const strictTail = `],
 }
 `
 
-// Strict returns a strict policy file: a list of allowed keys, a known state that is at most 720 hours old, a log that is
-// required, and strict permissions. Nothing verifies until a grant is added.
-func Strict() []byte { return []byte(strictHead + strictTail) }
-
-// StrictFor returns the file of Strict with a grant for keys, exact ARNs of keys or aliases. The error is that of Check.
+// StrictFor returns a strict policy file: a list of allowed keys, a known state that is at most 720 hours old, a log that is
+// required, and strict permissions. Its one grant is for keys, exact ARNs of keys or aliases; without any, nothing verifies
+// until a grant is added. The error is that of Check.
 func StrictFor(keys ...string) ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString(strictHead)

@@ -138,9 +138,6 @@ func (c chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return got, err
 }
 
-// Region is the one for identifiers that do not name one; empty if there is none.
-func (c *Client) Region() string { return c.base.Region }
-
 // in returns the SDK's client of a Region.
 func (c *Client) in(region string) (*kms.Client, error) {
 	if region == "" {

@@ -12,6 +12,12 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
+// What to do about a key that KMS itself does not use.
+const (
+	hintDisabled = "Enable the key (aws kms enable-key), or use another."
+	hintState    = "aws kms describe-key tells the key's state. One that is pending deletion comes back by aws kms cancel-key-deletion and enable-key; one that is being created or waits for its key material, once that is done."
+)
+
 // explain says what a failed call means and what to do. action is IAM's name of the call, ref what it was about.
 func explain(err error, action string, ref kmskey.Ref) error {
 	about := ref.String()
@@ -43,7 +49,7 @@ func explain(err error, action string, ref kmskey.Ref) error {
 		return fail(kmserr.KMSService, "Check the network, --region, --endpoint-url and the credentials (aws sts get-caller-identity).")
 	}
 	if _, throttled := retry.DefaultThrottleErrorCodes[api.ErrorCode()]; throttled {
-		return fail(kmserr.Throttling, "Run the command again later, or with a smaller --parallel.")
+		return fail(kmserr.Throttling, "Run the command again later; keys pull and refresh take a smaller --parallel.")
 	}
 	switch code := strings.TrimSuffix(api.ErrorCode(), "Exception"); code {
 	case "AccessDenied":
@@ -69,9 +75,9 @@ func explain(err error, action string, ref kmskey.Ref) error {
 	case "InvalidKeyUsage":
 		return fail(kmserr.InvalidKeyUsage, "Ask for an algorithm that the key has: aws kms get-public-key lists them.")
 	case "Disabled":
-		return fail(kmserr.Disabled, "")
+		return fail(kmserr.Disabled, hintDisabled)
 	case "KMSInvalidState":
-		return fail(kmserr.KMSInvalidState, "Wait until the key has a public key, then run the command again.")
+		return fail(kmserr.KMSInvalidState, hintState)
 	}
 	return fail(kmserr.KMSService, "Run the command again; if it stays, look at the AWS Health Dashboard.")
 }

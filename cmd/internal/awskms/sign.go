@@ -197,5 +197,14 @@ func (s *Signer) verify(ctx context.Context, req SignRequest, signature []byte) 
 // Digest computes what KMS Sign takes in place of a message; see verifier.Digest.
 func (s *Signer) Digest(ctx context.Context, req verifier.DigestRequest) (*verifier.Digested, error) {
 	req.KeyID = s.key.ARN().String()
-	return s.check.Digest(ctx, req)
+	digested, err := s.check.Digest(ctx, req)
+	// The verifier's hint is for a store that may have missed a change, and this state is what KMS said a moment ago.
+	switch refusal := kmserr.As(err); {
+	case err == nil:
+	case refusal.Name == kmserr.Disabled:
+		return nil, refusal.WithHint(hintDisabled)
+	case refusal.Name == kmserr.KMSInvalidState:
+		return nil, refusal.WithHint(hintState)
+	}
+	return digested, err
 }

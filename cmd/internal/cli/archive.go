@@ -13,6 +13,7 @@ import (
 	"iter"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -403,7 +404,7 @@ func (t *archive) keyFiles(skipped func(name string)) iter.Seq2[tarEntry, error]
 				return
 			}
 			switch name := e.header.Name; {
-			case e.header.Typeflag == tar.TypeDir, strings.HasPrefix(path.Base(name), "."):
+			case e.header.Typeflag == tar.TypeDir, hidden(name):
 				continue
 			case e.header.Typeflag != tar.TypeReg:
 				yield(e, invalid("in the tar, %s is no file", name).WithHint("Expected are files that hold keys, without links."))
@@ -424,6 +425,13 @@ func (t *archive) keyFiles(skipped func(name string)) iter.Seq2[tarEntry, error]
 			yield(tarEntry{}, err)
 		}
 	}
+}
+
+// hidden reports whether a file in a tar, or a folder above it, has a name that begins with a dot.
+func hidden(name string) bool {
+	return slices.ContainsFunc(strings.Split(name, "/"), func(element string) bool {
+		return strings.HasPrefix(element, ".") && element != "." && element != ".."
+	})
 }
 
 // ended refuses a tar without the two blocks of zeros that end one (POSIX.1, pax, "ustar Interchange Format"): the reader

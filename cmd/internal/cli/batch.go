@@ -433,7 +433,8 @@ func (r *batchRun) finish(stop error) error {
 	case r.answers == 0 && r.flags.skip > 0:
 		said = invalid("%s has no line behind the %d that were to be skipped: nothing was verified", naming("--batch", r.flags.file), r.flags.skip)
 	case r.answers == 0:
-		said = invalid("%s has no line: nothing was verified", naming("--batch", r.flags.file))
+		said = invalid("%s has no line: nothing was verified", naming("--batch", r.flags.file)).
+			WithHint("Look at the step that writes it; where there may be nothing to verify, leave the call out.")
 	}
 	if said != nil {
 		failures = append(failures, said)

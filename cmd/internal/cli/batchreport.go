@@ -183,7 +183,7 @@ func (f *reportFile) wrote(err error) error {
 	return nil
 }
 
-// complete gives the file its name. last, if not nil, writes at the file's beginning.
+// complete gives the file its name. beginning, if not nil, is written over the file's first bytes.
 func (f *reportFile) complete(beginning []byte) error {
 	err := f.Flush()
 	if err == nil && beginning != nil {

@@ -44,7 +44,7 @@ type issueFlags struct {
 
 func (f *issueFlags) register(c *cobra.Command) {
 	fl := c.Flags()
-	f.kms.register(fl)
+	f.kms.registerForOne(fl)
 	if err := fl.MarkHidden("parallel"); err != nil {
 		panic(err) // the flag is registered a line above
 	}

@@ -96,7 +96,7 @@ func locateNotation(r *report, flag string) (dir, plugins string, err error) {
 	dir = flag
 	switch {
 	case flag != "" && !filepath.IsAbs(flag):
-		return "", "", invalid("--notation-config is %q, expected an absolute path", flag)
+		return "", "", invalid("--notation-config is %q, expected an absolute path", flag).WithHint("Give the folder's full path.")
 	case flag == "":
 		dir = inEnv("NOTATION_CONFIG")
 	}

@@ -28,7 +28,7 @@ func (f *useFlags) register(c *cobra.Command, result string) {
 	fl.StringVar(&f.keyID, "key-id", "", "key ARN, alias ARN, key ID or alias/NAME")
 	pathVar(fl, &f.file, "file", "", "the file to write the "+result+" to, which must not exist (default: -, standard output)")
 	fl.StringVar(&f.encoding, "encoding", "base64", "of the "+result+": base64 or raw")
-	fl.BoolVar(&f.allowState, "unsafe-allow-state", false, "use the key though KMS last called it Disabled or PendingDeletion; no block and no policy is passed by it")
+	fl.BoolVar(&f.allowState, "unsafe-allow-state", false, "use the key in a state that it can leave again, such as Disabled or PendingDeletion; no block and no policy is passed by it")
 }
 
 func (f *useFlags) check() error {
@@ -151,7 +151,7 @@ The private key is PKCS#8 or SEC 1, PEM or DER, on the KMS key's curve, not encr
 }
 
 // writeUse writes what was made to the file or to standard output. The answer in JSON has the shape of AWS's; with --file it
-// leaves out what the file holds.
+// leaves out a secret, which the file holds.
 func (a *app) writeUse(f useFlags, data []byte, d audit.Decision, answer map[string]any, done string) error {
 	if f.file != "" {
 		if err := writeNewFor("--file", f.file, f.encoded(data)); err != nil {

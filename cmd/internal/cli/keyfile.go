@@ -40,7 +40,8 @@ func (a *app) readKeyFile(file string, f importFlags, all *batch) error {
 		return a.readTar(file, head, source, f, all)
 	}
 	if f.sha256 != "" {
-		return inFile(file, invalid("--expect-sha256 is for a tar made by keys export, and this is none"))
+		return inFile(file, invalid("--expect-sha256 is for a tar made by keys export, and this is none").
+			WithHint("Leave it out, or give the tar."))
 	}
 	limit := maxKeyFile
 	if isJSON(head) {

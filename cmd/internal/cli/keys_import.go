@@ -381,14 +381,18 @@ func aliasesOfTwo(keys []pending) (failed []error) {
 	return failed
 }
 
+func differs(says, flag string) error {
+	return invalid("KeyId says %s, but --key-id says %s", says, flag).WithHint("Import the file of the key that is meant, or leave --key-id out.")
+}
+
 func (r namedRecord) complete(states map[string][]*namedState, f importFlags, at kmskey.Time) (*kmskey.Key, error) {
 	record := r.record
 	if f.keyID != "" {
 		switch {
 		case strings.HasPrefix(record.KeyID, "arn:") && record.KeyID != f.keyID:
-			return nil, invalid("KeyId says %s, but --key-id says %s", record.KeyID, f.keyID)
+			return nil, differs(record.KeyID, f.keyID)
 		case record.KeyID != "" && !strings.HasPrefix(record.KeyID, "arn:") && !strings.HasSuffix(f.keyID, ":key/"+record.KeyID):
-			return nil, invalid("KeyId says %s, but --key-id says %s", record.KeyID, f.keyID)
+			return nil, differs(record.KeyID, f.keyID)
 		}
 		record.KeyID = f.keyID
 	}

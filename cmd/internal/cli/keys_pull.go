@@ -25,11 +25,22 @@ type kmsFlags struct {
 // defaultParallel is far below KMS's request quotas, and enough to hide a network's latency.
 const defaultParallel = 16
 
+// register adds the flags that every command has that calls KMS.
 func (f *kmsFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.profile, "profile", "", "the profile of AWS's configuration files")
-	fl.StringSliceVar(&f.regions, "region", nil, "the Region of identifiers that do not name one; with --all one or more")
 	fl.StringVar(&f.endpoint, "endpoint-url", "", "KMS's endpoint (default: AWS's, or AWS_ENDPOINT_URL_KMS)")
 	fl.IntVar(&f.parallel, "parallel", defaultParallel, "keys asked for at once, 1 to 64")
+}
+
+const regionUsage = "the Region of identifiers that do not name one"
+
+// registerForOne adds the flags of a command about one key, which is named by the caller.
+func (f *kmsFlags) registerForOne(fl *pflag.FlagSet) {
+	f.register(fl)
+	fl.StringSliceVar(&f.regions, "region", nil, regionUsage)
+	if err := fl.MarkHidden("parallel"); err != nil {
+		panic(err) // the flag is registered three lines above
+	}
 }
 
 func (f *kmsFlags) client(ctx context.Context) (*awskms.Client, error) {
@@ -67,7 +78,7 @@ func (a *app) keysPull() *cobra.Command {
 Region. --all takes every asymmetric signing key of the account in the Region, or in each Region given.
 
 What the store knows is never lost: a different public key under a known ARN is refused, loudly. A key that fails keeps no other from being
-stored; the exit code is then 3. Ctrl-C stops asking, stores what KMS has answered, and says what was done.`,
+stored; the exit code is then 3, or 1 where such a refusal is all that failed. Ctrl-C stops asking, stores what KMS has answered, and says what was done.`,
 		Example: "  awskms-offline keys pull alias/release --region us-east-1\n" +
 			"  awskms-offline keys pull --all --region us-east-1,eu-west-1 --alias-prefix alias/release-\n" +
 			"  awskms-offline keys pull --print-iam-policy arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
@@ -75,6 +86,7 @@ stored; the exit code is then 3. Ctrl-C stops asking, stores what KMS has answer
 	}
 	fl := c.Flags()
 	f.kms.register(fl)
+	fl.StringSliceVar(&f.kms.regions, "region", nil, regionUsage+"; with --all one or more")
 	fl.BoolVar(&f.all, "all", false, "every asymmetric signing key of the account")
 	fl.StringVar(&f.aliasPrefix, "alias-prefix", "", "with --all: keys with an alias that begins so, such as alias/release-")
 	fl.StringArrayVar(&f.tags, "tag", nil, "with --all: keys with this tag, NAME or NAME=VALUE; all of them, if given more than once")

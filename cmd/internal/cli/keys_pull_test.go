@@ -191,7 +191,7 @@ func TestPullFailures(t *testing.T) {
 		}, 3, []string{"KeySpec says SM2"}, false},
 		"pending deletion": {func(s *kmstest.Server, a map[string]string) {
 			s.SetState(a["p256"], kmstest.State{Name: "PendingDeletion"})
-		}, 3, []string{"KMSInvalidStateException"}, false},
+		}, 3, []string{"KMSInvalidStateException", "aws kms cancel-key-deletion"}, false},
 		"gone":      {func(s *kmstest.Server, a map[string]string) { s.RemoveKey(a["p256"]) }, 3, []string{"NotFoundException"}, false},
 		"no Region": {func(*kmstest.Server, map[string]string) { os.Unsetenv("AWS_REGION") }, 0, nil, true},
 	} {
@@ -212,6 +212,12 @@ func TestPullFailures(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a Region for a refresh", func(t *testing.T) { // each key has its own
+		fakeKMS(t)
+		if code, _, stderr := call("keys", "refresh", "--region", "us-east-1"); code != 2 || !strings.Contains(stderr, "unknown flag: --region") {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+	})
 	t.Run("bare name without a Region", func(t *testing.T) {
 		fakeKMS(t)
 		os.Unsetenv("AWS_REGION")

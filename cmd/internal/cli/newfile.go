@@ -84,7 +84,11 @@ func streamNewFor(flag, file string, write func(io.Writer) error) error {
 		return err // of what was to be written
 	}
 	if err != nil {
-		return kmserr.New(kmserr.StoreAccess, "%s cannot be written: %v", file, reason(err)).WithCause(err)
+		refusal := kmserr.New(kmserr.StoreAccess, "%s cannot be written: %v", file, reason(err)).WithCause(err)
+		if errors.Is(err, fs.ErrNotExist) {
+			refusal = refusal.WithHint("Its folder is not there: make it, or name another file. A key store's folder is made by the first awskms-offline keys import or pull.")
+		}
+		return refusal
 	}
 	return nil
 }

@@ -158,7 +158,8 @@ func (a *app) command() *cobra.Command {
 		Use:   name,
 		Short: "Verify signatures of AWS KMS keys with no network and no credentials",
 		Long: "awskms-offline verifies signatures of AWS KMS keys with no network and no credentials, by the same key IDs, ARNs\n" +
-			"and aliases, from a store of keys that were downloaded before.",
+			"and aliases, from a store of keys that were downloaded before.\n\n" +
+			"Pages that are named docs/… are in https://github.com/awskms-offline/awskms-offline/tree/main/docs.",
 		Example:       "  awskms-offline keys import release.json release-state.json --alias alias/release\n  awskms-offline verify --key-id alias/release --signature app.sig app.tar.gz",
 		SilenceErrors: true, SilenceUsage: true,
 		SuggestionsMinimumDistance: 2,

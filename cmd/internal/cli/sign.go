@@ -46,10 +46,7 @@ here. --message-type DIGEST says that the file is a digest already. The signatur
 		RunE: func(c *cobra.Command, args []string) error { return a.runSign(c, f, args) },
 	}
 	fl := c.Flags()
-	f.kms.register(fl)
-	if err := fl.MarkHidden("parallel"); err != nil {
-		panic(err) // the flag is registered a line above
-	}
+	f.kms.registerForOne(fl)
 	fl.StringVar(&f.keyID, "key-id", "", "key ARN, alias ARN, key ID or alias/NAME")
 	fl.StringVar(&f.algorithm, "signing-algorithm", "", "KMS's name of the algorithm; needed where the key has several")
 	fl.StringVar(&f.messageType, "message-type", "", "what FILE is: RAW or DIGEST (default: the message, sent as fits)")
@@ -192,7 +189,8 @@ func (a *app) signRequest(ctx context.Context, signer *awskms.Signer, algorithm 
 			return req, err
 		}
 		if len(req.Message) > maxHeld {
-			return req, invalid("the message is longer than the %d bytes that are held for ML-DSA", maxHeld)
+			return req, invalid("the message is longer than the %d bytes that are held for ML-DSA", maxHeld).
+				WithHint("Sign the file's hash as a file of its own, or use a key of another spec.")
 		}
 		req.MessageType = kmskey.Raw
 		if len(req.Message) <= awskms.MaxRaw {

@@ -196,6 +196,23 @@ func TestSignRefuses(t *testing.T) {
 	}
 }
 
+// A key that KMS does not use is mended in KMS: no store is told to learn of it.
+func TestSignKeyState(t *testing.T) {
+	server, arns := fakeKMS(t)
+	write(t, "short", []byte("short"))
+	for state, hint := range map[string]string{
+		"Disabled": "hint: Enable the key (aws kms enable-key)", "PendingDeletion": "aws kms cancel-key-deletion", "Unavailable": "aws kms describe-key",
+	} {
+		server.SetState(arns["p256"], kmstest.State{Name: state})
+		for _, form := range [][]string{nil, {"--message-type", "RAW"}} {
+			code, stdout, stderr := call(append([]string{"sign", "--key-id", arns["p256"], "short"}, form...)...)
+			if code != 1 || stdout != "" || !strings.Contains(stderr, hint) || strings.Contains(stderr, "keys refresh") {
+				t.Errorf("%s, %q: exit code %d, %q\n%s", state, form, code, stdout, stderr)
+			}
+		}
+	}
+}
+
 // A signature that KMS's own public key does not verify never leaves.
 func TestSignThrowsAwayWhatDoesNotVerify(t *testing.T) {
 	server, arns := signing(t)

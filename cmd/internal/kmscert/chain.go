@@ -137,11 +137,12 @@ func isOf(cert *x509.Certificate, key *kmskey.Key) bool {
 	return err == nil && fingerprint == key.Fingerprint()
 }
 
-// signs refuses a key that is for something else than signatures.
-func signs(key *kmskey.Key) error {
+// Signs refuses a key that is for something else than signatures: an InvalidKeyUsageException.
+func Signs(key *kmskey.Key) error {
 	if usage := key.Usage(); usage != kmskey.SignVerify {
 		arn := key.ARN().String()
-		return kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", arn, usage, kmskey.SignVerify).WithKey(arn)
+		return kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", arn, usage, kmskey.SignVerify).
+			WithHint("Use a key whose KeyUsage is %s.", kmskey.SignVerify).WithKey(arn)
 	}
 	return nil
 }
@@ -158,7 +159,7 @@ func (c *Chain) Problems(key *kmskey.Key, now time.Time) (problems []error) {
 			add("Put it first, each certificate's issuer behind it, the root last.", "the certificate of %s is number %d, expected first", key.ARN(), j+1)
 			return problems // what else is wrong with another certificate as the first misleads
 		}
-		if err := signs(key); err != nil {
+		if err := Signs(key); err != nil {
 			problems = append(problems, err)
 		}
 		if err := c.BelongsTo(key); err != nil {

@@ -56,7 +56,7 @@ type Issuer struct {
 func NewIssuer(signer *awskms.Signer) (*Issuer, error) {
 	key := signer.Key()
 	arn := key.ARN().String()
-	if err := signs(key); err != nil {
+	if err := Signs(key); err != nil {
 		return nil, err
 	}
 	p, there := profiles[key.Spec()]
@@ -65,7 +65,8 @@ func NewIssuer(signer *awskms.Signer) (*Issuer, error) {
 			WithHint("Notation takes RSA_2048, RSA_3072, RSA_4096 and ECC_NIST_P256, P384, P521.").WithKey(arn)
 	}
 	if !slices.Contains(key.SigningAlgorithms(), p.kms) {
-		return nil, kmserr.New(kmserr.AlgorithmNotAllowed, "%s does not sign with %s, which Notation needs for %s", arn, p.kms, key.Spec()).WithKey(arn)
+		return nil, kmserr.New(kmserr.AlgorithmNotAllowed, "%s does not sign with %s, which Notation needs for %s", arn, p.kms, key.Spec()).
+			WithHint("Use a key that has this algorithm.").WithKey(arn)
 	}
 	public, err := x509.ParsePKIXPublicKey(key.PublicKeyDER())
 	if err != nil {

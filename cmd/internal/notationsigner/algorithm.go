@@ -12,6 +12,7 @@ import (
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
+	"github.com/awskms-offline/awskms-offline/cmd/internal/kmscert"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -48,8 +49,8 @@ var algorithms = []algorithm{
 // algorithmOf refuses a key that Notation cannot sign with.
 func algorithmOf(key *kmskey.Key) (algorithm, error) {
 	arn := key.ARN().String()
-	if usage := key.Usage(); usage != kmskey.SignVerify {
-		return algorithm{}, kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", arn, usage, kmskey.SignVerify).WithKey(arn)
+	if err := kmscert.Signs(key); err != nil {
+		return algorithm{}, err
 	}
 	for _, a := range algorithms {
 		if a.spec == key.Spec() {

@@ -31,7 +31,7 @@ var allOptions = []string{
 // flagsToOptions rewords advice that was written for the command line.
 var flagsToOptions = strings.NewReplacer(
 	"--region", "--plugin-config "+optionRegion+"=REGION", "--profile", "--plugin-config "+optionProfile+"=NAME",
-	"--endpoint-url", "--plugin-config "+optionEndpoint+"=URL", ", or with a smaller --parallel", "",
+	"--endpoint-url", "--plugin-config "+optionEndpoint+"=URL", "; keys pull and refresh take a smaller --parallel", "",
 )
 
 // options are a call's, checked.

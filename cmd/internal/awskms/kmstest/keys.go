@@ -318,20 +318,6 @@ func (s *Server) ReplaceMaterial(arn string, m *Material) {
 	k.material, k.spec = m, m.spec
 }
 
-// SetTags replaces the tags of a key.
-func (s *Server) SetTags(arn string, tags ...Tag) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mustKey(arn).tags = slices.Clone(tags)
-}
-
-// SetDescription replaces the description of a key.
-func (s *Server) SetDescription(arn, description string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mustKey(arn).description = description
-}
-
 // SetPrimary makes another Region the primary of a multi-Region key. The ARN may be that of any of its Regions.
 func (s *Server) SetPrimary(arn, region string) {
 	s.mu.Lock()
