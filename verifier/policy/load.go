@@ -200,12 +200,13 @@ func readFrom(folder string, machine bool, guard *fileguard.Guard) (found, error
 	return there, nil
 }
 
-// opened is called once a folder is open whose policy is read next; tests do then what others may do.
+// opened is called between the opening of a folder and the look at what is in it; tests do then what others may do.
 var opened = func(folder string) {}
 
 // readGuarded reads a policy through the checks of who could have written it. That there is none is no error.
 func readGuarded(folder string, guard *fileguard.Guard) (f found, err error) {
 	tree, err := guard.Open(folder)
+	opened(folder)
 	if errors.Is(err, fileguard.ErrAbsent) {
 		return found{}, nil
 	}
@@ -216,7 +217,6 @@ func readGuarded(folder string, guard *fileguard.Guard) (f found, err error) {
 	if f.folder, err = tree.Root().Stat("."); err != nil {
 		return found{}, err
 	}
-	opened(folder)
 	f.data, _, err = tree.Read(FileName, MaxFile)
 	if errors.Is(err, fileguard.ErrAbsent) {
 		return f, nil
@@ -228,6 +228,7 @@ func readGuarded(folder string, guard *fileguard.Guard) (f found, err error) {
 // look tells what is there, whoever could have written it.
 func look(folder string) (f found, err error) {
 	tree, err := fileguard.New(fileguard.Options{Unsafe: true}).Open(folder)
+	opened(folder)
 	if errors.Is(err, fileguard.ErrAbsent) {
 		return found{}, nil
 	}

@@ -31,77 +31,78 @@ func TestMachineFolderReplaced(t *testing.T) {
 	text := withRestriction(`"maxSnapshotAge":"1h"`)
 	dir, h := folders(t, "", "")
 	link := filepath.Join(dir, "current")
-	made := 0
-	renew := func(policy string) {
-		made++
-		next := filepath.Join(dir, strconv.Itoa(made))
-		if err := os.Mkdir(next, 0o700); err != nil {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
 			t.Fatal(err)
-		}
-		if policy != "" {
-			write(t, filepath.Join(next, FileName), policy)
-		}
-		was, _ := os.Readlink(link)
-		if err := os.Symlink(next, link+".new"); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(link+".new", link); err != nil {
-			t.Fatal(err)
-		}
-		if was != "" {
-			if err := os.RemoveAll(was); err != nil {
-				t.Fatal(err)
-			}
 		}
 	}
-	for turns, applies := range map[int]bool{0: true, 1: true, maxTurns - 1: true, maxTurns: false} {
+	made := 0
+	next := func() string { made++; return filepath.Join(dir, strconv.Itoa(made)) }
+	turn := func(to string) {
+		was, _ := os.Readlink(link)
+		must(os.Symlink(to, link+".new"))
+		must(os.Rename(link+".new", link))
+		if was != "" {
+			must(os.RemoveAll(was))
+		}
+	}
+	renew := func() {
+		folder := next()
+		must(os.Mkdir(folder, 0o700))
+		write(t, filepath.Join(folder, FileName), text)
+		turn(folder)
+	}
+	without := func() {
+		folder := next()
+		must(os.Mkdir(folder, 0o700))
+		turn(folder)
+	}
+	aFile := func() {
+		file := next()
+		write(t, file, text)
+		turn(file)
+	}
+	gone := func() {
+		if was, err := os.Readlink(link); err == nil {
+			must(os.RemoveAll(was))
+			must(os.Remove(link))
+		}
+	}
+	for name, c := range map[string]struct {
+		before func()
+		steps  []func() // what others do after each opening
+		says   []string // why it is refused
+		none   bool     // there is no policy
+	}{
+		"renewed once":                  {before: renew, steps: []func(){renew}},
+		"renewed as often as one looks": {before: renew, steps: slices.Repeat([]func(){renew}, 2*(maxTurns-1))},
+		"renewed more often":            {before: renew, steps: slices.Repeat([]func(){renew}, 2*maxTurns), says: []string{"replaced again and again", "Try again"}},
+		"taken away":                    {before: renew, steps: []func(){without}, none: true},
+		"put there":                     {before: without, steps: []func(){renew}},
+		"made":                          {before: gone, steps: []func(){renew, renew}},
+		"taken away and put there":      {before: renew, steps: []func(){gone, renew}},
+		"gone, then a file":             {before: gone, steps: []func(){aFile}, says: []string{"whether it is there cannot be told"}},
+		"a folder without, then a file": {before: without, steps: []func(){aFile}, says: []string{"whether it is there cannot be told"}},
+		"gone":                          {before: gone, none: true},
+	} {
 		opened = func(string) {}
-		renew(text)
-		left := turns
+		c.before()
+		steps := c.steps
 		opened = func(folder string) {
-			if folder == link && left > 0 {
-				left--
-				renew(text)
+			if folder == link && len(steps) > 0 {
+				step := steps[0]
+				steps = steps[1:]
+				step()
 			}
 		}
 		p, err := load(h, link)
-		if !applies {
-			refuses(t, p, err, kmserr.PolicyInvalid, filepath.Join(link, FileName), "replaced again and again", "Try again")
-			continue
+		switch {
+		case c.says != nil:
+			refuses(t, p, err, kmserr.PolicyInvalid, append(c.says, filepath.Join(link, FileName))...)
+		case err != nil, (p == None{}) != c.none, !c.none && len(p.Files()) != 1:
+			t.Errorf("%s: %v, %v", name, p, err)
 		}
-		if err != nil || len(p.Files()) != 1 {
-			t.Errorf("%d turns: %v, %v", turns, p, err)
-		}
-	}
-	// A folder that really has no policy any more, or is gone, has none.
-	opened = func(string) {}
-	renew(text)
-	turned := false
-	opened = func(folder string) {
-		if folder == link && !turned {
-			turned = true
-			renew("")
-		}
-	}
-	if p, err := load(h, link); err != nil || p != (None{}) {
-		t.Errorf("%v, %v", p, err)
-	}
-	// A policy that comes while one looks for it applies.
-	put := false
-	opened = func(folder string) {
-		if folder == link && !put {
-			put = true
-			renew(text)
-		}
-	}
-	if p, err := load(h, link); err != nil || len(p.Files()) != 1 {
-		t.Errorf("%v, %v", p, err)
-	}
-	if err := os.Remove(link); err != nil {
-		t.Fatal(err)
-	}
-	if p, err := load(h, link); err != nil || p != (None{}) {
-		t.Errorf("%v, %v", p, err)
 	}
 }
 
