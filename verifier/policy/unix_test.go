@@ -69,6 +69,8 @@ func TestMachineFolderReplaced(t *testing.T) {
 			must(os.Remove(link))
 		}
 	}
+	nothing := func() {}
+	inPlace := func() { write(t, filepath.Join(link, FileName), text) }
 	for name, c := range map[string]struct {
 		before func()
 		steps  []func() // what others do after each opening
@@ -81,6 +83,7 @@ func TestMachineFolderReplaced(t *testing.T) {
 		"taken away":                    {before: renew, steps: []func(){without}, none: true},
 		"put there":                     {before: without, steps: []func(){renew}},
 		"made":                          {before: gone, steps: []func(){renew, renew}},
+		"put into it":                   {before: without, steps: []func(){nothing, inPlace}},
 		"taken away and put there":      {before: renew, steps: []func(){gone, renew}},
 		"gone, then a file":             {before: gone, steps: []func(){aFile}, says: []string{"whether it is there cannot be told"}},
 		"a folder without, then a file": {before: without, steps: []func(){aFile}, says: []string{"whether it is there cannot be told"}},
