@@ -168,6 +168,8 @@ type PutOptions struct {
 	MoveAlias bool
 	// FromKMS says that KMS itself just answered: aliases may move by newer evidence.
 	FromKMS bool
+	// OnRecord says that what is put changes a record that is there: if it was removed meanwhile, a NotFoundException.
+	OnRecord bool
 	// Aliases are further aliases of the key, "alias/NAME", beside those in the record.
 	Aliases []string
 	// AliasTime is when Aliases were true; zero if nobody said when. Those in the record are as old as its Snapshot.Time.

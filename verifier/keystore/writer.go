@@ -280,6 +280,9 @@ func (w *Writer) put(key *kmskey.Key, opts PutOptions, given []AliasEntry) (Outc
 	if err != nil && !isNew {
 		return Outcome{}, err
 	}
+	if isNew && opts.OnRecord {
+		return Outcome{}, kmserr.New(kmserr.NotFound, "%s was removed from the store meanwhile", arn).WithHint("It stays removed; `awskms-offline keys pull` brings it back.")
+	}
 	var was []byte
 	if !isNew {
 		onRecord, err := w.withoutFuture(old.Key, key, opts.FromKMS)

@@ -138,14 +138,22 @@ func (c chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return got, err
 }
 
+// Region is the one for identifiers that do not name one; empty if there is none.
+func (c *Client) Region() string { return c.base.Region }
+
+// NoRegion is the refusal of an identifier that names no Region where none is known.
+func NoRegion() error {
+	return kmserr.New(kmserr.Validation, "no Region is known").
+		WithHint("Give --region, set AWS_REGION, or name the key by its full ARN.")
+}
+
 // in returns the SDK's client of a Region.
 func (c *Client) in(region string) (*kms.Client, error) {
 	if region == "" {
 		region = c.base.Region
 	}
 	if region == "" {
-		return nil, kmserr.New(kmserr.Validation, "no Region is known").
-			WithHint("Give --region, set AWS_REGION, or name the key by its full ARN.")
+		return nil, NoRegion()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -32,6 +32,8 @@ const (
 type Fetched struct {
 	// Key is the record: public key, state if DescribeKey was allowed, aliases; its times are when KMS was asked.
 	Key *kmskey.Key
+	// Withheld says that KMS gave no public key, and that the key is as it was known.
+	Withheld bool
 	// AliasesKnown says that the record's aliases are all that the key has. Without kms:ListAliases they are not known,
 	// nor for a key of another account.
 	AliasesKnown bool
@@ -93,6 +95,12 @@ func (c *Client) fetch(ctx context.Context, ref kmskey.Ref, listed *Listed) (*Fe
 	if described == nil {
 		record.Snapshot.StateTime = now()
 		described, err = c.describe(ctx, exact)
+		if notAllowed(err) && ref.Alias != "" {
+			// A policy may allow it by the alias alone (condition key kms:RequestAlias). It may mean another key by now.
+			if byAlias, other := c.describe(ctx, ref); other == nil && byAlias.Arn == record.KeyID {
+				described, err = byAlias, nil
+			}
+		}
 		switch {
 		case err == nil:
 		case notAllowed(err):

@@ -79,7 +79,7 @@ func again(key *kmskey.Key, metadata *kmskey.KeyMetadata, asked kmskey.Time, ali
 	if err != nil {
 		return nil, err
 	}
-	out := &Fetched{Key: same, AliasesKnown: aliases.known, AliasesAt: asked, Incomplete: aliases.failed}
+	out := &Fetched{Key: same, Withheld: true, AliasesKnown: aliases.known, AliasesAt: asked, Incomplete: aliases.failed}
 	if aliases.note != "" {
 		out.Notes = []string{aliases.note}
 	}

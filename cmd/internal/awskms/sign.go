@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
@@ -28,6 +29,7 @@ const MaxRaw = 4096
 // and with every guard of the verifier, so that nothing leaves that nobody could verify.
 type Signer struct {
 	client *Client
+	asked  kmskey.Ref
 	key    *kmskey.Key
 	home   string // a throw-away store that holds this key alone
 	check  *verifier.Verifier
@@ -48,7 +50,7 @@ func NewSigner(ctx context.Context, c *Client, ref kmskey.Ref) (*Signer, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Signer{client: c, key: key}
+	s := &Signer{client: c, asked: ref, key: key}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -129,11 +131,19 @@ func (s *Signer) Sign(ctx context.Context, req SignRequest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := client.Sign(ctx, &kms.SignInput{
-		KeyId: id, Message: req.Message, MessageType: types.MessageType(req.MessageType), SigningAlgorithm: types.SigningAlgorithmSpec(req.Algorithm),
-	})
+	in := &kms.SignInput{KeyId: id, Message: req.Message, MessageType: types.MessageType(req.MessageType), SigningAlgorithm: types.SigningAlgorithmSpec(req.Algorithm)}
+	answer, err := client.Sign(ctx, in)
 	if err != nil {
-		return nil, explain(err, ActionSign, kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID})
+		refusal := explain(err, ActionSign, kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID})
+		if !notAllowed(refusal) || s.asked.Alias == "" {
+			return nil, refusal
+		}
+		// A policy may allow it by the alias alone (condition key kms:RequestAlias). That it means this key still, the
+		// signature shows, which is verified below.
+		in.KeyId = aws.String(s.asked.String())
+		if answer, err = client.Sign(ctx, in); err != nil {
+			return nil, refusal
+		}
 	}
 	if err := s.verify(ctx, req, answer.Signature); err != nil {
 		return nil, kmserr.New(kmserr.KMSService, "KMS's signature does not verify by KMS's own public key of %s: %s", arn, kmserr.As(err).Fact).

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -53,11 +54,18 @@ func storedKeys(t *testing.T, home string) (n int) {
 }
 
 // A disk that becomes full ends a pull with one sentence; what is there is whole, and goes on once there is room.
+// What was written is told, also where the disk was full before the key's alias was.
 func TestPullOntoAFullDisk(t *testing.T) {
+	for _, size := range []string{"600k", "604k", "608k"} { // so that it is full at another file of a key each time
+		t.Run(size, func(t *testing.T) { pullOntoAFullDisk(t, size) })
+	}
+}
+
+func pullOntoAFullDisk(t *testing.T, size string) {
 	server, arns := fakeKMS(t)
 	server.AddKeys(200, kmstest.Key{Account: "111122223333", Region: "us-east-1", Aliases: []string{"alias/many/%d"}})
 	home := os.Getenv("AWSKMS_OFFLINE_HOME")
-	smallDisk(t, home, "600k")
+	smallDisk(t, home, size)
 	code, stdout, stderr := call("keys", "pull", "--all", "--alias-prefix", "alias/many/")
 	if code != kmserr.ExitOurSide || strings.Count(stderr, "no space left on device") != 1 || !strings.Contains(stderr, "hint: Make room on the disk") {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
@@ -65,6 +73,10 @@ func TestPullOntoAFullDisk(t *testing.T) {
 	before := storedKeys(t, home)
 	if before == 0 || before >= 200 {
 		t.Errorf("%d keys fit", before)
+	}
+	if told := strings.Count(stdout, "new: "); told != before || !strings.Contains(stderr, fmt.Sprintf("%d new, 0 unchanged, 0 changed, 0 refused; ", before)) ||
+		!strings.Contains(stderr, fmt.Sprintf("; %d not asked", 200-before)) {
+		t.Errorf("%d keys are stored, and told are %d\n%s", before, told, stderr)
 	}
 	// A single key neither.
 	if code, _, stderr := call("keys", "pull", arns["rsa4096"]); code != kmserr.ExitOurSide || !strings.Contains(stderr, "no space left on device") {
@@ -81,6 +93,21 @@ func TestPullOntoAFullDisk(t *testing.T) {
 	}
 	if got := storedKeys(t, home); got != 200 {
 		t.Errorf("%d keys in the end", got)
+	}
+}
+
+// An answer in JSON that cannot be written is told.
+func TestPullAnswerThatCannotBeWritten(t *testing.T) {
+	_, arns := fakeKMS(t)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	var stderr strings.Builder
+	code := Main([]string{"keys", "pull", arns["p256"], "--output", "json"}, strings.NewReader(""), full, &stderr)
+	if code != kmserr.ExitOurSide || strings.Count(stderr.String(), "cannot be written to standard output") != 1 {
+		t.Errorf("exit code %d\n%s", code, stderr.String())
 	}
 }
 

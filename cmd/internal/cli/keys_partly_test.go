@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -140,7 +142,103 @@ func TestRefreshWithoutAliasList(t *testing.T) {
 			if code, _, stderr := call("keys", "refresh", next); code != 3 || !strings.Contains(stderr, alias+": what it means now is not known, and may be another key") {
 				t.Errorf("denied: exit code %d\n%s", code, stderr)
 			}
+			// One that comes back, from a key that is not in the store or from nowhere, is seen to do so.
+			server.RemoveAlias(alias)
+			if code, stdout, stderr := call("keys", "refresh"); code != 0 || !strings.Contains(stdout, "changed: "+alias) {
+				t.Errorf("gone: exit code %d\n%s%s", code, stdout, stderr)
+			}
+			server.PutAlias("alias/release", next)
+			if code, stdout, stderr := call("keys", "refresh"); code != 0 || !strings.Contains(stdout, "changed: "+alias) {
+				t.Errorf("back: exit code %d\n%s%s", code, stdout, stderr)
+			}
+			if code, _, stderr := call("keys", "show", alias); code != 0 {
+				t.Errorf("the alias does not mean its key again\n%s", stderr)
+			}
 		})
+	}
+}
+
+// TestRefreshOfARemovedKey: a key that is removed while KMS is asked about it stays removed, and a pull that gets no public
+// key of it makes no record of KMS's from what a file said.
+func TestRefreshOfARemovedKey(t *testing.T) {
+	for name, c := range map[string]struct {
+		state string
+		args  []string
+	}{
+		"refresh": {"Enabled", []string{"refresh"}}, "refresh, pending deletion": {"PendingDeletion", []string{"refresh"}},
+		"pull, pending deletion": {"PendingDeletion", []string{"pull", "KEY"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, arns := fakeKMS(t)
+			key := arns["p256"]
+			if code, _, stderr := call("keys", "pull", key, arns["p384"]); code != 0 {
+				t.Fatal(stderr)
+			}
+			server.SetState(key, kmstest.State{Name: c.state})
+			// The last thing that is asked, once the record was read.
+			asked := make(chan bool)
+			removed := make(chan bool)
+			var once sync.Once
+			server.Inject(kmstest.Rule{Operation: "ListAliases", Key: key}, kmstest.Edit(func(map[string]any) {
+				once.Do(func() { close(asked); <-removed })
+			}))
+			go func() {
+				defer close(removed)
+				<-asked
+				if code, _, stderr := call("keys", "remove", key); code != 0 {
+					t.Error(stderr)
+				}
+			}()
+			code, stdout, stderr := call(append([]string{"keys"}, strings.Split(strings.ReplaceAll(strings.Join(c.args, " "), "KEY", key), " ")...)...)
+			if code != 3 || strings.Contains(stdout, key) || !strings.Contains(stderr, key+" was removed from the store meanwhile") {
+				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+			if code, _, stderr := call("keys", "show", key); code != 1 {
+				t.Errorf("the record is there again: exit code %d\n%s", code, stderr)
+			}
+		})
+	}
+}
+
+// TestAllowedByAliasAlone: a policy may allow what names a key by its alias (condition key kms:RequestAlias), and nothing that
+// names it by its ARN.
+func TestAllowedByAliasAlone(t *testing.T) {
+	server, arns := fakeKMS(t)
+	write(t, "short", []byte("short"))
+	server.PutAlias("alias/condition", arns["p256"])
+	for _, action := range []string{"GetPublicKey", "DescribeKey", "Sign"} {
+		server.DenyUnlessBy("alias/condition", action, "*")
+	}
+	for _, alias := range []string{"alias/condition", "arn:aws:kms:us-east-1:111122223333:alias/condition"} {
+		code, stdout, stderr := call("sign", "--key-id", alias, "--signature", "sig"+strconv.Itoa(len(alias)), "short")
+		if code != 0 || !strings.Contains(stdout, "Signed: "+arns["p256"]) {
+			t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+		}
+	}
+	if code, _, stderr := call("sign", "--key-id", arns["p256"], "short"); code != 3 || !strings.Contains(stderr, "AccessDeniedException") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	if code, stdout, stderr := call("keys", "pull", "alias/condition"); code != 0 || strings.Contains(stderr, "recorded as unknown") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if code, stdout, stderr := call("keys", "list"); code != 0 || !strings.Contains(stdout, "Enabled") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	// Where it means another key by then, the one that was fetched is signed with by nobody, and its state is not the other's.
+	move := server.Inject(kmstest.Rule{Operation: "DescribeKey", Key: "alias/condition"}, kmstest.Edit(func(answer map[string]any) {
+		m := answer["KeyMetadata"].(map[string]any)
+		m["Arn"], m["KeyId"] = arns["p384"], arns["p384"][strings.LastIndex(arns["p384"], "/")+1:]
+	}))
+	if code, stdout, stderr := call("keys", "pull", "alias/condition"); code != 0 || !strings.Contains(stderr, "recorded as unknown") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	move()
+	server.Inject(kmstest.Rule{Operation: "GetPublicKey"}, kmstest.Edit(func(map[string]any) {
+		server.RemoveAlias("arn:aws:kms:us-east-1:111122223333:alias/condition")
+		server.PutAlias("alias/condition", server.AddKey(kmstest.Key{Account: "111122223333", Region: "us-east-1"}))
+	}))
+	if code, stdout, stderr := call("sign", "--key-id", "alias/condition", "short"); code == 0 || stdout != "" || !strings.Contains(stderr, "does not verify by KMS's own public key") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }
 

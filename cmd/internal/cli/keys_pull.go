@@ -178,6 +178,9 @@ func (a *app) runPull(f pullFlags, args []string) error {
 		return t.run()
 	}
 	for _, ref := range refs {
+		if ref.Scope.IsZero() && client.Region() == "" {
+			return awskms.NoRegion()
+		}
 		t.jobs = append(t.jobs, job{name: ref.String(), fetch: t.orKnown(ref, func(ctx context.Context) (*awskms.Fetched, error) { return client.Fetch(ctx, ref) })})
 	}
 	return t.run()
@@ -197,10 +200,14 @@ public key under a known ARN is an alarm: it is refused, both fingerprints are s
 		RunE:    func(_ *cobra.Command, args []string) error { return a.runRefresh(f, args) },
 	}
 	f.register(c.Flags())
+	c.Flags().StringSliceVar(&f.regions, "region", nil, "the Region to get credentials in, if the profile names none; each key is asked for in its own")
 	return c
 }
 
 func (a *app) runRefresh(f kmsFlags, args []string) error {
+	if len(f.regions) > 1 {
+		return invalid("%d Regions are given, expected one", len(f.regions)).WithHint("Each key is asked for in its own Region.")
+	}
 	store, err := a.openStore()
 	if err != nil {
 		return err
@@ -216,7 +223,7 @@ func (a *app) runRefresh(f kmsFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	t := &transfer{app: a, client: client, parallel: f.parallel}
+	t := &transfer{app: a, client: client, parallel: f.parallel, onRecord: true}
 	for _, problem := range unread {
 		t.fail(problem)
 	}

@@ -212,16 +212,16 @@ func TestPullFailures(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a Region for a refresh", func(t *testing.T) { // each key has its own
+	t.Run("Regions for a refresh", func(t *testing.T) { // each key has its own
 		fakeKMS(t)
-		if code, _, stderr := call("keys", "refresh", "--region", "us-east-1"); code != 2 || !strings.Contains(stderr, "unknown flag: --region") {
+		if code, _, stderr := call("keys", "refresh", "--region", "us-east-1,eu-west-1"); code != 2 || !strings.Contains(stderr, "2 Regions are given") {
 			t.Errorf("exit code %d\n%s", code, stderr)
 		}
 	})
 	t.Run("bare name without a Region", func(t *testing.T) {
 		fakeKMS(t)
 		os.Unsetenv("AWS_REGION")
-		if code, _, stderr := call("keys", "pull", "alias/a"); code != 3 || !strings.Contains(stderr, "Give --region") {
+		if code, _, stderr := call("keys", "pull", "alias/a"); code != 2 || !strings.Contains(stderr, "Give --region") {
 			t.Errorf("exit code %d\n%s", code, stderr)
 		}
 	})

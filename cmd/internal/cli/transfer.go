@@ -46,6 +46,8 @@ type transfer struct {
 	client   *awskms.Client
 	parallel int
 	jobs     []job
+	// onRecord says that keys are asked for because they are in the store: what was removed meanwhile stays removed.
+	onRecord bool
 
 	bar     *progressbar.ProgressBar
 	rows    []transferRow
@@ -92,11 +94,16 @@ func (t *transfer) run() error {
 	if t.bar != nil {
 		_ = t.bar.Finish() // what it shows decides nothing
 	}
-	if err != nil {
-		t.fail(err)
+	for _, one := range parts(err) {
+		if one != nil && !errors.Is(one, errTold) {
+			t.fail(one)
+		}
 	}
 	return t.finish()
 }
+
+// errTold ends the asking for what was told already.
+var errTold = errors.New("told")
 
 // orKnown is fetch, but of a key in a state in which KMS gives no public key it is the one in the store with that state: to
 // refuse it would leave the key as it was known, and verifying.
@@ -210,13 +217,16 @@ func (t *transfer) write(batch []arrival) (err error) {
 		var row transferRow
 		if got.err == nil {
 			row, got.err = t.put(w, got)
-			if errors.Is(got.err, keystore.ErrDisk) {
+			if errors.Is(got.err, keystore.ErrDisk) && row.Change == "" {
 				return got.err // no other key will fare better
 			}
 		}
 		t.done++
 		if err := t.tell(row, got); err != nil {
 			return err
+		}
+		if errors.Is(got.err, keystore.ErrDisk) {
+			return errTold // no other key will fare better
 		}
 		if t.bar != nil {
 			_ = t.bar.Add(1)
@@ -245,7 +255,7 @@ func (t *transfer) tell(row transferRow, got arrival) error {
 // put stores a key. Where it has both a row and an error, the key was stored and one of its aliases was not.
 func (t *transfer) put(w *keystore.Writer, got arrival) (transferRow, error) {
 	key := got.fetched.Key
-	opts := keystore.PutOptions{FromKMS: true}
+	opts := keystore.PutOptions{FromKMS: true, OnRecord: t.onRecord || got.fetched.Withheld}
 	if at := got.fetched.AliasesAt; !at.IsZero() {
 		opts.Aliases, opts.AliasTime = key.Record().Aliases, at
 	}
@@ -363,12 +373,26 @@ func (t *transfer) doubtfulAliases() (all []doubtful, err error) {
 				}
 				continue
 			}
-			if told, asked := t.aliases[alias.Target()]; asked && !slices.Contains(told.names, alias.ARN.Alias) {
+			if told, doubt := t.doubts(alias); doubt {
 				all = append(all, doubtful{alias: alias.ARN, told: told})
 			}
 		}
 	}
 	return all, nil
+}
+
+// doubts reports whether an alias may mean something else than what is on record, and what KMS told of the key that says so.
+func (t *transfer) doubts(alias keystore.AliasEntry) (told, bool) {
+	if said, asked := t.aliases[alias.Target()]; asked {
+		return said, !slices.Contains(said.names, alias.ARN.Alias)
+	}
+	// One that went away from a key whose aliases are not listed may have come back to it.
+	for _, was := range alias.History {
+		if said := t.aliases[kmskey.ARN{Scope: alias.ARN.Scope, KeyID: was.KeyID}]; said.partly {
+			return said, !slices.Contains(said.names, alias.ARN.Alias)
+		}
+	}
+	return told{}, false
 }
 
 // moveAliases records what KMS said of a batch of aliases. One that cannot be recorded keeps no other from it.
@@ -437,6 +461,7 @@ func (t *transfer) finish() error {
 			answer["Errors"] = t.others
 		}
 		if err := a.json(answer); err != nil {
+			a.say(err)
 			failures = append(failures, err)
 		}
 		return errors.Join(failures...)

@@ -66,12 +66,23 @@ func (s *Server) authenticate(header http.Header) (identity, *Error) {
 type denial struct {
 	action  string
 	pattern string
+	// alias, "alias/NAME", lifts it from requests that name the key by it.
+	alias string
 }
 
 // Deny forbids an action ("GetPublicKey", "kms:GetPublicKey", or "*") on all resources whose ARN matches the pattern, in
 // which * stands for any text; ListKeys and ListAliases have the resource "*". The function it returns takes it back.
 func (s *Server) Deny(action, pattern string) (allow func()) {
-	d := &denial{strings.TrimPrefix(action, "kms:"), pattern}
+	return s.deny(&denial{action: strings.TrimPrefix(action, "kms:"), pattern: pattern})
+}
+
+// DenyUnlessBy is Deny for all requests that do not name the key by this alias, by its name or ARN: a policy with the
+// condition key kms:RequestAlias (Developer Guide, "AWS KMS condition keys").
+func (s *Server) DenyUnlessBy(alias, action, pattern string) (allow func()) {
+	return s.deny(&denial{action: strings.TrimPrefix(action, "kms:"), pattern: pattern, alias: alias})
+}
+
+func (s *Server) deny(d *denial) (allow func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.denials[d] = true
@@ -85,6 +96,9 @@ func (s *Server) Deny(action, pattern string) (allow func()) {
 // authorize answers the error of a denied action. The lock is held.
 func (s *Server) authorize(c *call, resource string) *Error {
 	for d := range s.denials {
+		if d.alias != "" && c.in.KeyId != nil && (*c.in.KeyId == d.alias || strings.HasSuffix(*c.in.KeyId, ":"+d.alias)) {
+			continue
+		}
 		if (d.action == "*" || d.action == c.operation) && matches(d.pattern, resource) {
 			return accessDenied(c.Caller, c.operation, resource)
 		}
