@@ -222,7 +222,11 @@ func (v *Verifier) permit(d *decision) error {
 		r := in.rules
 		if in.tooOld {
 			u := in.unheeded[0]
-			return kmserr.New(u.name, "the policy allows the key by an alias alone, and %s", u.sentence).WithHint("%s", kmserr.Lookup(u.name).Cure)
+			why := "the policy allows the key by an alias alone"
+			if d.former {
+				why = "the alias stands for the key by what it meant before"
+			}
+			return kmserr.New(u.name, "%s, and %s", why, u.sentence).WithHint("%s", kmserr.Lookup(u.name).Cure)
 		}
 		if r.Excluded != "" {
 			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithHint("%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure)

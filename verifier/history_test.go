@@ -330,7 +330,8 @@ func TestHistoryOfAStaleAlias(t *testing.T) {
 				case name == "" && (err != nil || a.StateError() != nil):
 					t.Errorf("%s, separate %t, skipped %t: %v", age, req.SeparateState, req.RevocationSkipped, err)
 				case name != "":
-					refused(t, err, name, "no grant holds by arn:aws:kms:us-east-1:111122223333:alias/release")
+					refused(t, err, name, map[*signer]string{then: "the alias stands for the key by what it meant before, and ", now: "the policy allows the key by an alias alone, and "}[s]+
+						"no grant holds by arn:aws:kms:us-east-1:111122223333:alias/release")
 				}
 			}
 		}
