@@ -13,7 +13,6 @@ import (
 	"iter"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -204,14 +203,14 @@ func (r *reading) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// tarEntry is one file of a tar with its content, which is valid until the next one.
+// tarEntry is one file of a tar with its content, if it is wanted, which is valid until the next one.
 type tarEntry struct {
 	header  *tar.Header
 	content []byte
 }
 
-// entries yields what is in the tar; no file may be longer than limit bytes.
-func (t *archive) entries(limit int) iter.Seq2[tarEntry, error] {
+// entries yields what is in the tar; no file that is wanted may be longer than limit bytes.
+func (t *archive) entries(limit int, wanted func(*tar.Header) bool) iter.Seq2[tarEntry, error] {
 	return func(yield func(tarEntry, error) bool) {
 		var content bytes.Buffer
 		for r := tar.NewReader(t.again()); ; {
@@ -226,6 +225,12 @@ func (t *archive) entries(limit int) iter.Seq2[tarEntry, error] {
 			if err != nil {
 				yield(tarEntry{}, invalid("the tar is damaged or cut off: %v", err))
 				return
+			}
+			if !wanted(header) {
+				if !yield(tarEntry{header: header}, nil) {
+					return
+				}
+				continue
 			}
 			if header.Size > int64(limit) {
 				yield(tarEntry{}, invalid("in the tar, %s is %d bytes long, more than the %d allowed", header.Name, header.Size, limit))
@@ -246,10 +251,14 @@ func (t *archive) entries(limit int) iter.Seq2[tarEntry, error] {
 	}
 }
 
-// exported reports whether keys export made the tar, by the name of its first file, which may be as long as any that holds
-// keys: check is stricter where it is an export.
+func all(*tar.Header) bool { return true }
+
+func none(*tar.Header) bool { return false }
+
+// exported reports whether keys export made the tar, by the name of its first file. How long that may be, check tells where
+// it is an export.
 func (t *archive) exported() (bool, error) {
-	for e, err := range t.entries(maxManyKeys) {
+	for e, err := range t.entries(0, none) {
 		return err == nil && e.header.Name == manifestName, err
 	}
 	return false, nil
@@ -296,7 +305,7 @@ func (t *archive) check(visit func(keystore.File) error) error {
 	count := 0
 	notMade := invalid("the tar is not as keys export made it: it was cut off, packed anew, or has something after its end").
 		WithHint("Export it again, and hand over the file as it is.")
-	for e, err := range t.entries(keystore.MaxFile) {
+	for e, err := range t.entries(keystore.MaxFile, all) {
 		if err != nil {
 			return err
 		}
@@ -377,7 +386,7 @@ func decodeArchived(first bool, name string, content []byte) (keystore.File, err
 func (t *archive) files() iter.Seq2[keystore.File, error] {
 	return func(yield func(keystore.File, error) bool) {
 		first := true // which says the format
-		for e, err := range t.entries(keystore.MaxFile) {
+		for e, err := range t.entries(keystore.MaxFile, all) {
 			var f keystore.File
 			if err == nil && !first {
 				f, err = keystore.DecodeFile(e.header.Name, e.content)
@@ -398,14 +407,17 @@ func (t *archive) files() iter.Seq2[keystore.File, error] {
 func (t *archive) keyFiles(skipped func(name string)) iter.Seq2[tarEntry, error] {
 	return func(yield func(tarEntry, error) bool) {
 		files := 0
-		for e, err := range t.entries(maxManyKeys) {
+		keys := func(h *tar.Header) bool {
+			return h.Typeflag == tar.TypeReg && isKeyFileName(h.Name) && !strings.HasPrefix(path.Base(h.Name), ".")
+		}
+		for e, err := range t.entries(maxManyKeys, keys) {
 			if err != nil {
 				yield(e, err)
 				return
 			}
 			switch name := e.header.Name; {
-			case e.header.Typeflag == tar.TypeDir, hidden(name):
-				continue
+			case e.header.Typeflag == tar.TypeDir, e.header.Typeflag == tar.TypeXGlobalHeader, strings.HasPrefix(path.Base(name), "."):
+				continue // git archive writes a global header, with the commit
 			case e.header.Typeflag != tar.TypeReg:
 				yield(e, invalid("in the tar, %s is no file", name).WithHint("Expected are files that hold keys, without links."))
 				return
@@ -425,13 +437,6 @@ func (t *archive) keyFiles(skipped func(name string)) iter.Seq2[tarEntry, error]
 			yield(tarEntry{}, err)
 		}
 	}
-}
-
-// hidden reports whether a file in a tar, or a folder above it, has a name that begins with a dot.
-func hidden(name string) bool {
-	return slices.ContainsFunc(strings.Split(name, "/"), func(element string) bool {
-		return strings.HasPrefix(element, ".") && element != "." && element != ".."
-	})
 }
 
 // ended refuses a tar without the two blocks of zeros that end one (POSIX.1, pax, "ustar Interchange Format"): the reader

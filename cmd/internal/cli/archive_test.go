@@ -501,12 +501,19 @@ func TestFolderTarIsWhole(t *testing.T) {
 		entries = append(entries, entry{name: name, content: string(content)})
 	}
 	whole := makeTar(t, entries)
+	// What is passed over may be of any length, and git archive's first entry is no file.
+	more := append([]entry{
+		{name: "pax_global_header", change: func(h *tar.Header) {
+			*h = tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: h.Name, PAXRecords: map[string]string{"comment": "a commit"}}
+		}},
+		{name: "guide.pdf", content: strings.Repeat("x", maxManyKeys+1)}, {name: "keys/.old.json", content: strings.Repeat("x", maxManyKeys+1)},
+	}, entries...)
 	first := len(makeTar(t, entries[:1])) - 2*512
 	for name, c := range map[string]struct {
 		data []byte
 		code int
 	}{
-		"whole": {whole, 0}, "longer": {append(bytes.Clone(whole), make([]byte, 10240)...), 0},
+		"whole": {whole, 0}, "among others": {makeTar(t, more), 0}, "longer": {append(bytes.Clone(whole), make([]byte, 10240)...), 0},
 		"between files": {whole[:first], 2}, "before its end": {whole[:len(whole)-2*512], 2}, "in its end": {whole[:len(whole)-512], 2},
 		"and something": {append(bytes.Clone(whole), 'x'), 2},
 	} {

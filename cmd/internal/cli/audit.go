@@ -51,6 +51,9 @@ func (a *app) logPath(file string) (string, error) {
 	return path, err
 }
 
+// maxDamage is how many lines are told one by one that cannot be shown.
+const maxDamage = 100
+
 func (a *app) auditShow(file *string) *cobra.Command {
 	var filter audit.Filter
 	var since, until string
@@ -88,7 +91,7 @@ func (a *app) auditShow(file *string) *cobra.Command {
 				lines = audit.Follow
 			}
 			var damaged []error
-			shown := 0
+			shown, more, gravest := 0, 0, 0
 			for entry, err := range lines(a.ctx, path, filter) {
 				if err != nil {
 					if a.ctx.Err() != nil && follow {
@@ -105,7 +108,11 @@ func (a *app) auditShow(file *string) *cobra.Command {
 						}
 						continue
 					}
-					damaged = append(damaged, err)
+					if code := kmserr.ExitCode(err); len(damaged) < maxDamage || code > gravest {
+						damaged, gravest = append(damaged, err), max(gravest, code)
+					} else {
+						more++ // a file that is no log at all may have millions
+					}
 					continue
 				}
 				if a.output == "json" {
@@ -123,6 +130,9 @@ func (a *app) auditShow(file *string) *cobra.Command {
 			}
 			if shown == 0 && len(damaged) == 0 && !follow { // else a misspelt key would look like one that was never asked for
 				a.note("no line of the log is of this kind")
+			}
+			if more > 0 {
+				damaged = append(damaged, kmserr.New(kmserr.AuditIntegrity, "there are %d more such lines", more).WithHint("`awskms-offline audit verify` tells where the first is."))
 			}
 			return errors.Join(damaged...)
 		},

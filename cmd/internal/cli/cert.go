@@ -45,9 +45,6 @@ type issueFlags struct {
 func (f *issueFlags) register(c *cobra.Command) {
 	fl := c.Flags()
 	f.kms.registerForOne(fl)
-	if err := fl.MarkHidden("parallel"); err != nil {
-		panic(err) // the flag is registered a line above
-	}
 	fl.StringVar(&f.keyID, "key-id", "", "key ARN, alias ARN, key ID or alias/NAME")
 	fl.StringVar(&f.subject, "subject", "", "the distinguished name (RFC 4514), such as CN=release,O=Example,ST=WA,C=US")
 	require(c, "key-id", "subject")
@@ -141,10 +138,14 @@ func (a *app) keepChain(chain *kmscert.Chain, pem []byte, key *kmskey.Key, f iss
 	}
 	path := filepath.Join(w.Store().Home().Path, filepath.FromSlash(keystore.ChainPath(key.Fingerprint())))
 	switch {
+	case a.output == "json":
+		answer := map[string]any{"KeyId": key.ARN().String(), "Change": string(change), "Path": path, "Certificates": certificatesJSON(chain)}
+		if f.file == "-" {
+			answer["CertificateChain"] = string(pem) // as AWS Certificate Manager names it
+		}
+		return a.json(answer)
 	case f.file == "-":
 		return a.write(pem)
-	case a.output == "json":
-		return a.json(map[string]any{"KeyId": key.ARN().String(), "Change": string(change), "Path": path, "Certificates": certificatesJSON(chain)})
 	}
 	leaf := chain.Certificates[0]
 	return a.printf("%s: %s, of %s, valid until %s\n", change, path, plain(leaf.Subject.String()), leaf.NotAfter.UTC().Format(time.RFC3339))

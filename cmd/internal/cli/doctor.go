@@ -183,8 +183,10 @@ func (a *app) examineStore(r *report, repair bool) error {
 	if undated > 0 {
 		r.add(levelWarning, part, "Import them again with --snapshot-time.", "%s without a date: an age limit would refuse them", describe(undated, "key"))
 	}
-	for _, w := range store.Warnings() {
-		r.add(levelWarning, part, "", "%s", w)
+	for i, w := range slices.Concat(store.Warnings(), r.rules.Warnings()) {
+		if !slices.Contains(store.Warnings()[:min(i, len(store.Warnings()))], w) { // the machine's folder may be both's
+			r.add(levelWarning, part, "", "%s", w)
+		}
 	}
 	return damage
 }

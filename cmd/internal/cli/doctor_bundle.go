@@ -91,7 +91,11 @@ func (b *bundle) ofStore(store *keystore.Store) {
 		}
 		b.Keys[fmt.Sprintf("%s %s %s", entry.Key.Spec(), entry.Key.Usage(), entry.Key.State())]++
 	}
-	err := filepath.WalkDir(b.Home, func(path string, d fs.DirEntry, err error) error {
+	root := b.Home // which a walk does not enter if it is a link
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real
+	}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			b.Missing = append(b.Missing, err.Error())
 			return nil
@@ -105,7 +109,7 @@ func (b *bundle) ofStore(store *keystore.Store) {
 			b.Missing = append(b.Missing, err.Error())
 			return nil
 		}
-		below, err := filepath.Rel(b.Home, path)
+		below, err := filepath.Rel(root, path)
 		if err != nil {
 			return err
 		}

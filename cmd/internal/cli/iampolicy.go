@@ -81,7 +81,7 @@ func (f pullFlags) keysOfRegions() []string {
 
 // partition is that of a Region by the prefixes that AWS documents; a suggestion in a text for people, nothing more.
 func partition(region string) string {
-	for prefix, partition := range map[string]string{"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b", "eusc-": "aws-eusc"} {
+	for prefix, partition := range map[string]string{"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b", "us-isof-": "aws-iso-f", "eu-isoe-": "aws-iso-e", "eusc-": "aws-eusc"} {
 		if strings.HasPrefix(region, prefix) {
 			return partition
 		}

@@ -229,6 +229,18 @@ func TestAuditShowFollowDamage(t *testing.T) {
 	}
 }
 
+// TestAuditShowOfNoLog: of a file that is no log, so many lines are told as anybody reads.
+func TestAuditShowOfNoLog(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "audit.jsonl")
+	for lines, says := range map[int]string{maxDamage: "", maxDamage + 50: "there are 50 more such lines"} {
+		write(t, log, bytes.Repeat([]byte("no line\n"), lines))
+		code, stdout, stderr := call("audit", "show", "--log", log)
+		if code != 1 || stdout != "" || strings.Count(stderr, "AuditIntegrityException") != min(lines, maxDamage+1) || !strings.Contains(stderr, says) {
+			t.Errorf("%d lines: exit code %d, %d told\n%.3000s", lines, code, strings.Count(stderr, "AuditIntegrityException"), stderr)
+		}
+	}
+}
+
 // TestAuditShowInterrupted: a part of the lines does not pass for all of them.
 func TestAuditShowInterrupted(t *testing.T) {
 	dir := t.TempDir()

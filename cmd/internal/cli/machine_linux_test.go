@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,4 +148,21 @@ func TestMachinePolicy(t *testing.T) {
 			})
 		}
 	}
+	// That the group may have taken a policy away is what doctor says, too, as every decision does.
+	t.Run("doctor: the group", func(t *testing.T) {
+		dir := t.TempDir()
+		home := filepath.Join(dir, "home")
+		for name, value := range map[string]string{"HOME": dir, "XDG_CONFIG_HOME": dir, "XDG_STATE_HOME": filepath.Join(dir, "state"), "AWSKMS_OFFLINE_HOME": home} {
+			t.Setenv(name, value)
+		}
+		if err := errors.Join(os.RemoveAll(machine), os.Mkdir(machine, 0o770), os.Chmod(machine, 0o770)); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, stderr := call("keys", "import", records+"p256.get-public-key.json", records+"p256.describe-key.json"); code != 0 {
+			t.Fatal(stderr)
+		}
+		if code, stdout, stderr := call("doctor"); code != 0 || strings.Count(stdout, machine+" can be written by its group") != 1 {
+			t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+		}
+	})
 }

@@ -133,6 +133,7 @@ func TestOutputSchema(t *testing.T) {
 		"keys pull " + arn, "keys refresh", "keys list", "keys show " + arn,
 		"sign --key-id " + arn + " app.tar.gz",
 		"cert self-sign --key-id " + arn + " --subject CN=release,O=Example,ST=WA,C=US --days 30 --file release.crt",
+		"cert self-sign --key-id " + arn + " --subject CN=release,O=Example,ST=WA,C=US --days 30 --file - --replace",
 		"cert csr --key-id " + arn + " --subject CN=release,O=Example,ST=WA,C=US --file release.csr",
 		"cert csr --key-id " + arn + " --subject CN=release,O=Example,ST=WA,C=US",
 		"cert check release.crt --key-id " + arn, "cert show --key-id " + arn,

@@ -86,6 +86,8 @@ func (a *app) runSign(c *cobra.Command, f signFlags, args []string) error {
 	case (f.cosign == "") != (f.payloadFile == "") || f.cosign != "" && f.signatureFile == "":
 		return invalid("--cosign-payload needs --payload and --signature, and --payload is for it alone").
 			WithHint("cosign attach signature takes both files.")
+	case f.payloadFile == "-":
+		return invalid("--payload is -, and this goes into a file, not to standard output").WithHint("Name a new file; one of that name is ./-.")
 	case f.cosign != "" && (len(args) > 0 || f.message != "" || f.encoding != "base64" || kind != ""):
 		return invalid("--cosign-payload takes no file, no --message-type, and no --encoding but base64")
 	}

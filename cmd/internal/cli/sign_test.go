@@ -196,6 +196,15 @@ func TestSignRefuses(t *testing.T) {
 	}
 }
 
+// TestSignPayloadToStandardOutput: a payload that cannot go where it is to is refused before KMS signs.
+func TestSignPayloadToStandardOutput(t *testing.T) {
+	server, arns := fakeKMS(t)
+	code, _, stderr := call("sign", "--key-id", arns["p256"], "--cosign-payload", "example.com/app@sha256:"+strings.Repeat("0", 64), "--payload", "-", "--signature", "sig")
+	if code != 2 || !strings.Contains(stderr, "--payload is -, and this goes into a file") || server.Count("Sign") != 0 {
+		t.Errorf("exit code %d, %d signatures\n%s", code, server.Count("Sign"), stderr)
+	}
+}
+
 // A key that KMS does not use is mended in KMS: no store is told to learn of it.
 func TestSignKeyState(t *testing.T) {
 	server, arns := fakeKMS(t)
