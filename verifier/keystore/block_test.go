@@ -319,6 +319,16 @@ func TestBlockRefusals(t *testing.T) {
 	for _, err := range w.Store().AllBlocks() {
 		t.Errorf("there is a block: %v", err)
 	}
+	// Nor does text as a terminal of another encoding gives it.
+	if _, err := w.Block(Block{KeyID: arnA.String(), Reason: "compromis\xe9", By: "Andr\xe9"}); err != nil {
+		t.Error(explain(err))
+	}
+	if got, err := w.Store().Blocks([]kmskey.ARN{arnA}, strings.Repeat("0", 64)); err != nil || len(got) != 1 || got[0].Reason != "compromis\uFFFD" || got[0].By != "Andr\uFFFD" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := w.Unblock(arnA, ""); err != nil {
+		t.Error(explain(err))
+	}
 	// A record that is damaged does not keep anybody from blocking the key.
 	writeFile(t, w.Store().Home(), recordPath(arnB), "{")
 	if _, err := w.Block(Block{KeyID: arnB.String()}); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -23,6 +24,8 @@ func (w *Writer) Block(b Block) (Outcome, error) {
 }
 
 func (w *Writer) block(b Block) (Outcome, error) {
+	// Who blocks a key is in a hurry, and a terminal may give what is no UTF-8.
+	b.Reason, b.By = strings.ToValidUTF8(b.Reason, "\uFFFD"), strings.ToValidUTF8(b.By, "\uFFFD")
 	if err := b.check(); err != nil {
 		return Outcome{}, kmserr.New(kmserr.Validation, "the block %v", err)
 	}

@@ -292,7 +292,7 @@ func (s *Store) aliasFiles(arns []kmskey.ARN) iter.Seq2[File, error] {
 // another key, or that says it once meant keys which it never meant here, needs opts.MoveAlias; an older meaning gives
 // way. A block that is there stands.
 //
-// Errors: as Put's; ValidationException for a block whose key material is not what is on record.
+// Errors: as Put's, which beside one may tell of a record that it was written.
 func (w *Writer) PutFile(f File, opts PutOptions) (Outcome, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -301,19 +301,26 @@ func (w *Writer) PutFile(f File, opts PutOptions) (Outcome, error) {
 	switch {
 	case f.Key != nil:
 		outcome, err = w.put(f.Key, opts, nil)
-		outcome.ARN = f.Key.ARN()
+		if err == nil || outcome.Change != "" {
+			outcome.ARN = f.Key.ARN()
+		}
 	case f.Alias != nil:
-		outcome, err = w.putAlias(*f.Alias, opts)
-		outcome.Alias = f.Alias.ARN
+		if outcome, err = w.putAlias(*f.Alias, opts); err != nil {
+			outcome = Outcome{}
+		} else {
+			outcome.Alias = f.Alias.ARN
+		}
 	case f.Block != nil:
-		outcome, err = w.putBlock(f, opts)
+		if outcome, err = w.putBlock(f, opts); err != nil {
+			outcome = Outcome{}
+		}
 	default:
 		err = kmserr.New(kmserr.Internal, "the file %s says nothing", f.Path)
 	}
 	if err != nil {
-		return Outcome{}, known(err).WithKey(f.ID())
+		err = known(err).WithKey(f.ID())
 	}
-	return outcome, nil
+	return outcome, err
 }
 
 func (w *Writer) putAlias(given AliasEntry, opts PutOptions) (Outcome, error) {
@@ -383,10 +390,8 @@ func (w *Writer) putBlock(f File, opts PutOptions) (Outcome, error) {
 		if outcome.ARN, err = kmskey.ParseARN(b.KeyID); err != nil {
 			return Outcome{}, err
 		}
-		entry, err := w.store.readRecord(outcome.ARN)
-		if err == nil && b.PublicKeySHA256 != "" && b.PublicKeySHA256 != entry.Key.Fingerprint() {
-			return Outcome{}, otherMaterial(b, entry.Key)
-		}
+		// It may say another public key than the record has, as one of a key whose record was removed and made anew: both
+		// of its files only take away.
 	}
 	read := func() (Block, error) { return w.store.readBlockOfKey(b.PublicKeySHA256) }
 	if f.Path != blockPathOfKey(b.PublicKeySHA256) {

@@ -96,6 +96,30 @@ func pullOntoAFullDisk(t *testing.T, size string) {
 	}
 }
 
+// An import that fills the disk tells what it stored.
+func TestImportOntoAFullDisk(t *testing.T) {
+	for size, whole := range map[string]bool{"4k": false, "8k": true} { // that of the record alone, and of its alias too
+		t.Run(size, func(t *testing.T) {
+			dir := t.TempDir()
+			home := filepath.Join(dir, "home")
+			isolated(t, dir)
+			t.Setenv("AWSKMS_OFFLINE_HOME", home)
+			smallDisk(t, home, size)
+			args := []string{"keys", "import", "../../../testdata/records/p256.get-public-key.json", "--alias", "alias/release"}
+			code, stdout, stderr := call(args...)
+			if stored := storedKeys(t, home); stored != 1 || (code == 0) != whole || strings.Count(stdout, "new: arn:") != 1 ||
+				!whole && (code != kmserr.ExitOurSide || strings.Count(stderr, "no space left on device") != 1) {
+				t.Errorf("exit code %d, %d stored\n%s%s", code, stored, stdout, stderr)
+			}
+			var out, errs bytes.Buffer
+			code = checkedMain(append(args, "--output", "json"), strings.NewReader(""), &out, &errs)
+			if (code == 0) != whole || !strings.Contains(out.String(), `"Change": "unchanged"`) || strings.Contains(out.String(), `"Error"`) == whole {
+				t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
+			}
+		})
+	}
+}
+
 // An answer in JSON that cannot be written is told.
 func TestPullAnswerThatCannotBeWritten(t *testing.T) {
 	_, arns := fakeKMS(t)

@@ -47,16 +47,20 @@ func (p *progress) add(r result) error {
 	if r.outcome.ARN == (kmskey.ARN{}) {
 		row.KeyID = r.outcome.Alias.String()
 	}
+	stored := r.outcome.Change != "" // all but one of its aliases or its place in the index, if there is an error
 	if r.err != nil {
 		p.fail(r.err)
 		problem := errorJSON(r.err)
-		row.Change, row.Error, row.KeyID = "refused", &problem, problem.KeyID
+		row.Error = &problem
+		if !stored {
+			row.Change, row.KeyID = "refused", problem.KeyID
+		}
 	}
 	if p.app.output == "json" {
 		p.rows = append(p.rows, row)
 		return nil
 	}
-	if r.err != nil {
+	if r.err != nil && !stored {
 		return nil // said in the end
 	}
 	return p.app.printRow(row)
