@@ -96,9 +96,13 @@ func (c *Client) fetch(ctx context.Context, ref kmskey.Ref, listed *Listed) (*Fe
 		record.Snapshot.StateTime = now()
 		described, err = c.describe(ctx, exact)
 		if notAllowed(err) && ref.Alias != "" {
-			// A policy may allow it by the alias alone (condition key kms:RequestAlias). It may mean another key by now.
-			if byAlias, other := c.describe(ctx, ref); other == nil && byAlias.Arn == record.KeyID {
+			// A policy may allow it by the alias alone (condition key kms:RequestAlias). It may mean another key by now, or none.
+			byAlias, other := c.describe(ctx, ref)
+			switch {
+			case other == nil && byAlias.Arn == record.KeyID:
 				described, err = byAlias, nil
+			case other != nil && !notAllowed(other) && !kmserr.Is(other, kmserr.NotFound):
+				err = other
 			}
 		}
 		switch {

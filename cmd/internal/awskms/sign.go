@@ -138,11 +138,18 @@ func (s *Signer) Sign(ctx context.Context, req SignRequest) ([]byte, error) {
 		if !notAllowed(refusal) || s.asked.Alias == "" {
 			return nil, refusal
 		}
-		// A policy may allow it by the alias alone (condition key kms:RequestAlias). That it means this key still, the
-		// signature shows, which is verified below.
+		// A policy may allow it by the alias alone (condition key kms:RequestAlias).
 		in.KeyId = aws.String(s.asked.String())
 		if answer, err = client.Sign(ctx, in); err != nil {
-			return nil, refusal
+			byAlias := explain(err, ActionSign, s.asked)
+			if notAllowed(byAlias) || kmserr.Is(byAlias, kmserr.NotFound) {
+				return nil, refusal
+			}
+			return nil, byAlias
+		}
+		if aws.ToString(answer.KeyId) != arn.String() {
+			return nil, kmserr.New(kmserr.KMSService, "%s came to mean another key, %s, while it was signed with", s.asked, aws.ToString(answer.KeyId)).
+				WithHint("The signature was thrown away: run the command again.").WithKey(arn.String())
 		}
 	}
 	if err := s.verify(ctx, req, answer.Signature); err != nil {

@@ -154,6 +154,15 @@ func TestRefreshWithoutAliasList(t *testing.T) {
 			if code, _, stderr := call("keys", "show", alias); code != 0 {
 				t.Errorf("the alias does not mean its key again\n%s", stderr)
 			}
+			// One that went away and belongs to a key that is denied puts nothing at risk.
+			server.RemoveAlias(alias)
+			if code, _, stderr := call("keys", "refresh"); code != 0 {
+				t.Errorf("gone again: exit code %d\n%s", code, stderr)
+			}
+			server.PutAlias("alias/release", last)
+			if code, _, stderr := call("keys", "refresh", next); code != 0 || !strings.Contains(stderr, "note: "+alias+": what it means now is not known") {
+				t.Errorf("denied, and no longer the key's: exit code %d\n%s", code, stderr)
+			}
 		})
 	}
 }
@@ -224,7 +233,18 @@ func TestAllowedByAliasAlone(t *testing.T) {
 	if code, stdout, stderr := call("keys", "list"); code != 0 || !strings.Contains(stdout, "Enabled") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
-	// Where it means another key by then, the one that was fetched is signed with by nobody, and its state is not the other's.
+	// What else goes wrong by the alias is no denial: the state could have been had, and the signature.
+	failing := server.Inject(kmstest.Rule{Operation: "DescribeKey", Key: "alias/condition"}, kmstest.Fail(kmstest.ExpiredToken))
+	if code, stdout, stderr := call("keys", "pull", "alias/condition"); code != 3 || !strings.Contains(stderr, "Renew the credentials") || strings.Contains(stderr, "recorded as unknown") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	failing()
+	failing = server.Inject(kmstest.Rule{Operation: "Sign", Key: "alias/condition"}, kmstest.Fail(&kmstest.Error{Code: "DisabledException", Message: "is disabled.", Status: 400}))
+	if code, stdout, stderr := call("sign", "--key-id", "alias/condition", "short"); code != 1 || stdout != "" || !strings.Contains(stderr, "DisabledException") || !strings.Contains(stderr, "aws kms enable-key") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	failing()
+	// Where it means another key by then, its state is not taken for that of the key that was fetched, nor its signature.
 	move := server.Inject(kmstest.Rule{Operation: "DescribeKey", Key: "alias/condition"}, kmstest.Edit(func(answer map[string]any) {
 		m := answer["KeyMetadata"].(map[string]any)
 		m["Arn"], m["KeyId"] = arns["p384"], arns["p384"][strings.LastIndex(arns["p384"], "/")+1:]
@@ -237,7 +257,7 @@ func TestAllowedByAliasAlone(t *testing.T) {
 		server.RemoveAlias("arn:aws:kms:us-east-1:111122223333:alias/condition")
 		server.PutAlias("alias/condition", server.AddKey(kmstest.Key{Account: "111122223333", Region: "us-east-1"}))
 	}))
-	if code, stdout, stderr := call("sign", "--key-id", "alias/condition", "short"); code == 0 || stdout != "" || !strings.Contains(stderr, "does not verify by KMS's own public key") {
+	if code, stdout, stderr := call("sign", "--key-id", "alias/condition", "short"); code != 3 || stdout != "" || !strings.Contains(stderr, "alias/condition came to mean another key") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -324,6 +324,7 @@ func (t *transfer) clear() {
 type doubtful struct {
 	alias  kmskey.AliasARN
 	told   told
+	former bool // it only meant the key before
 	target string
 	at     kmskey.Time
 	err    error
@@ -373,26 +374,27 @@ func (t *transfer) doubtfulAliases() (all []doubtful, err error) {
 				}
 				continue
 			}
-			if told, doubt := t.doubts(alias); doubt {
-				all = append(all, doubtful{alias: alias.ARN, told: told})
+			if told, former, doubt := t.doubts(alias); doubt {
+				all = append(all, doubtful{alias: alias.ARN, told: told, former: former})
 			}
 		}
 	}
 	return all, nil
 }
 
-// doubts reports whether an alias may mean something else than what is on record, and what KMS told of the key that says so.
-func (t *transfer) doubts(alias keystore.AliasEntry) (told, bool) {
+// doubts reports whether an alias may mean something else than what is on record, and what KMS told of the key that says so:
+// one that it means, or meant before.
+func (t *transfer) doubts(alias keystore.AliasEntry) (said told, former, doubt bool) {
 	if said, asked := t.aliases[alias.Target()]; asked {
-		return said, !slices.Contains(said.names, alias.ARN.Alias)
+		return said, false, !slices.Contains(said.names, alias.ARN.Alias)
 	}
 	// One that went away from a key whose aliases are not listed may have come back to it.
 	for _, was := range alias.History {
 		if said := t.aliases[kmskey.ARN{Scope: alias.ARN.Scope, KeyID: was.KeyID}]; said.partly {
-			return said, !slices.Contains(said.names, alias.ARN.Alias)
+			return said, true, !slices.Contains(said.names, alias.ARN.Alias)
 		}
 	}
-	return told{}, false
+	return told{}, false, false
 }
 
 // moveAliases records what KMS said of a batch of aliases. One that cannot be recorded keeps no other from it.
@@ -405,7 +407,7 @@ func (t *transfer) moveAliases(batch []doubtful) (err error) {
 	}()
 	for _, d := range batch {
 		switch {
-		case d.err != nil && d.told.partly && !d.told.stateKnown && kmserr.Is(d.err, kmserr.AccessDenied):
+		case d.err != nil && d.told.partly && (d.former || !d.told.stateKnown) && kmserr.Is(d.err, kmserr.AccessDenied):
 			t.app.note(fmt.Sprintf("%s: what it means now is not known: %s", d.alias, kmserr.As(d.err).Fact))
 			continue
 		case d.err != nil && d.told.partly:
