@@ -147,7 +147,7 @@ func (w *shower) snapshot(ctx context.Context, s *snapshot) bool {
 			w.yield(Entry{}, err)
 			return false
 		}
-		if !os.SameFile(w.file, info) {
+		if !os.SameFile(w.file, info) || info.Size() < w.offset { // emptied, or removed and made anew under the same number
 			w.file, w.offset, w.number = info, 0, 0
 		}
 		more := w.lines(ctx, s.path(name), r)

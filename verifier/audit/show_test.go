@@ -274,6 +274,27 @@ func TestFollowMended(t *testing.T) {
 	}
 }
 
+// TestFollowNewLog: a log that is emptied, or removed and made anew, which some file systems do under the number of the old
+// one, is read from its start.
+func TestFollowNewLog(t *testing.T) {
+	path := newLog(t, 3)
+	var got []string
+	for entry, err := range Follow(contextFor(t, 10*time.Second), path, Filter{}) {
+		if got = append(got, fmt.Sprint(entry.Number, entry.Sequence, err)); len(got) == 3 {
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+			appendAll(t, openLog(t, Config{Path: path, NoSync: true}), 1, 2)
+		}
+		if len(got) == 5 {
+			break
+		}
+	}
+	if want := []string{"1 1 <nil>", "2 2 <nil>", "3 3 <nil>", "1 1 <nil>", "2 2 <nil>"}; !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestFollow: each line once, in order, from before the log was there, through rotations and a crash.
 func TestFollow(t *testing.T) {
 	path := logPath(t)

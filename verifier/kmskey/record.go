@@ -234,6 +234,14 @@ func (k *Key) checkMetadata(r Record) error {
 	case m.MultiRegion != nil && *m.MultiRegion != k.arn.MultiRegion():
 		return disagree("KeyMetadata.MultiRegion says %t, but the key ID is %s", *m.MultiRegion, k.arn.KeyID)
 	}
+	for _, date := range []struct {
+		name string
+		at   Time
+	}{{"DeletionDate", m.DeletionDate}, {"ValidTo", m.ValidTo}} {
+		if err := new(Time).set(date.at.Time); err != nil && !date.at.IsZero() { // could be written, and not read again
+			return disagree("KeyMetadata.%s: %v", date.name, err)
+		}
+	}
 	return nil
 }
 

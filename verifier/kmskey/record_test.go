@@ -662,3 +662,41 @@ func TestAlgorithmsOfOtherUsages(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// TestDatesThatCannotBeRead: what a record could not be read with is not written, as an endpoint that is no KMS may answer it.
+func TestDatesThatCannotBeRead(t *testing.T) {
+	key, err := ParseKey(signing(t, "p256", ECCNISTP256).json(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, fits := range map[time.Time]bool{
+		time.Unix(-1, 0): false, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC): false, {}: true,
+		time.Unix(0, 0): true, time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC): true,
+	} {
+		for name, set := range map[string]func(*KeyMetadata){
+			"DeletionDate": func(m *KeyMetadata) { m.DeletionDate = Time{at} }, "ValidTo": func(m *KeyMetadata) { m.ValidTo = Time{at} },
+		} {
+			record := key.Record()
+			record.KeyMetadata = &KeyMetadata{KeyState: StatePendingDeletion}
+			set(record.KeyMetadata)
+			made, err := NewKey(record)
+			if !fits {
+				if !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), "KeyMetadata."+name+": the year ") {
+					t.Errorf("%s of %s: %v", name, at, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s of %s: %v", name, at, err)
+				continue
+			}
+			text, err := made.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ParseKey(text); err != nil {
+				t.Errorf("%s of %s: %v", name, at, err)
+			}
+		}
+	}
+}
