@@ -398,6 +398,9 @@ func TestReleasePage(t *testing.T) {
 		switch words[0] {
 		case "curl":
 			name := words[len(words)-1][strings.LastIndex(words[len(words)-1], "/")+1:]
+			if strings.HasSuffix(name, ".sigstore.json") { // which cosign needs below; a snapshot is not signed
+				continue
+			}
 			file(t, h, name, []byte(read(t, filepath.Join(r.dir, name))))
 		case "sha256sum", "tar":
 			well(t, do(t, h, words[0], words[1:]...))
