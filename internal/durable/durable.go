@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"time"
 )
 
@@ -94,6 +95,24 @@ func MakeFolders(root *os.Root, name string) error {
 		return err
 	}
 	return SyncFolder(root, above)
+}
+
+// MakePath makes the folder of an absolute path of the system, and those above it that are not there yet.
+func MakePath(folder string) error {
+	above, below := filepath.Clean(folder), ""
+	for {
+		if _, err := os.Lstat(above); err == nil || above == filepath.Dir(above) {
+			break
+		}
+		below = filepath.Join(filepath.Base(above), below)
+		above = filepath.Dir(above)
+	}
+	root, err := os.OpenRoot(above)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return MakeFolders(root, filepath.ToSlash(below))
 }
 
 // Remove removes the file or empty folder name. That it is not there is no error.

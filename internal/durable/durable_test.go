@@ -220,3 +220,25 @@ func TestDiskRefuses(t *testing.T) {
 		t.Error("that is no fault of the disk")
 	}
 }
+
+func TestMakePath(t *testing.T) {
+	dir := t.TempDir()
+	deep := filepath.Join(dir, "a", "b", "c")
+	for _, folder := range []string{deep + string(filepath.Separator), deep, dir} { // not there, and there
+		if err := MakePath(folder); err != nil {
+			t.Error(err)
+		}
+	}
+	if info, err := os.Stat(deep); err != nil || !info.IsDir() {
+		t.Errorf("%v, %v", info, err)
+	}
+	if entries, err := os.ReadDir(deep); err != nil || len(entries) != 0 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := MakePath(filepath.Join(dir, "file", "below")); err == nil {
+		t.Error("a folder was made below a file")
+	}
+}

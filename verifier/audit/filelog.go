@@ -263,7 +263,7 @@ func (l *FileLog) openTree(create bool) (*fileguard.Guard, *fileguard.Tree, erro
 	dir := filepath.Dir(l.cfg.Path)
 	tree, err := guard.Open(dir)
 	if create && errors.Is(err, fileguard.ErrAbsent) {
-		if err := createFolder(dir); err != nil {
+		if err := durable.MakePath(dir); err != nil {
 			return nil, nil, unavailable(err, "the log's folder %s cannot be made: %v", dir, fileguard.Cause(err))
 		}
 		tree, err = guard.Open(dir)

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/awskms-offline/awskms-offline/internal/durable"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
@@ -176,22 +175,4 @@ func (d *folder) unusable(name string, err error) error {
 		e.Hint = "Run `awskms-offline audit verify`; to begin a new log, move this one's files away."
 	}
 	return e
-}
-
-// createFolder makes the log's folder, and those above it that are not there.
-func createFolder(dir string) error {
-	above, below := dir, ""
-	for {
-		if _, err := os.Lstat(above); err == nil || above == filepath.Dir(above) {
-			break
-		}
-		below = filepath.Join(filepath.Base(above), below)
-		above = filepath.Dir(above)
-	}
-	root, err := os.OpenRoot(above)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	return durable.MakeFolders(root, filepath.ToSlash(below))
 }

@@ -98,25 +98,11 @@ func makeHome(home Home, opts Options) error {
 	if _, err := newGuard(opts).ResolveFolder(above); err != nil && !errors.Is(err, errAbsent) {
 		return err
 	}
-	if err := makeFolder(above, home.Path); err != nil {
+	if err := durable.MakePath(home.Path); err != nil {
 		return access(err, "the key store %s (%s) cannot be made: %v", home.Path, home.ChosenBy, err).
 			WithHint("Name a folder that the current user may make, or make it for them.")
 	}
 	return nil
-}
-
-// makeFolder makes a folder, and those between it and the one above that is there.
-func makeFolder(above, folder string) error {
-	below, err := filepath.Rel(above, folder)
-	if err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(above)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	return durable.MakeFolders(root, filepath.ToSlash(below))
 }
 
 // lock takes the writers' lock.

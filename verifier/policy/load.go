@@ -28,7 +28,7 @@ type Options struct {
 	UnsafePermissions bool
 }
 
-// Load returns the policy in force: None where neither file is there. A policy that is there and cannot be read, could
+// Load returns the policy in force: None where neither file is there and nothing is to be warned of. A policy that is there and cannot be read, could
 // have been written by others or cannot be enforced is a PolicyInvalidException, and so is a machine's folder that cannot
 // be looked into, or that others can write where there is no policy in it. A home that cannot be looked into, or that the machine's policy does not allow, is a
 // StoreAccessException or, as from the store itself, a StoreIntegrityException.
