@@ -150,10 +150,24 @@ func weighState(old, given *kmskey.Key, fromKMS bool) (take bool, kept string, e
 	return false, fmt.Sprintf("KeyState %s of %s, as %s is of %s", old.State(), stamp(wasAt), given.State(), stamp(nowAt)), nil
 }
 
-// asStrict reports whether now allows no more than was: no state that verifies in place of one that does not, and no later end.
+// asStrict reports whether now allows no more than was, whatever a policy grants: of the states that do not verify none in
+// place of another unless it is farther from Enabled, and no later end.
 func asStrict(was, now *kmskey.KeyMetadata) bool {
 	noLater := func(was, now kmskey.Time) bool { return was.IsZero() || !now.IsZero() && !now.After(was.Time) }
-	return (was.KeyState.Verifies() || !now.KeyState.Verifies()) && noLater(was.DeletionDate, now.DeletionDate) && noLater(was.ValidTo, now.ValidTo)
+	state := was.KeyState.Verifies() || was.KeyState == now.KeyState || severity(was.KeyState) < severity(now.KeyState)
+	return state && noLater(was.DeletionDate, now.DeletionDate) && noLater(was.ValidTo, now.ValidTo)
+}
+
+// severity says how far from Enabled a key is that does not verify. Of two states of one severity neither is as strict as the
+// other: a grant may let either verify.
+func severity(s kmskey.KeyState) int {
+	switch s {
+	case kmskey.StateNotFound:
+		return 2
+	case kmskey.StatePendingDeletion, kmskey.StatePendingReplicaDel:
+		return 1
+	}
+	return 0
 }
 
 // inShort is what of a key's metadata decides.

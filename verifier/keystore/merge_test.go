@@ -90,6 +90,12 @@ func TestMergeState(t *testing.T) {
 			want: facts{off, monday, monday, file}},
 		{name: "dated as strict over undated", old: facts{state: off, source: file}, given: facts{gone, monday, monday, file},
 			want: facts{gone, monday, monday, file}},
+		{name: "dated over an undated deleted key", old: facts{state: kmskey.StateNotFound, source: kms}, given: facts{off, monday, monday, file}, refused: "no StateTime"},
+		{name: "deleted over an undated state", old: facts{state: off, source: file}, given: facts{kmskey.StateNotFound, monday, monday, file},
+			want: facts{kmskey.StateNotFound, monday, monday, file}},
+		{name: "dated over an undated state of one severity", old: facts{state: kmskey.StateUnavailable, source: file}, given: facts{off, monday, monday, file}, refused: "no StateTime"},
+		{name: "dated over an undated replica to be deleted", old: facts{state: kmskey.StatePendingReplicaDel, source: file}, given: facts{off, monday, monday, file}, refused: "no StateTime"},
+		{name: "the same, dated", old: facts{state: off, source: file}, given: facts{off, monday, monday, file}, want: facts{off, monday, monday, file}},
 		{name: "a time over none", old: facts{source: file}, given: facts{time: monday, source: operator}, want: facts{time: monday, source: operator}},
 		{name: "none over a time", old: facts{time: monday, source: kms}, given: facts{source: file}, want: facts{time: monday, source: kms}},
 		{name: "an older answer", old: facts{time: tuesday, source: kms}, given: facts{time: monday, source: file},
@@ -163,7 +169,8 @@ func TestMergeKeepsDates(t *testing.T) {
 		{"an end is dropped by KMS", kmskey.StateEnabled, kmskey.StateEnabled, none, soon, none, none, true, true},
 		{"a deletion is dropped", kmskey.StatePendingDeletion, kmskey.StateDisabled, soon, none, none, none, false, false},
 		{"a deletion is put off", kmskey.StatePendingDeletion, kmskey.StatePendingDeletion, soon, none, later, none, false, false},
-		{"a deletion stays", kmskey.StatePendingDeletion, kmskey.StateUnavailable, soon, none, soon, none, false, true},
+		{"a deletion stays", kmskey.StatePendingDeletion, kmskey.StateNotFound, soon, none, soon, none, false, true},
+		{"a deletion stays, and is no more pending", kmskey.StatePendingDeletion, kmskey.StateUnavailable, soon, none, soon, none, false, false},
 		{"a deletion is dropped by KMS", kmskey.StatePendingDeletion, kmskey.StateDisabled, soon, none, none, none, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
