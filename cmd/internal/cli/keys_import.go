@@ -318,7 +318,7 @@ func (a *app) noteAlgorithms(all *batch, f importFlags) {
 // complete joins states to records, fills in what flags say, and checks every key. Nothing is written before it is done.
 func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, error) {
 	if (f.keyID != "" || len(f.aliases) > 0) && len(all.records) > 1 {
-		return nil, invalid("--key-id and --alias are for one key, and %d are given", len(all.records)).WithHint("Import them one by one.")
+		return nil, forOneKey(len(all.records))
 	}
 	var failed []error
 	var keys []pending
@@ -361,8 +361,15 @@ func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, er
 			add(pending{file: s.file, key: key, opts: keystore.PutOptions{MoveAlias: f.moveAlias, Aliases: f.aliases, AliasTime: at}})
 		}
 	}
+	if len(f.aliases) > 0 && len(keys) > 1 {
+		failed = append(failed, forOneKey(len(keys)))
+	}
 	failed = append(failed, aliasesOfTwo(keys)...)
 	return keys, errors.Join(failed...)
+}
+
+func forOneKey(given int) error {
+	return invalid("--key-id and --alias are for one key, and %d are given", given).WithHint("Import them one by one.")
 }
 
 // aliasesOfTwo returns an error for each alias that is given for two keys: at most one of them has it.
