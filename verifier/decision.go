@@ -30,8 +30,8 @@ type decision struct {
 	unsafeState bool
 	// terse: see KeyRequest.
 	terse bool
-	// former says that the key is one that the alias meant before.
-	former bool
+	// former is for a key that the alias meant before, and says whether rules let the alias stand for it still.
+	former func(policy.Rules) bool
 	// rules holds what is in force for every ARN that takes part: the one asked for and those used. inForce has the same,
 	// and whence.
 	rules   []policy.Rules
@@ -203,7 +203,7 @@ func (v *Verifier) permit(d *decision) error {
 			WithHint("%s", kmserr.Lookup(kmserr.KeyBlocked).Cure)
 	}
 	d.rules = nil
-	if d.inForce, err = v.rulesFor(d.asked, d.found, d.former, d.now); err != nil {
+	if d.inForce, err = v.rulesFor(d.asked, d.found, d.former != nil, d.now); err != nil {
 		return err
 	}
 	for _, in := range d.inForce {
@@ -220,10 +220,9 @@ func (v *Verifier) permit(d *decision) error {
 	}
 	for _, in := range d.inForce {
 		r := in.rules
-		if in.tooOld {
-			u := in.unheeded[0]
+		if u, old := in.refusedForAge(d.former); old {
 			why := "the policy allows the key by an alias alone"
-			if d.former {
+			if d.former != nil {
 				why = "the alias stands for the key by what it meant before"
 			}
 			return kmserr.New(u.name, "%s, and %s", why, u.sentence).WithHint("%s", kmserr.Lookup(u.name).Cure)
@@ -258,8 +257,18 @@ type inForce struct {
 	// aliases are named by grants, lead to the key, and are as young as they must be.
 	aliases  []keystore.AliasEntry
 	unheeded []unheeded
+	// young are the rules as they would be if every alias were young enough.
+	young policy.Rules
 	// tooOld says that the key is excluded, and would not be if what is known of the unheeded aliases were younger.
 	tooOld bool
+}
+
+// refusedForAge says by which alias's age the key is refused, if it is. former is decision's.
+func (in inForce) refusedForAge(former func(policy.Rules) bool) (unheeded, bool) {
+	if len(in.unheeded) > 0 && (in.tooOld || former != nil && !former(in.rules)) {
+		return in.unheeded[0], true
+	}
+	return unheeded{}, false
 }
 
 // unheeded is an alias that a grant names and that leads to the key, but not by knowledge as young as the policy demands.
@@ -279,6 +288,7 @@ func (v *Verifier) rulesFor(asked kmskey.Ref, found *keystore.Resolution, former
 		if err := v.ask(&in); err != nil {
 			return nil, err
 		}
+		in.young = in.rules
 		all = append(all, in)
 	}
 	limit := ageLimit(all) // of restrictions, which no alias has a part in
@@ -307,11 +317,10 @@ func (v *Verifier) rulesFor(asked kmskey.Ref, found *keystore.Resolution, former
 		if !former || old { // an alias that was asked for counts as one that leads to the key, if it is young enough, and by nothing else
 			in.subject.Asked = kmskey.Ref{Scope: in.subject.ARN.Scope, KeyID: in.subject.ARN.KeyID}
 		}
-		before := in.rules.Excluded
 		if err := v.ask(in); err != nil {
 			return nil, err
 		}
-		in.tooOld = old || before == "" && in.rules.Excluded != ""
+		in.tooOld = old || in.young.Excluded == "" && in.rules.Excluded != ""
 	}
 	return all, nil
 }

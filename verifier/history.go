@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/awskms-offline/awskms-offline/internal/progress"
 	"github.com/awskms-offline/awskms-offline/verifier/internal/rawverify"
@@ -32,19 +33,16 @@ func allowsHistoryForNotation(r policy.Rules) bool { return r.AllowAliasHistoryF
 func (v *Verifier) formers(d *decision, allows func(policy.Rules) bool) ([]*decision, error) {
 	alias := d.found.Alias
 	var all []*decision
-	for i, was := range meantBefore(alias) {
-		if i == maxFormers {
-			break
-		}
+	for _, was := range meantBefore(alias) {
 		arn := kmskey.ARN{Scope: alias.ARN.Scope, KeyID: was.KeyID}
-		rules, err := v.cfg.Policy.Rules(policy.Subject{Asked: d.asked, ARN: arn, Former: true})
+		in, err := v.former(d.asked, alias, arn, d.now)
 		if err != nil {
-			return nil, kmserr.New(kmserr.PolicyInvalid, "the policy cannot tell about %s: %v", arn, err).WithCause(err)
+			return nil, err
 		}
-		if !allows(rules) {
+		if !allows(in.young) {
 			continue
 		}
-		found, err := v.store().Resolve(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
+		found, err := v.recordOfFormer(alias, was)
 		if kmserr.Is(err, kmserr.NotFound) {
 			continue
 		}
@@ -55,7 +53,7 @@ func (v *Verifier) formers(d *decision, allows func(policy.Rules) bool) ([]*deci
 			return nil, err
 		}
 		former := *d
-		former.former, former.rules, former.inForce = true, nil, nil
+		former.former, former.rules, former.inForce = allows, nil, nil
 		former.found = &keystore.Resolution{Asked: d.asked, Target: arn, Entries: found.Entries, Alias: alias}
 		former.line = d.line
 		former.line.Files, former.line.PolicyRules = nil, nil
@@ -69,14 +67,24 @@ func (v *Verifier) formers(d *decision, allows func(policy.Rules) bool) ([]*deci
 	return all, nil
 }
 
-// meantBefore are the keys that an alias meant before and does not mean now, newest first, each once; none of no alias.
+// former is what the policy says of a key that an alias meant before. Its record is not asked for: without a grant nothing is.
+func (v *Verifier) former(asked kmskey.Ref, alias *keystore.AliasEntry, arn kmskey.ARN, now time.Time) (inForce, error) {
+	all, err := v.rulesFor(asked, &keystore.Resolution{Asked: asked, Target: arn, Alias: alias}, true, now)
+	if err != nil {
+		return inForce{}, err
+	}
+	return all[0], nil
+}
+
+// meantBefore are the keys that an alias meant before and does not mean now, newest first, each once and maxFormers of them
+// at most; none of no alias.
 func meantBefore(alias *keystore.AliasEntry) (all []keystore.AliasHistory) {
 	if alias == nil {
 		return nil
 	}
 	seen := map[string]bool{alias.TargetKeyID: true}
 	for _, was := range slices.Backward(alias.History) {
-		if !seen[was.KeyID] {
+		if !seen[was.KeyID] && len(all) < maxFormers {
 			all = append(all, was)
 		}
 		seen[was.KeyID] = true

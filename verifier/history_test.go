@@ -68,7 +68,12 @@ func TestAliasHistory(t *testing.T) {
 	t.Run("without a grant", func(t *testing.T) {
 		w, then, now := rotated(t)
 		_, err := w.verify(t, ask(then, kmskey.RSASSAPKCS1SHA256))
-		refused(t, err, kmserr.InvalidSignature)
+		refused(t, err, kmserr.InvalidSignature, "Until 2026-06-01T00:00:00Z alias/release meant the key "+must(kmskey.ParseARN(arnThen)).KeyID)
+		r := ask(then, kmskey.RSASSAPKCS1SHA256)
+		r.KeyID = arnNow
+		if _, err := w.verify(t, r); err == nil || strings.Contains(kmserr.As(err).Hint, "Until") {
+			t.Errorf("by the key's own name: %v", err)
+		}
 		if _, err := w.verify(t, ask(now, kmskey.ECDSASHA256)); err != nil {
 			t.Error(err)
 		}
@@ -292,6 +297,71 @@ func TestExplainFormersBesideAStaleAlias(t *testing.T) {
 		}) {
 			t.Errorf("%s: %v, %+v", age, err, e)
 		}
+	}
+}
+
+// TestHistoryByAnotherAlias: a grant of a key's history holds by whichever alias means the key now, as every grant does, and
+// no longer than that is known.
+func TestHistoryByAnotherAlias(t *testing.T) {
+	message := []byte("signed before the alias moved")
+	fresh := seen("2026-11-23T00:00:00Z")
+	w, then, now := rotated(t, fresh)
+	other := aliasNamed("other")
+	w.write(t, func(writer *keystore.Writer) error {
+		if _, err := writer.Put(record(t, arnNow, now, fresh), keystore.PutOptions{Aliases: []string{"alias/release"}, AliasTime: at("2026-11-23T00:00:00Z")}); err != nil {
+			return err
+		}
+		_, err := writer.Put(record(t, arnThen, then, fresh), keystore.PutOptions{Aliases: []string{other.Alias}, AliasTime: at("2026-01-02T00:00:00Z")})
+		return err
+	})
+	for _, c := range []struct {
+		grant, age string
+		name       kmserr.Name
+		says       string
+	}{
+		{other.String(), "365d", "", ""},
+		{other.String(), "30d", kmserr.SnapshotExpired, "the alias stands for the key by what it meant before, and no grant holds by " + other.String()},
+		{arnNow, "365d", kmserr.KeyMaterialMismatch, ""},
+	} {
+		v := w.under(t, `{"version":"1","grants":[{"name":"history","keys":["`+c.grant+`"],"aliasHistory":"any","aliasHistoryForNotation":true}],
+			"restrictions":[{"name":"age","maxSnapshotAge":"`+c.age+`"}]}`)
+		stands := c.name == ""
+		_, err := v.AuthorizeKey(t.Context(), KeyRequest{KeyID: "alias/release", PublicKey: then.der})
+		if stands && err != nil {
+			t.Errorf("%+v: %v", c, err)
+		} else if !stands {
+			refused(t, err, c.name, c.says)
+		}
+		if _, err := v.Verify(t.Context(), request("alias/release", then, kmskey.RSASSAPKCS1SHA256, message)); (err == nil) != stands {
+			t.Errorf("%+v: %v", c, err)
+		}
+		e, err := v.ExplainPolicy("alias/release")
+		if err != nil || len(e.Formers) != 1 || slices.ContainsFunc(e.Formers[0].Effects, func(e policy.Effect) bool {
+			return e.Member == "aliasHistory" && strings.HasPrefix(e.Value, "any")
+		}) != stands {
+			t.Errorf("%+v: %v, %+v", c, err, e)
+		}
+		current, once, err := v.IdentityKeys("alias/release")
+		want := map[bool][2]int{true: {2, 0}, false: {1, 1}}[stands]
+		if err != nil || len(current) != want[0] || len(once) != want[1] || current[0].ARN().String() != arnNow || append(current, once...)[1].ARN().String() != arnThen {
+			t.Errorf("%+v: %v, %v, %v", c, current, once, err)
+		}
+	}
+}
+
+// TestIdentityKeys: what stands for no key is an error, and a key that the alias meant before counts only with a record.
+func TestIdentityKeys(t *testing.T) {
+	w, _, _ := rotated(t)
+	_, _, err := w.v.IdentityKeys("arn:aws:kms:us-east-1:111122223333:alias/none")
+	refused(t, err, kmserr.NotFound)
+	_, _, err = new(Verifier).IdentityKeys(arnNow)
+	refused(t, err, kmserr.Internal)
+	w.write(t, func(writer *keystore.Writer) error {
+		_, err := writer.Remove(must(kmskey.ParseRef(arnThen)))
+		return err
+	})
+	if now, once, err := w.v.IdentityKeys("alias/release"); err != nil || len(now) != 1 || len(once) != 0 {
+		t.Errorf("%v, %v, %v", now, once, err)
 	}
 }
 

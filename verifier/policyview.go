@@ -71,8 +71,7 @@ func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 	out := &explained[0]
 	out.Replicas = explained[1:]
 	for _, was := range meantBefore(found.Alias) {
-		arn := kmskey.ARN{Scope: found.Alias.ARN.Scope, KeyID: was.KeyID}
-		then, err := v.cfg.Store.Resolve(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
+		then, err := v.recordOfFormer(found.Alias, was)
 		if kmserr.Is(err, kmserr.NotFound) {
 			continue
 		}
@@ -87,6 +86,49 @@ func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 		out.Formers = append(out.Formers, former...)
 	}
 	return out, nil
+}
+
+// recordOfFormer looks up a key that an alias meant before.
+func (v *Verifier) recordOfFormer(alias *keystore.AliasEntry, was keystore.AliasHistory) (*keystore.Resolution, error) {
+	return v.store().Resolve(kmskey.Ref{Scope: alias.ARN.Scope, KeyID: was.KeyID}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
+}
+
+// IdentityKeys returns the keys on record that an identity in a Notation trust policy stands for, and those that it stood for
+// once, as an alias that moved: of these the policy in force says which it stands for still. Their own states, blocks
+// and rules are not asked. The errors are Verify's about an identifier.
+func (v *Verifier) IdentityKeys(keyID string) (now, once []*kmskey.Key, err error) {
+	if err := v.ready(); err != nil {
+		return nil, nil, err
+	}
+	v, err = v.current()
+	defer v.release()
+	if err != nil {
+		return nil, nil, err
+	}
+	d := v.newDecision(audit.EventAuthorizeKey, keyID)
+	if err := v.resolve(d, keyID); err != nil {
+		return nil, nil, err
+	}
+	for _, e := range d.found.Entries {
+		now = append(now, e.Key)
+	}
+	for _, was := range meantBefore(d.found.Alias) {
+		then, err := v.recordOfFormer(d.found.Alias, was)
+		if err != nil {
+			continue // it counts only with a record of its own
+		}
+		key := then.Entries[0].Key
+		in, err := v.former(d.asked, d.found.Alias, key.ARN(), d.now)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, old := in.refusedForAge(allowsHistoryForNotation); !old && allowsHistoryForNotation(in.rules) {
+			now = append(now, key)
+		} else {
+			once = append(once, key)
+		}
+	}
+	return now, once, nil
 }
 
 // explain has the rules of every ARN that takes part.

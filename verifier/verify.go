@@ -136,27 +136,36 @@ func (v *Verifier) check(ctx context.Context, d *decision, req Request) error {
 }
 
 // nameAssumed adds to the hint of a refused signature what nobody said and was taken for granted: the signer may have done
-// otherwise.
+// otherwise, or the key may be another since.
 func (d *decision) nameAssumed(err error, req Request, opts rawverify.Options) error {
-	usual := kmserr.Lookup(kmserr.InvalidSignature).Cure
-	if !kmserr.Is(err, kmserr.InvalidSignature) || kmserr.As(err).Hint != usual {
-		return err // refused for a reason of its own, which this would only hide
+	if !kmserr.Is(err, kmserr.InvalidSignature) {
+		return err
 	}
-	var assumed string
+	e := *kmserr.As(err)
+	assumed := d.meantAnother()
 	switch spec := d.key().Spec(); {
+	case e.Hint != kmserr.Lookup(kmserr.InvalidSignature).Cure: // refused for a reason of its own, which the rest would only hide
 	case req.SigningAlgorithm == "" && len(spec.SigningAlgorithms()) > 1:
-		assumed = fmt.Sprintf("No signing algorithm was given, so %s was taken: name another with the option signing-algorithm.", d.line.SigningAlgorithm)
+		assumed += fmt.Sprintf(" No signing algorithm was given, so %s was taken: name another with the option signing-algorithm.", d.line.SigningAlgorithm)
 	case spec == kmskey.SM2 && req.MessageType != kmskey.Digest && !req.DistinguishingID.Given() && !policy.PinsDistinguishingID(d.rules...):
 		id := kmskey.DefaultDistinguishingID
 		if opts.DistinguishingID.Given() {
 			id = opts.DistinguishingID.String()
 		}
-		assumed = fmt.Sprintf("No distinguishing ID was given, so %q was taken: name the signer's with the option distinguishing-id.", id)
-	default:
-		return err
+		assumed += fmt.Sprintf(" No distinguishing ID was given, so %q was taken: name the signer's with the option distinguishing-id.", id)
 	}
-	e := *kmserr.As(err)
-	return e.WithHint("%s %s", usual, assumed)
+	return e.WithHint("%s%s", e.Hint, assumed)
+}
+
+// meantAnother is what a hint says of an alias that has moved: a signature may be older than that.
+func (d *decision) meantAnother() string {
+	before := meantBefore(d.found.Alias)
+	if d.former != nil || len(before) == 0 {
+		return ""
+	}
+	was := before[0]
+	return fmt.Sprintf(" Until %s %s meant the key %s: if that one signed, name it by its ARN, or see aliasHistory in docs/policy.md.",
+		stamp(was.To.Time), d.found.Alias.ARN.Alias, was.KeyID)
 }
 
 // settleAlgorithm is step 7: the algorithm, the message type, and for SM2 the distinguishing ID.
@@ -253,7 +262,9 @@ func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
 	}
 	picked, err := policy.PickDistinguishingID(req.DistinguishingID, d.rules...)
 	if err != nil {
-		return opts, err
+		e := *kmserr.As(err)
+		e.Hint += d.besides()
+		return opts, &e
 	}
 	opts.DistinguishingID = picked
 	if !opts.DistinguishingID.Given() {
@@ -270,7 +281,7 @@ func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
 		for _, r := range d.rules {
 			if !r.AllowJavaHelperENTL {
 				return opts, kmserr.New(kmserr.AlgorithmNotAllowed, "the ENTL rule %s is not allowed by the policy", opts.ENTL).
-					WithHint("Leave the option sm2-entl out, or let a grant to this key say \"sm2Entl\":\"%s\" (docs/policy.md).", kmskey.ENTLAWSJavaHelper)
+					WithHint("Leave the option sm2-entl out, or let a grant to this key say \"sm2Entl\":\"%s\" (docs/policy.md).%s", kmskey.ENTLAWSJavaHelper, d.besides())
 			}
 		}
 	}

@@ -797,6 +797,35 @@ func TestEmptyIDAndJavaHelper(t *testing.T) {
 	}
 }
 
+// TestSM2ByAStaleAlias: where a grant of SM2's options ended with what is known of its alias, the refusal says so.
+func TestSM2ByAStaleAlias(t *testing.T) {
+	fresh := seen("2026-11-23T00:00:00Z")
+	s := newSigner(kmskey.SM2)
+	key := record(t, arnNow, s, fresh)
+	w := newWorld(t, key)
+	w.alias(t, key, at("2026-01-01T00:00:00Z"))
+	const alias = "arn:aws:kms:us-east-1:111122223333:alias/release"
+	for age, name := range map[string]kmserr.Name{"365d": "", "30d": kmserr.AlgorithmNotAllowed} {
+		v := w.under(t, `{"version":"1","grants":[{"name":"sm2","keys":["`+alias+`"],"sm2Entl":"aws-java-helper"}],"restrictions":[{"name":"age","maxSnapshotAge":"`+age+`"}]}`)
+		_, err := v.AuthorizeKey(t.Context(), KeyRequest{KeyID: arnNow, PublicKey: s.der, ENTL: kmskey.ENTLAWSJavaHelper})
+		_, verifyErr := v.Verify(t.Context(), Request{KeyID: arnNow, Message: strings.NewReader("message"), Signature: []byte("none"), ENTL: kmskey.ENTLAWSJavaHelper})
+		if name == "" {
+			if err != nil || kmserr.Is(verifyErr, kmserr.AlgorithmNotAllowed) {
+				t.Errorf("%s: %v, %v", age, err, verifyErr)
+			}
+			continue
+		}
+		for _, err := range []error{err, verifyErr} {
+			refused(t, err, name, "Besides, no grant holds by "+alias)
+		}
+	}
+	// A pinned distinguishing ID as well, of which a grant by the alias would allow others.
+	v := w.under(t, `{"version":"1","grants":[{"name":"sm2","keys":["`+alias+`"],"distinguishingIds":["theirs"]}],
+		"restrictions":[{"name":"age","maxSnapshotAge":"30d"},{"name":"pin","distinguishingId":"ours"}]}`)
+	_, err := v.Verify(t.Context(), Request{KeyID: arnNow, Message: strings.NewReader("message"), Signature: []byte("none"), DistinguishingID: did("theirs")})
+	refused(t, err, kmserr.Validation, "the policy fixes", "Besides, no grant holds by "+alias)
+}
+
 // TestLineSaysWhatWasAsked: whichever step refuses, the line has what was asked for.
 func TestLineSaysWhatWasAsked(t *testing.T) {
 	s := signerOf(kmskey.SM2)

@@ -59,15 +59,18 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 		Args:    exactly(0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
 			r := &report{rules: policy.None{}}
-			storeErr := a.examineStore(r, repair)
-			store, err := a.openStoreQuietly()
-			if err == nil {
-				defer store.Close()
+			v, storeErr := a.examineStore(r, repair)
+			if v != nil {
+				defer v.Close()
 			}
-			if err := examineNotation(r, notationDir, store); err != nil {
+			if err := examineNotation(r, notationDir, v); err != nil {
 				return err
 			}
 			if bundleFile != "" {
+				store, err := a.openStoreQuietly() // also under a policy that nothing can be decided by
+				if err == nil {
+					defer store.Close()
+				}
 				if err := a.writeBundle(bundleFile, r.findings, store); err != nil {
 					return err
 				}
@@ -92,13 +95,13 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 	return c
 }
 
-// examineStore reports on the store. An error means that it cannot be relied on.
-func (a *app) examineStore(r *report, repair bool) error {
+// examineStore reports on the store. An error means that it cannot be relied on; v is nil where nothing can be decided.
+func (a *app) examineStore(r *report, repair bool) (v *verifier.Verifier, err error) {
 	const part = "store"
-	fail := func(err error) error {
+	fail := func(err error) (*verifier.Verifier, error) {
 		e := kmserr.As(err)
 		r.add(levelDanger, part, e.Hint, "%s", e.Error())
-		return err
+		return nil, err
 	}
 	if repair {
 		w, err := a.openWriter()
@@ -116,13 +119,12 @@ func (a *app) examineStore(r *report, repair bool) error {
 			r.add(levelOK, part, "", "repaired: %s", m)
 		}
 	}
-	v, err := verifier.Open(verifier.Options{
+	v, err = verifier.Open(verifier.Options{
 		Home: a.homeFlag(), HomeOption: "--home", UnsafeStorePermissions: a.unsafe, FrontEnd: audit.FrontEnd{Name: name},
 	})
 	if err != nil {
 		return fail(err)
 	}
-	defer v.Close()
 	store := v.Store()
 	r.rules = v.Policy()
 	r.add(levelOK, part, "", "the store is %s, chosen by %s", store.Home().Path, store.Home().ChosenBy)
@@ -188,7 +190,7 @@ func (a *app) examineStore(r *report, repair bool) error {
 			r.add(levelWarning, part, "", "%s", w)
 		}
 	}
-	return damage
+	return v, damage
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -20,9 +20,9 @@ import (
 	"github.com/go-json-experiment/json"
 
 	ourbuild "github.com/awskms-offline/awskms-offline/internal/buildinfo"
+	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
-	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
 const (
@@ -35,8 +35,8 @@ const (
 )
 
 // examineNotation reports on Notation's configuration: the four things that a safe set-up is made of, and whether the log is
-// kept. Nothing of it is run. store may be nil.
-func examineNotation(r *report, dir string, store *keystore.Store) error {
+// kept. Nothing of it is run. v may be nil.
+func examineNotation(r *report, dir string, v *verifier.Verifier) error {
 	dir, plugins, err := locateNotation(r, dir)
 	if err != nil || dir == "" {
 		return err
@@ -73,7 +73,7 @@ func examineNotation(r *report, dir string, store *keystore.Store) error {
 	if !found {
 		r.add(levelWarning, "notation", "See docs/notation.md.", "there is no trust policy in %s", dir)
 	}
-	examineTrustPolicies(r, dir, files, installed, store)
+	examineTrustPolicies(r, dir, files, installed, v)
 	return nil
 }
 
@@ -232,7 +232,7 @@ type trustPolicyFile struct {
 
 // examineTrustPolicies reports on what Notation accepts by trust policies. A policy that names no ARN is nobody's fault where
 // Notation is not used with this plugin, which is neither installed then nor named by any other policy.
-func examineTrustPolicies(r *report, dir string, files []trustPolicyFile, installed bool, store *keystore.Store) {
+func examineTrustPolicies(r *report, dir string, files []trustPolicyFile, installed bool, v *verifier.Verifier) {
 	const part = "notation"
 	concerned := false
 	for _, file := range files {
@@ -246,7 +246,7 @@ func examineTrustPolicies(r *report, dir string, files []trustPolicyFile, instal
 		unguarded = levelDanger
 	}
 	for _, file := range files {
-		examineTrustPolicy(r, file, unguarded, filepath.Join(dir, "truststore", "x509"), store)
+		examineTrustPolicy(r, file, unguarded, filepath.Join(dir, "truststore", "x509"), v)
 	}
 	if !concerned && len(files) > 0 {
 		r.add(unguarded, part, "Trust key ARNs as docs/notation.md shows.", "no trust policy in %s trusts a KMS key ARN: this plugin checks nothing of what Notation accepts", dir)
@@ -254,13 +254,13 @@ func examineTrustPolicies(r *report, dir string, files []trustPolicyFile, instal
 }
 
 // examineTrustPolicy reports on one file. unguarded is the level of a policy that lets whatever no other names pass by this plugin.
-func examineTrustPolicy(r *report, file trustPolicyFile, unguarded, storesDir string, store *keystore.Store) {
+func examineTrustPolicy(r *report, file trustPolicyFile, unguarded, storesDir string, v *verifier.Verifier) {
 	const part = "notation"
 	path := file.path
-	anywhere := namedBy(nil, store, r.rules)
+	anywhere := namedBy(nil, v)
 	for _, p := range file.TrustPolicies {
 		ours, _ := identitiesOf(p.TrustedIdentities)
-		maps.Copy(anywhere.now, namedBy(ours, store, r.rules).now)
+		maps.Copy(anywhere.now, namedBy(ours, v).now)
 	}
 	for _, p := range file.TrustPolicies {
 		ours, others := identitiesOf(p.TrustedIdentities)
@@ -288,10 +288,10 @@ func examineTrustPolicy(r *report, file trustPolicyFile, unguarded, storesDir st
 				"the policy %q in %s trusts %q beside KMS key ARNs", p.Name, path, id)
 		}
 		examineLevel(r, path, p.Name, p.SignatureVerification.Level, p.SignatureVerification.Override)
-		named := namedBy(ours, store, r.rules)
+		named := namedBy(ours, v)
 		examineTrustStores(r, path, p.Name, p.TrustStores, storesDir, func(path string, cert *x509.Certificate) {
-			if store != nil {
-				examineKeyCertificate(r, path, cert, store, p.Name, named, anywhere)
+			if v != nil {
+				examineKeyCertificate(r, path, cert, v.Store(), p.Name, named, anywhere)
 			}
 		})
 		for _, err := range named.unresolved {
@@ -325,36 +325,23 @@ type namedKeys struct {
 }
 
 // namedBy looks up what identities stand for, an alias of which policy.json says so for keys that it meant before as well.
-// Without a store there is nothing.
-func namedBy(identities []kmskey.Ref, store *keystore.Store, rules policy.Policy) namedKeys {
+// Without a verifier there is nothing.
+func namedBy(identities []kmskey.Ref, v *verifier.Verifier) namedKeys {
 	named := namedKeys{now: make(map[string]bool), former: make(map[string]bool)}
-	if store == nil {
+	if v == nil {
 		return named
 	}
 	for _, id := range identities {
-		found, err := store.Resolve(id, keystore.ResolveOptions{})
+		now, once, err := v.IdentityKeys(id.String())
 		if err != nil {
 			named.unresolved = append(named.unresolved, fmt.Errorf("%s: %w", id, err))
 			continue
 		}
-		for _, entry := range found.Entries {
-			named.now[entry.Key.Fingerprint()] = true
+		for _, key := range now {
+			named.now[key.Fingerprint()] = true
 		}
-		if found.Alias == nil {
-			continue
-		}
-		for _, was := range found.Alias.History {
-			arn := kmskey.ARN{Scope: found.Alias.ARN.Scope, KeyID: was.KeyID}
-			before, err := store.Resolve(kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
-			if err != nil {
-				continue // it counts only with a record of its own
-			}
-			r, err := rules.Rules(policy.Subject{Asked: id, ARN: arn, Former: true})
-			stands := named.former
-			if err == nil && r.AllowAliasHistoryForNotation {
-				stands = named.now
-			}
-			stands[before.Entries[0].Key.Fingerprint()] = true
+		for _, key := range once {
+			named.former[key.Fingerprint()] = true
 		}
 	}
 	return named
