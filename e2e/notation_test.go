@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -98,9 +99,9 @@ func TestMatrix(t *testing.T) {
 			}
 		}
 	}
-	// JWS and COSE: six keys and a multi-Region one; ten ways to be bad.
-	if good != 2*7 || bad != 2*10 {
-		t.Errorf("testdata has %d good and %d bad images, want 14 and 20", good, bad)
+	// JWS and COSE: six keys and a multi-Region one; eleven ways to be bad.
+	if good != 2*7 || bad != 2*11 {
+		t.Errorf("testdata has %d good and %d bad images, want 14 and 22", good, bad)
 	}
 }
 
@@ -153,6 +154,55 @@ func TestAlwaysYesPlugin(t *testing.T) {
 			}
 			if r.Code == 0 || !strings.Contains(r.Output(), "always-yes") {
 				t.Errorf("doctor does not report the plugin that says yes to everything:\n%s", r)
+			}
+		})
+	}
+}
+
+// TestPlantedPlugin shows that no plugin need be installed: a signature names any file of the machine by a path, and notation runs
+// it and believes it. `awskms-offline notation` lets only our plugin be started,
+// not even an installed one.
+func TestPlantedPlugin(t *testing.T) {
+	t.Parallel()
+	for _, envelope := range []string{"jws", "cose"} {
+		t.Run(envelope, func(t *testing.T) {
+			planted, foreign, good := shared.lookup(t, envelope+"-planted-plugin"), shared.lookup(t, envelope+"-foreign-plugin"), shared.lookup(t, envelope+"-p256")
+			h := host(t, shared.statement(planted, "strict"), shared.statement(foreign, "strict"), shared.statement(good, "strict"))
+			check(t, run(t, h, planted), fixture.Refuses, planted.Reason)
+
+			file := filepath.Join(h.Dir, build.Executable(filepath.Base(fixture.PlantedPlugin)))
+			if err := build.Package(shared.root, "./internal/alwaysyes", file, os.Stderr); err != nil {
+				t.Fatal(err)
+			}
+			check(t, run(t, h, planted), fixture.Passes, nil)
+
+			installed := filepath.Join(t.TempDir(), build.Executable("notation-always-yes"))
+			if err := build.Package(shared.root, "./internal/alwaysyes", installed, os.Stderr); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.InstallPlugin(installed); err != nil {
+				t.Fatal(err)
+			}
+			check(t, run(t, h, foreign), fixture.Passes, nil)
+
+			confined := func(c fixture.Case) harness.Result {
+				t.Helper()
+				r, err := h.Run(h.CLI, "notation", "--home", h.Home, "--notation", h.Notation, "verify", "-v", "--insecure-registry", shared.registry.Reference(c.Name, c.Digest))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return r
+			}
+			r := confined(good)
+			if runtime.GOOS != "linux" || strings.Contains(r.Stderr, "has no Landlock") {
+				if r.Code != 3 || !strings.Contains(r.Stderr, "notation was not run") {
+					t.Errorf("what cannot be confined was not refused: %s", r)
+				}
+				t.Skip("that notation is confined is not tested: this system has no Landlock")
+			}
+			check(t, r, fixture.Passes, nil)
+			for _, c := range []fixture.Case{planted, foreign} {
+				check(t, confined(c), fixture.Refuses, []string{"permission denied"})
 			}
 		})
 	}

@@ -139,6 +139,13 @@ func allImages() []image {
 		add("no-plugin", stranger.Name, "Signed by a stranger; the signature asks for no plugin, so notation decides alone.",
 			failsIdentity, []string{"no x509 trusted identities are configured"}, func(i *image) { i.Plugin = "" })
 	}
+	for _, envelope := range envelopes {
+		all = append(all, image{Case: fixture.Case{
+			Name: envelope.name + "-planted-plugin", About: "Signed by a stranger; the signature asks for a plugin by a path out of notation's plugin folder.",
+			Envelope: envelope.name, SigningKey: fixture.Lookup("p256-stranger").Name, Plugin: fixture.PlantedPlugin,
+			Identities: []string{p256}, Outcomes: failsAlways, Reason: []string{fixture.PlantedPlugin},
+		}})
+	}
 	return all
 }
 

@@ -13,7 +13,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -22,6 +22,7 @@ import (
 	ourbuild "github.com/awskms-offline/awskms-offline/internal/buildinfo"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
@@ -160,17 +161,10 @@ func examinePlugins(r *report, dir string) (installed bool) {
 
 // examineOurPlugin compares the installed plugin with this program by what the Go linker wrote into it: it is not run.
 func examineOurPlugin(r *report, dir, name string) {
-	path := filepath.Join(dir, "notation-"+name)
-	if runtime.GOOS == "windows" {
-		path += ".exe"
-	}
-	info, err := buildinfo.ReadFile(path)
+	path := pluginPath(dir, name)
+	info, err := ourPlugin(path, name)
 	if err != nil {
-		r.add(levelDanger, "notation", "Install it again.", "%s is no program that can be examined: %v", path, reason(err))
-		return
-	}
-	if want := "github.com/awskms-offline/awskms-offline/cmd/notation-" + name; info.Path != want {
-		r.add(levelDanger, "notation", "Remove it, and install this project's plugin.", "%s was built from %s, expected %s", path, info.Path, want)
+		r.add(levelDanger, "notation", kmserr.As(err).Hint, "%s", kmserr.As(err).Fact)
 		return
 	}
 	version := ""
@@ -198,6 +192,18 @@ func examineOurPlugin(r *report, dir, name string) {
 		return
 	}
 	r.add(levelOK, "notation", "", "the plugin %s is installed, version %s", name, version)
+}
+
+// ourPlugin reads what the Go linker wrote into the plugin of ours that path should be. It is not run.
+func ourPlugin(path, name string) (*debug.BuildInfo, error) {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return nil, kmserr.New(kmserr.Internal, "%s is no program that can be examined: %v", path, reason(err)).WithHint("Install it again.")
+	}
+	if want := "github.com/awskms-offline/awskms-offline/cmd/notation-" + name; info.Path != want {
+		return nil, kmserr.New(kmserr.Internal, "%s was built from %s, expected %s", path, info.Path, want).WithHint("Remove it, and install this project's plugin.")
+	}
+	return info, nil
 }
 
 func fileSum(path string) (sum [sha256.Size]byte, err error) {

@@ -210,7 +210,7 @@ func (a *app) command() *cobra.Command {
 		}
 		return invalid("--output is %q, expected text or json", a.output)
 	}
-	root.AddCommand(a.keys(), a.verify(), a.digest(), a.sign(), a.encrypt(), a.derive(), a.cert(), a.policy(), a.audit(), a.doctor(), a.version())
+	root.AddCommand(a.keys(), a.verify(), a.digest(), a.sign(), a.encrypt(), a.derive(), a.cert(), a.policy(), a.audit(), a.doctor(), a.notation(), a.version())
 	strictDefaults(root)
 	eachOnce(root)
 	a.root = root

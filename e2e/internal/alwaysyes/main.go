@@ -1,14 +1,17 @@
 // Command alwaysyes is a Notation plugin that says yes to every signature. A test installs it, as notation-always-yes,
-// to show what one careless plugin beside ours does to a trust policy: nothing else may use it.
+// to show what one careless plugin beside ours does to a trust policy, or puts it beside notation's folders under another name
+// (fixture.PlantedPlugin), to show what any file does that a signature can name: nothing else may use it.
 package main
 
 import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 )
 
-const metadata = `{"name":"always-yes","description":"says yes to every signature","version":"1.0.0",` +
+const metadata = `{"name":%q,"description":"says yes to every signature","version":"1.0.0",` +
 	`"url":"https://example.com","supportedContractVersions":["1.0"],` +
 	`"capabilities":["SIGNATURE_VERIFIER.TRUSTED_IDENTITY","SIGNATURE_VERIFIER.REVOCATION_CHECK"]}`
 
@@ -24,7 +27,13 @@ func run() error {
 		return fmt.Errorf("usage: %s get-plugin-metadata|verify-signature", os.Args[0])
 	}
 	if os.Args[1] == "get-plugin-metadata" {
-		_, err := fmt.Println(metadata)
+		name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
+		if installed, ok := strings.CutPrefix(name, "notation-"); ok {
+			name = installed
+		} else {
+			name = "../../../" + name
+		}
+		_, err := fmt.Printf(metadata+"\n", name)
 		return err
 	}
 	var request struct {
