@@ -7,6 +7,9 @@
 #   COSIGN_KEY      the key for cosign, such as awskms-offline:///alias/release-signing; nothing but awskms-offline:// is taken. For
 #                   notation its trust policy says which
 #   RESULTS         the folder for results.json and junit.xml; ./awskms-offline-results unless set
+#   NOTATION_CONFINED  yes or no: whether notation may start nothing but this project's plugin, for which awskms-offline has to be on
+#                   PATH; yes on Linux unless set, no elsewhere. Without it a signature can have any file run (docs/notation.md)
+#   NOTATION_HELPERS  credential helpers that it may start as well, by absolute paths, separated by spaces
 #   NOTATION_FLAGS  further flags of `notation verify`, separated by spaces
 #   COSIGN_FLAGS    the same for `cosign verify`
 #
@@ -28,7 +31,19 @@ rm -f "$results/results.json" "$results/junit.xml"
 verifier=
 for verifier in $verifiers; do
 	case $verifier in
-	notation) ;;
+	notation)
+		confined=${NOTATION_CONFINED:-}
+		[ -n "$confined" ] || case $(uname -s) in Linux) confined=yes ;; *) confined=no ;; esac
+		case $confined in
+		yes)
+			command -v awskms-offline >/dev/null || usage "awskms-offline is not on PATH, and notation is to be run by it: install it, or set NOTATION_CONFINED=no"
+			notation='awskms-offline notation'
+			for helper in ${NOTATION_HELPERS:-}; do notation="$notation --allow-program $helper"; done
+			;;
+		no) notation=notation ;;
+		*) usage "NOTATION_CONFINED is \"$confined\", expected yes or no" ;;
+		esac
+		;;
 	cosign)
 		case ${COSIGN_KEY:-} in
 		awskms-offline://?*) ;;
@@ -76,7 +91,7 @@ for image in "$@"; do
 		# shellcheck disable=SC2086
 		case $verifier in
 		notation)
-			output=$(notation verify -v ${NOTATION_FLAGS:-} "$image" 2>&1) || code=$?
+			output=$($notation verify -v ${NOTATION_FLAGS:-} "$image" 2>&1) || code=$?
 			# Where its trust policy does not enforce a check, notation ends with 0 though nothing was verified, or by no key that is
 			# trusted, or by one that is disabled. Among the flags may be another image, or --help. A signature's own metadata is
 			# printed after the line that counts.

@@ -85,6 +85,7 @@ func TestContainerd(t *testing.T) {
 	impatient := file(t, h, "impatient.toml", []byte(configure("'30s'", "'1s'")))
 
 	settings := map[string]string{
+		"NOTATION_CONFINED": confined(t), "AWSKMS_OFFLINE": h.CLI,
 		"PATH": os.Getenv("PATH"), "NOTATION": shared.notation, "NOTATION_FLAGS": "--insecure-registry",
 		"NOTATION_CONFIG": filepath.Join(h.Dir, "config", "notation"), "NOTATION_LIBEXEC": filepath.Join(h.Dir, "config", "notation"),
 		"NOTATION_CACHE": filepath.Join(h.Dir, "cache"), "AWSKMS_OFFLINE_HOME": shared.records,
@@ -155,7 +156,10 @@ func TestContainerd(t *testing.T) {
 		"no store":       {image: scope("jws-p256") + ":latest", digest: digestOf("jws-p256"), other: map[string]string{"AWSKMS_OFFLINE_HOME": filepath.Join(h.Dir, "none")}, says: filepath.Join(h.Dir, "none")},
 		"no plugin":      {image: scope("jws-p256") + ":latest", digest: digestOf("jws-p256"), other: map[string]string{"NOTATION_LIBEXEC": filepath.Join(h.Dir, "none")}, says: "rejected image"},
 		"no notation":    {image: scope("jws-p256") + ":latest", digest: digestOf("jws-p256"), other: map[string]string{"NOTATION": filepath.Join(h.Dir, "none")}, says: "rejected image (exit code 1)"},
-		"slow":           {image: scope("jws-p256") + ":latest", digest: digestOf("jws-p256"), config: impatient, other: map[string]string{"NOTATION": slow}, says: "failed to call verifier"},
+		"slow":           {image: scope("jws-p256") + ":latest", digest: digestOf("jws-p256"), config: impatient, other: map[string]string{"NOTATION": slow, "NOTATION_CONFINED": "no"}, says: "failed to call verifier"},
+		"not confined":   {image: scope("jws-p256") + ":latest", digest: digestOf("jws-p256"), other: map[string]string{"NOTATION_CONFINED": "no"}, ok: true, says: "Successfully verified"},
+		"confined?":      {image: scope("jws-p256") + ":latest", digest: digestOf("jws-p256"), other: map[string]string{"NOTATION_CONFINED": "perhaps"}, says: "expected yes or no"},
+		"no command":     {image: scope("jws-p256") + ":latest", digest: digestOf("jws-p256"), other: map[string]string{"NOTATION_CONFINED": "yes", "AWSKMS_OFFLINE": filepath.Join(h.Dir, "none")}, says: filepath.Join(h.Dir, "none")},
 		"odd name":       {image: "--help", digest: digestOf("jws-p256"), says: "expected an image's name"},
 		"odd digest":     {image: scope("jws-p256"), digest: "sha256:$(id)", says: "hexadecimal digits"},
 	}

@@ -38,12 +38,12 @@ func Exec(program string, args, env []string, also ...string) error {
 func checkStatic(program string) error {
 	f, err := elf.Open(program)
 	if err != nil {
-		return fmt.Errorf("%s is no program that can be confined: %w", program, err)
+		return fmt.Errorf("%s is no program that can be confined, an ELF executable as the project's releases are: %w", program, err)
 	}
 	defer f.Close()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
-			return fmt.Errorf("%s is linked dynamically: its loader would have to be allowed, and that runs any file; use a static build, as the project's releases are", program)
+			return fmt.Errorf("%s is linked dynamically: its loader would have to be allowed, and that runs any file; use a static one, as the project's releases are", program)
 		}
 	}
 	return nil
