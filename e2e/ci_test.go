@@ -484,6 +484,42 @@ func TestGitHubExample(t *testing.T) {
 	}
 }
 
+// TestActionInAContainer: in a job with a container of its own the runner's folder is another user's, who could exchange the keys.
+func TestActionInAContainer(t *testing.T) {
+	t.Parallel()
+	r := newRunner(t)
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives a folder to another user: that the action keeps out of it is not tested")
+	}
+	var workflow struct {
+		Jobs map[string]struct {
+			Steps []step `yaml:"steps"`
+		} `yaml:"jobs"`
+	}
+	readYAML(t, "examples/github-actions.yml", &workflow)
+	if err := os.Chown(r.env["RUNNER_TEMP"], 4242, -1); err != nil {
+		t.Fatal(err)
+	}
+	r.env["TMPDIR"], r.env["IMAGE"] = t.TempDir(), r.good
+	for _, s := range workflow.Jobs["verify"].Steps {
+		switch name, _, _ := strings.Cut(s.Uses, "@"); name {
+		case "":
+			well(t, r.run(t, s))
+		case build.Module[len("github.com/"):]:
+			well(t, r.action(t, r.inputs(t, s.With)))
+		}
+	}
+	verdicts(t, filepath.Join(r.checkout, "results"), true, true)
+	if left, err := filepath.Glob(filepath.Join(r.env["RUNNER_TEMP"], "*")); err != nil || len(left) > 0 {
+		t.Errorf("the other user's folder has %q, %v", left, err)
+	}
+	for _, path := range []string{r.values["steps.place.outputs.home"], r.env["XDG_STATE_HOME"]} {
+		if !strings.HasPrefix(path, r.env["TMPDIR"]) {
+			t.Errorf("%q is not below the job's own folder", path)
+		}
+	}
+}
+
 // TestActionRefuses: everything that is not as it was promised stops the action, and nothing of it is installed.
 func TestActionRefuses(t *testing.T) {
 	t.Parallel()

@@ -407,6 +407,7 @@ func makeConfigMap(t *testing.T, from *harness.Host) (data map[string]string, pr
 			}
 			command = rest
 		}
+		command, _, _ = strings.Cut(command, " | ") // kubectl apply, which needs a cluster
 		words := strings.Fields(command)
 		switch {
 		case words[0] == "awskms-offline":
@@ -418,7 +419,7 @@ func makeConfigMap(t *testing.T, from *harness.Host) (data map[string]string, pr
 			well(t, do(t, from, words[0], words[1:]...))
 		case strings.HasPrefix(command, "kubectl create configmap "):
 			if _, err := exec.LookPath("kubectl"); err == nil {
-				made := do(t, from, "kubectl", append(words[1:], "--dry-run=client", "-o", "yaml")...)
+				made := do(t, from, "kubectl", words[1:]...)
 				well(t, made)
 				var configMap struct {
 					Data map[string]string `yaml:"data"`

@@ -189,6 +189,10 @@ func (c *call) checkOptions(now time.Time) error {
 			return err
 		}
 	}
+	if at := c.InitOptions.CtxDeadline; at != nil && !at.After(now) {
+		return kmserr.New(kmserr.DeadlineExceeded, "the context that the client was made with ended at %s (initOptions.ctxDeadline), it is %s now", at.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
+			WithHint("Make the client with a context that lives as long as the client is used.")
+	}
 	if c.end != nil && !c.end.After(now) {
 		return kmserr.New(kmserr.DeadlineExceeded, "the call's ctxDeadline %s is past, it is %s now", c.end.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
 			WithHint("%s", kmserr.Lookup(kmserr.DeadlineExceeded).Cure)

@@ -127,7 +127,7 @@ func TestPermissions(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := resolve(home, Options{})
-			refused(t, err, kmserr.StoreIntegrity, path+" belongs to the user with ID 4242")
+			refused(t, err, kmserr.StoreIntegrity, path+" belongs to the user with ID 4242", "verify as that user (sudo -u '#4242', docker run --user 4242)")
 			if rel != "." { // as a folder above, on the way to the home, it is met first
 				refused(t, err, kmserr.StoreIntegrity, "chown -h 0 "+path)
 			}

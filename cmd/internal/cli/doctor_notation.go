@@ -198,10 +198,10 @@ func examineOurPlugin(r *report, dir, name string) {
 func ourPlugin(path, name string) (*debug.BuildInfo, error) {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
-		return nil, kmserr.New(kmserr.Internal, "%s is no program that can be examined: %v", path, reason(err)).WithHint("Install it again.")
+		return nil, invalid("%s is no program that can be examined: %v", path, reason(err)).WithHint("Install it again.")
 	}
 	if want := "github.com/awskms-offline/awskms-offline/cmd/notation-" + name; info.Path != want {
-		return nil, kmserr.New(kmserr.Internal, "%s was built from %s, expected %s", path, info.Path, want).WithHint("Remove it, and install this project's plugin.")
+		return nil, invalid("%s was built from %s, expected %s", path, info.Path, want).WithHint("Remove it, and install this project's plugin.")
 	}
 	return info, nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/confine"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
-	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
 func (a *app) notation() *cobra.Command {
@@ -51,7 +50,7 @@ func (a *app) runNotation(program string, helpers, args []string) error {
 	case program == "":
 		found, err := confine.Find("notation")
 		if err != nil {
-			return kmserr.New(kmserr.Internal, "notation is not found on $PATH: %v", reason(err)).WithHint("Install it, or give its path with --notation.")
+			return invalid("notation is not found on $PATH: %v", reason(err)).WithHint("Install it, or give its path with --notation.")
 		}
 		program = found
 	}
@@ -72,7 +71,7 @@ func (a *app) runNotation(program string, helpers, args []string) error {
 			return invalid("--home cannot be handed on: %v", err).WithCause(err)
 		}
 	}
-	return kmserr.New(kmserr.Internal, "notation was not run: %v", confine.Exec(program, args, os.Environ(), append(helpers, plugin)...)).
+	return invalid("notation was not run: %v", confine.Exec(program, args, os.Environ(), append(helpers, plugin)...)).
 		WithHint("What notation verifies is as safe without this where nobody else can place files on the machine: see docs/notation.md.")
 }
 
@@ -89,7 +88,7 @@ func installedPlugin() (path string, err error) {
 	path = pluginPath(filepath.Join(plugins, notationPlugin), notationPlugin)
 	if _, err := ourPlugin(path, notationPlugin); err != nil {
 		if absent(path) {
-			return "", kmserr.New(kmserr.Internal, "the plugin %s is not installed: there is no %s", notationPlugin, path).
+			return "", invalid("the plugin %s is not installed: there is no %s", notationPlugin, path).
 				WithHint("Install it: notation plugin install --file awskms-offline.tar.gz.")
 		}
 		return "", err

@@ -82,9 +82,12 @@ func (g systemGuard) checkMode(path string, info fs.FileInfo) *unixFinding {
 			fact: fmt.Sprintf("the owner of %s cannot be told on this system", path), hint: "use another file system, or accept the risk with --unsafe-store-permissions, which the command line alone has"}}
 	}
 	if uid := stat.Uid; uid != g.euid && uid != 0 {
+		hint := fmt.Sprintf("if its content is yours, run: chown -h %d %s", g.euid, shellQuote(path))
+		if g.euid == 0 { // as in a container: the user would lose what is theirs
+			hint = fmt.Sprintf("verify as that user (sudo -u '#%d', docker run --user %d); or, if it is to be root's, run: chown -h 0 %s", uid, uid, shellQuote(path))
+		}
 		return &unixFinding{owner: true, finding: finding{
-			fact: fmt.Sprintf("%s belongs to the user with ID %d, expected the current user (%d) or root", path, uid, g.euid),
-			hint: fmt.Sprintf("if its content is yours, run: chown -h %d %s", g.euid, shellQuote(path))}}
+			fact: fmt.Sprintf("%s belongs to the user with ID %d, expected the current user (%d) or root", path, uid, g.euid), hint: hint}}
 	}
 	if info.Mode()&fs.ModeSymlink != 0 {
 		return nil // the mode of a link means nothing
