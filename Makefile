@@ -130,7 +130,7 @@ man:
 	$(GO) run ./cmd/internal/manpages bin/share
 
 docs:
-	$(GO) run ./internal/errordocs > docs/errors.md
+	$(GO) run ./internal/errordocs > docs/errors.md.new && mv docs/errors.md.new docs/errors.md
 	$(GO) run ./internal/dependencies . > docs/dependencies.md.new && mv docs/dependencies.md.new docs/dependencies.md
 
 clean:

@@ -10,7 +10,7 @@ import (
 
 // Step is one step of a decision, for people.
 type Step struct {
-	// Name is the step: key, public key, policy, state, age, usage, algorithm, signature, log.
+	// Name is the step: key, public key, policy, state, age, usage, algorithm, signature, encryption, agreement, log.
 	Name string
 	// Found is what was found, or why the step refuses.
 	Found string

@@ -211,7 +211,7 @@ func TestLogWithoutAPlace(t *testing.T) {
 // Where another folder was put in the home's place, nothing of the old one counts.
 func TestHomeIsReplaced(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows renames no folder that is open")
+		t.Skip("Windows renames no folder that is open: a folder that is exchanged is not tested")
 	}
 	key := record(t, arnText, signerOf(kmskey.ECCNISTP256))
 	old, next := newWorld(t, key), newWorld(t, key)
@@ -448,7 +448,7 @@ func TestOneReadingOfOpenForAll(t *testing.T) {
 // A program that runs for weeks keeps no folder open for each time that its keys were renewed: only those that are read still.
 func TestReplacedStoresAreClosed(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows renames no folder that is open")
+		t.Skip("Windows renames no folder that is open: a folder that is exchanged is not tested")
 	}
 	key := record(t, arnText, signerOf(kmskey.ECCNISTP256))
 	one, other := newWorld(t, key), newWorld(t, key)
@@ -513,7 +513,7 @@ func TestReplacedStoresAreClosed(t *testing.T) {
 // TestReplacedByMany: what several goroutines decide by is not closed under them.
 func TestReplacedByMany(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows renames no folder that is open")
+		t.Skip("Windows renames no folder that is open: a folder that is exchanged is not tested")
 	}
 	key := record(t, arnText, signerOf(kmskey.ECCNISTP256))
 	one, other := newWorld(t, key), newWorld(t, key)
@@ -553,7 +553,7 @@ func TestReplacedByMany(t *testing.T) {
 // What others may write is refused as soon as the policy says strict.
 func TestStrictnessIsReadAnew(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows has no groups' mode")
+		t.Skip("Windows has no groups' mode: a home that its group may write is not tested")
 	}
 	w := newWorld(t, record(t, arnText, signerOf(kmskey.ECCNISTP256)))
 	keys := filepath.Join(w.home.Path, "keys")

@@ -7,7 +7,7 @@
 // verification would meet.
 //
 // A nil error is the only yes; a result is non-nil if and only if the error is nil, and no result of a decision can be made
-// outside this package. Every error is a *kmserr.Error.
+// outside this package. Every error but Close's is a *kmserr.Error.
 //
 // The order of a decision is fixed, and Verify reads as that list: resolve, permit, state, age, usage, algorithm,
 // signature, log. The network is never used.

@@ -288,11 +288,15 @@ func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
 	return opts, nil
 }
 
-// DigestRequest is the question of Digest.
+// DigestRequest is the question of Digest. Its fields are those of Request.
 type DigestRequest struct {
-	KeyID            string
+	// KeyID is a key ID, key ARN, alias name or alias ARN.
+	KeyID string
+	// SigningAlgorithm is needed for keys that have several: no default is taken.
 	SigningAlgorithm kmskey.SigningAlgorithm
-	Message          io.Reader
+	// Message is the message itself, read to its end, once.
+	Message io.Reader
+	// DistinguishingID and ENTL are for SM2 keys.
 	DistinguishingID kmskey.DistinguishingID
 	ENTL             kmskey.ENTL
 }

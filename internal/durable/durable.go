@@ -26,7 +26,8 @@ const (
 
 // WriteFile makes name hold data, whether it exists or not, by way of a temporary file in the folder tmp, which must
 // exist and lie on the same file system. The folder of name must exist. A reader sees the old content or the new one.
-// On an error the old content stands; a crash may leave a file in tmp.
+// On an error the old content stands, unless all that failed is the last step, the flush of the folder: the new one is there then, and
+// a power failure may take it back. A crash may leave a file in tmp.
 func WriteFile(root *os.Root, tmp, name string, data []byte) (err error) {
 	aside := path.Join(tmp, "write-"+rand.Text())
 	f, err := root.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, FilePerm)

@@ -46,7 +46,7 @@ func AsNobody(t *testing.T, f func()) {
 			file.Close()
 		}
 		if (err == nil) != readable {
-			t.Skip("this user reads everything, or other users cannot enter the temporary folder")
+			t.Skip("this user reads everything, or other users cannot enter the temporary folder: what cannot be read is not tested")
 		}
 	}
 	f()

@@ -11,7 +11,7 @@ import (
 func AsNobody(t *testing.T, f func()) {
 	t.Helper()
 	if os.Geteuid() == 0 {
-		t.Skip("root reads everything: run the tests as another user")
+		t.Skip("root reads everything: what cannot be read is not tested; run the tests as another user")
 	}
 	f()
 }

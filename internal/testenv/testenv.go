@@ -1,5 +1,5 @@
-// Package testenv keeps tests out of the user's own folders: what is found or written by environment alone, such as the
-// log of decisions, is then a throw-away folder's.
+// Package testenv is what tests need of the machine: it keeps them out of the user's own folders (what is found or written by
+// environment alone, such as the log of decisions, is then a throw-away folder's), runs them as nobody, and holds pages to the code.
 package testenv
 
 import (

@@ -15,7 +15,7 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
-// FuzzDecodeLine: whatever is taken for a line is what encode writes, but for escapes of an earlier build, and the quick look
+// FuzzDecodeLine: whatever is taken for a line is what marshal writes, but for escapes of an earlier build, and the quick look
 // agrees with the full one.
 func FuzzDecodeLine(f *testing.F) {
 	l := newLine(decision(1))

@@ -184,7 +184,7 @@ func shortText(s string, limit int) string {
 	return fmt.Sprintf("%s… [shortened from %d bytes, SHA-256 %x]", strings.ToValidUTF8(s[:cut], "\ufffd"), len(s), sha256.Sum256([]byte(s)))
 }
 
-// decodeLine reads a line without its line feed, strictly: it must be byte for byte what encode writes, or what an earlier
+// decodeLine reads a line without its line feed, strictly: it must be byte for byte what marshal writes, or what an earlier
 // build wrote, which escaped more. Errors are one clause for a sentence of the caller's.
 func decodeLine(b []byte) (Line, place, error) {
 	var l Line

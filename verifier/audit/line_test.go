@@ -338,7 +338,7 @@ func TestEventTime(t *testing.T) {
 	}
 }
 
-// TestDecodeLine: nothing but what encode writes is a line.
+// TestDecodeLine: nothing but what marshal writes is a line.
 func TestDecodeLine(t *testing.T) {
 	l := newLine(decision(1))
 	l.follow(Head{})

@@ -360,7 +360,7 @@ func inspectLine(line []byte, full bool) (p place, recovered bool, err error) {
 	return p, l.Recovered != nil, err
 }
 
-// quickPlace reads the place, without the time, from a line that begins as encode writes it.
+// quickPlace reads the place, without the time, from a line that begins as marshal writes it.
 func quickPlace(line []byte) (p place, ok bool) {
 	const start, between, end = `{"eventVersion":"` + EventVersion + `","sequence":`, `,"previous":"`, `"`
 	rest := line[min(len(line), len(start)):]

@@ -12,6 +12,7 @@
 //	aliases/<partition>/<region>/<account>/<name>.json       what an alias meant, and when; <name> is escaped
 //	blocks/<sha256>.json                                     a block by key material
 //	blocks/arn/<partition>/<region>/<account>/<key-id>.json  a block by ARN
+//	certs/<sha256>.pem                                       a key's chain of certificates, for those who sign; no decision reads it
 //	by-key/<ab>/<sha256>/<partition>.<region>.<account>.<key-id>  empty: which ARNs hold this key; for hints and blocks only
 //	tmp/                                                     half-written files; what lies there is no damage
 //	lock                                                     held by the one writer

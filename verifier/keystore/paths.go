@@ -23,8 +23,8 @@ const (
 	suffix        = ".json"
 )
 
-// Others' files in the home, which are not stray: the policy, the chains of certificates, and the log with what was rotated
-// and kept aside of it.
+// What else may lie in the home and is not stray, though Fsck does not look into it: the policy, the chains of certificates, and the
+// log with what was rotated and kept aside of it.
 var foreignNames = []string{"policy.json", "certs"}
 
 // ChainPath is where the certificate chain of a key lies, slash-separated and relative to the home.

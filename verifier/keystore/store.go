@@ -107,7 +107,7 @@ func (s *Store) lost() error {
 	return nil
 }
 
-// known makes sure that no error of another kind leaves the package.
+// known makes sure that no error of another kind leaves the package, but by Close.
 func known(err error) *kmserr.Error {
 	if errors.Is(err, os.ErrClosed) {
 		return access(err, "the key store was closed")

@@ -282,7 +282,7 @@ func As(err error) *Error {
 	return &Error{Name: Internal, Fact: err.Error(), Cause: err}
 }
 
-// Is reports whether err is, or wraps, an *Error of that name.
+// Is reports whether the first *Error that err is or wraps, in errors.As's order, has that name.
 func Is(err error, n Name) bool {
 	var e *Error
 	return errors.As(err, &e) && e != nil && e.Name == n

@@ -297,7 +297,7 @@ func samePath(a, b string) bool {
 }
 
 // Check says what is wrong with a policy file, wherever it lies: nil, or an error of several, joined, each of them a
-// PolicyInvalidException. The file is judged as a machine's policy would be, which may say more than a home's. Who can
+// PolicyInvalidException, or a ValidationException where there is no such file to read. The file is judged as a machine's policy would be, which may say more than a home's. Who can
 // write it does not matter here. Of a file that is good, warnings are what it brings about that its writer may not expect, a
 // sentence each.
 func Check(file string) (warnings []string, err error) { return check(file, true) }

@@ -1,8 +1,9 @@
-// Package awskms is everything that talks to AWS KMS: it brings public keys, key states and aliases from there. It is the
-// only importer of the AWS SDK, and only the command line and the signing plugin import it.
+// Package awskms is everything that talks to AWS KMS: it brings public keys, key states and aliases from there, and signs. It is
+// the only importer of the AWS SDK, and no program that only verifies links it.
 //
 // What KMS answers is checked to be about what was asked, and turned into the values of verifier/kmskey; nothing here
-// reads or writes the key store. Errors are *kmserr.Error with KMS's own name where the table has it.
+// reads or writes the user's key store, and what signs verifies its signature by a store of that one key, thrown away afterwards
+// (docs/decisions/0018). Errors are *kmserr.Error with KMS's own name where the table has it.
 package awskms
 
 import (

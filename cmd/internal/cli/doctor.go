@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -171,7 +172,7 @@ func (a *app) examineStore(r *report, repair bool) (v *verifier.Verifier, err er
 		}
 	}
 	var counts []string
-	for _, state := range sortedKeys(states) {
+	for _, state := range slices.Sorted(maps.Keys(states)) {
 		counts = append(counts, fmt.Sprintf("%d %s", states[state], state))
 	}
 	if total == 0 {
@@ -191,15 +192,6 @@ func (a *app) examineStore(r *report, repair bool) (v *verifier.Verifier, err er
 		}
 	}
 	return v, damage
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func (a *app) printReport(r *report) error {

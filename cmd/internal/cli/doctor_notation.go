@@ -362,7 +362,7 @@ func examineLevel(r *report, path, policy, level string, override map[string]str
 	default:
 		r.add(levelDanger, part, "Use level strict.", "the policy %q in %s has level %q: a wrong key would pass", policy, path, level)
 	}
-	for _, check := range sortedKeys(override) {
+	for _, check := range slices.Sorted(maps.Keys(override)) {
 		action := override[check]
 		switch {
 		case action == "enforce":

@@ -26,7 +26,7 @@ import (
 // tsaTimeout is how long a timestamping authority may take, as for Notation itself. Tests shorten it.
 var tsaTimeout = 15 * time.Second
 
-// thrownAway ends each hint of this file: a signature without the timestamp that was asked for would end with its certificate.
+// thrownAway ends each hint once there is a signature: a signature without the timestamp that was asked for would end with its certificate.
 const thrownAway = " The signature was thrown away."
 
 // timestamping asks for an RFC 3161 countersignature; the zero value asks for none. Notation's own flag is without effect

@@ -1,5 +1,5 @@
 // Package build builds the programs that the end-to-end tests and the demo run: the real clients, from the versions
-// that e2e/go.mod pins, and our own binaries, from the main module.
+// that e2e/go.mod and the modules in e2e/clients pin, and our own binaries, from the main module.
 //
 // It calls the go command. All is built without cgo, as it is released. The package links little on purpose: see command
 // demo.
