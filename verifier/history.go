@@ -76,6 +76,11 @@ func (v *Verifier) former(asked kmskey.Ref, alias *keystore.AliasEntry, arn kmsk
 	return all[0], nil
 }
 
+// recordOfFormer looks up a key that an alias meant before.
+func (v *Verifier) recordOfFormer(alias *keystore.AliasEntry, was keystore.AliasHistory) (*keystore.Resolution, error) {
+	return v.store().Resolve(kmskey.Ref{Scope: alias.ARN.Scope, KeyID: was.KeyID}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
+}
+
 // meantBefore are the keys that an alias meant before and does not mean now, newest first, each once and maxFormers of them
 // at most; none of no alias.
 func meantBefore(alias *keystore.AliasEntry) (all []keystore.AliasHistory) {

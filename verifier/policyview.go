@@ -88,11 +88,6 @@ func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 	return out, nil
 }
 
-// recordOfFormer looks up a key that an alias meant before.
-func (v *Verifier) recordOfFormer(alias *keystore.AliasEntry, was keystore.AliasHistory) (*keystore.Resolution, error) {
-	return v.store().Resolve(kmskey.Ref{Scope: alias.ARN.Scope, KeyID: was.KeyID}, keystore.ResolveOptions{ExactRegion: true, Terse: true})
-}
-
 // IdentityKeys returns the keys on record that an identity in a Notation trust policy stands for, and those that it stood for
 // once, as an alias that moved: of these the policy in force says which it stands for still. Their own states, blocks
 // and rules are not asked. The errors are Verify's about an identifier.

@@ -160,7 +160,7 @@ func (d *decision) nameAssumed(err error, req Request, opts rawverify.Options) e
 // meantAnother is what a hint says of an alias that has moved: a signature may be older than that.
 func (d *decision) meantAnother() string {
 	before := meantBefore(d.found.Alias)
-	if d.former != nil || len(before) == 0 {
+	if len(before) == 0 {
 		return ""
 	}
 	was := before[0]
