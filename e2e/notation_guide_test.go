@@ -80,7 +80,15 @@ func TestNotationGuide(t *testing.T) {
 			case "notation":
 				well(t, do(t, h, h.Notation, strings.Fields(rest)...))
 			case "awskms-offline":
-				well(t, do(t, h, h.CLI, strings.Fields(rest)...))
+				words := strings.Fields(rest)
+				switch {
+				case words[0] != "notation":
+					well(t, do(t, h, h.CLI, words...))
+				case confined(t) == "no": // as the page says of other systems
+					well(t, do(t, h, h.Notation, words[1:]...))
+				default:
+					well(t, do(t, h, h.CLI, append([]string{"notation", "--notation", h.Notation}, words[1:]...)...))
+				}
 			default:
 				t.Fatalf("what is %q?", line)
 			}

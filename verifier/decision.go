@@ -32,6 +32,8 @@ type decision struct {
 	terse bool
 	// former is for a key that the alias meant before, and says whether rules let the alias stand for it still.
 	former func(policy.Rules) bool
+	// formersAsked says that keys which the alias meant before are asked after this one.
+	formersAsked bool
 	// rules holds what is in force for every ARN that takes part: the one asked for and those used. inForce has the same,
 	// and whence.
 	rules   []policy.Rules
@@ -226,6 +228,9 @@ func (v *Verifier) permit(d *decision) error {
 				why = "the alias stands for the key by what it meant before"
 			}
 			return kmserr.New(u.name, "%s, and %s", why, u.sentence).WithHint("%s", kmserr.Lookup(u.name).Cure)
+		}
+		if d.former != nil && !d.former(r) { // another alias by which it was allowed has moved meanwhile
+			return kmserr.New(kmserr.KeyNotAllowed, "no grant lets %s stand for the key that it meant before", d.asked).WithHint("%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure)
 		}
 		if r.Excluded != "" {
 			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithHint("%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure)

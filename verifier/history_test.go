@@ -349,6 +349,47 @@ func TestHistoryByAnotherAlias(t *testing.T) {
 	}
 }
 
+// TestFormerLosesItsGrantMeanwhile: a former key is one no more where the alias by which it was allowed has moved between two looks.
+func TestFormerLosesItsGrantMeanwhile(t *testing.T) {
+	w, then, _ := rotated(t)
+	looks := 0
+	w.policy.rules = func(s policy.Subject) (policy.Rules, error) {
+		if s.Former {
+			looks++
+		}
+		return policy.Rules{AllowAliasHistory: s.Former && looks == 1, AllowAliasHistoryForNotation: s.Former && looks == 1}, nil
+	}
+	_, err := w.authorize(t, KeyRequest{KeyID: "alias/release", PublicKey: then.der})
+	refused(t, err, kmserr.KeyNotAllowed, "no grant lets alias/release stand for the key that it meant before")
+	looks = 0
+	r := request("alias/release", then, kmskey.RSASSAPKCS1SHA256, []byte("m"))
+	r.DefaultAlgorithms, r.SigningAlgorithm = []kmskey.SigningAlgorithm{kmskey.RSASSAPKCS1SHA256}, ""
+	_, err = w.verify(t, r)
+	refused(t, err, kmserr.InvalidSignature)
+	if looks != 2 {
+		t.Errorf("the policy was asked %d times about the former key, expected 2", looks)
+	}
+	// It was asked, so there is nothing to ask by another name.
+	if e := kmserr.As(err); strings.Contains(e.Hint, "meant the key") {
+		t.Errorf("the hint is %q", e.Hint)
+	}
+}
+
+// TestMovedAtNoKnownTime: an alias that moved by an import without a date says no date.
+func TestMovedAtNoKnownTime(t *testing.T) {
+	then, now := newSigner(kmskey.ECCNISTP256), newSigner(kmskey.ECCNISTP256)
+	old, current := record(t, arnThen, then), record(t, arnNow, now)
+	w := newWorld(t, old, current)
+	for _, key := range []*kmskey.Key{old, current} {
+		w.write(t, func(writer *keystore.Writer) error {
+			_, err := writer.Put(key, keystore.PutOptions{Aliases: []string{"alias/release"}, MoveAlias: true})
+			return err
+		})
+	}
+	_, err := w.verify(t, request("alias/release", then, kmskey.ECDSASHA256, []byte("m")))
+	refused(t, err, kmserr.InvalidSignature, " Once alias/release meant the key "+must(kmskey.ParseARN(arnThen)).KeyID+": ")
+}
+
 // TestIdentityKeys: what stands for no key is an error, and a key that the alias meant before counts only with a record.
 func TestIdentityKeys(t *testing.T) {
 	w, _, _ := rotated(t)

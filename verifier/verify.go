@@ -111,6 +111,7 @@ func (v *Verifier) verify(ctx context.Context, d *decision, req Request) error {
 	if len(formers) == 0 {
 		return v.check(ctx, d, req)
 	}
+	d.formersAsked = true
 	return v.checkInTurn(ctx, d, req, formers)
 }
 
@@ -160,12 +161,15 @@ func (d *decision) nameAssumed(err error, req Request, opts rawverify.Options) e
 // meantAnother is what a hint says of an alias that has moved: a signature may be older than that.
 func (d *decision) meantAnother() string {
 	before := meantBefore(d.found.Alias)
-	if len(before) == 0 {
+	if d.formersAsked || len(before) == 0 {
 		return ""
 	}
-	was := before[0]
-	return fmt.Sprintf(" Until %s %s meant the key %s: if that one signed, name it by its ARN, or see aliasHistory in docs/policy.md.",
-		stamp(was.To.Time), d.found.Alias.ARN.Alias, was.KeyID)
+	was, when := before[0], "Once"
+	if !was.To.IsZero() {
+		when = "Until " + stamp(was.To.Time)
+	}
+	return fmt.Sprintf(" %s %s meant the key %s: if that one signed, name it by its ARN, or see aliasHistory in docs/policy.md.",
+		when, d.found.Alias.ARN.Alias, was.KeyID)
 }
 
 // settleAlgorithm is step 7: the algorithm, the message type, and for SM2 the distinguishing ID.

@@ -137,7 +137,7 @@ func weighState(old, given *kmskey.Key, fromKMS bool) (take bool, kept string, e
 		if fromKMS || asStrict(was.KeyMetadata, now.KeyMetadata) {
 			return true, "", nil
 		}
-		return false, "", kmserr.New(kmserr.Validation, "the KeyMetadata of %s on record (%s) has no StateTime, so nobody can tell that the one given (%s of %s), which allows more, is newer",
+		return false, "", kmserr.New(kmserr.Validation, "the KeyMetadata of %s on record (%s) has no StateTime, so nobody can tell that the one given (%s of %s), which may allow more, is newer",
 			old.ARN(), inShort(was.KeyMetadata), inShort(now.KeyMetadata), stamp(nowAt)).
 			WithHint("Pull the key from KMS; or remove the record and import it anew.").WithKey(old.ARN().String())
 	case nowAt.After(wasAt.Time):
@@ -151,23 +151,11 @@ func weighState(old, given *kmskey.Key, fromKMS bool) (take bool, kept string, e
 }
 
 // asStrict reports whether now allows no more than was, whatever a policy grants: of the states that do not verify none in
-// place of another unless it is farther from Enabled, and no later end.
+// place of another, as a grant may let either verify, but NotFound, which no grant does; and no later end.
 func asStrict(was, now *kmskey.KeyMetadata) bool {
 	noLater := func(was, now kmskey.Time) bool { return was.IsZero() || !now.IsZero() && !now.After(was.Time) }
-	state := was.KeyState.Verifies() || was.KeyState == now.KeyState || severity(was.KeyState) < severity(now.KeyState)
+	state := was.KeyState.Verifies() || was.KeyState == now.KeyState || now.KeyState == kmskey.StateNotFound
 	return state && noLater(was.DeletionDate, now.DeletionDate) && noLater(was.ValidTo, now.ValidTo)
-}
-
-// severity says how far from Enabled a key is that does not verify. Of two states of one severity neither is as strict as the
-// other: a grant may let either verify.
-func severity(s kmskey.KeyState) int {
-	switch s {
-	case kmskey.StateNotFound:
-		return 2
-	case kmskey.StatePendingDeletion, kmskey.StatePendingReplicaDel:
-		return 1
-	}
-	return 0
 }
 
 // inShort is what of a key's metadata decides.

@@ -21,8 +21,9 @@ func (a *app) notation() *cobra.Command {
 awskms-offline of its plugin folder. A signature says by which plugin it is to be verified: without this Notation runs whatever other plugin
 is installed, and by a name with ".." in it any file of this machine. Output and exit code are notation's.
 
-Needs Linux with Landlock (5.13 or newer), and a notation that is linked statically, as its releases are. Credential helpers of
-Docker's configuration, which notation starts for registries, are named by --allow-program.
+Needs Linux with Landlock (5.13 or newer), and a notation and a plugin that are linked statically, as their releases are. Credential
+helpers of Docker's configuration, which notation starts for registries, are named by --allow-program and have to be so too. Never name
+a shell or an interpreter there: a signature can have it run any file.
 
 --home becomes $AWSKMS_OFFLINE_HOME for the plugin.`,
 		Example: "  awskms-offline notation verify -v registry.example.com/app@sha256:a0adb0dc8d36f2e061d57d59a40cc82fd25808ff42adeff833c7d2c9e9f50862",
@@ -59,17 +60,17 @@ func (a *app) runNotation(program string, helpers, args []string) error {
 			return invalid("the program %q is not named by an absolute path", path).WithHint("Give its full path.")
 		}
 	}
+	if home := a.homeFlag(); home != nil {
+		if !filepath.IsAbs(*home) {
+			return invalid("--home is %q, expected an absolute path", *home).WithHint("Give the folder's full path.")
+		}
+		if err := os.Setenv(keystore.EnvHome, *home); err != nil {
+			return invalid("--home cannot be handed on: %v", err).WithCause(err)
+		}
+	}
 	plugin, err := installedPlugin()
 	if err != nil {
 		return err
-	}
-	if a.home != "" {
-		if !filepath.IsAbs(a.home) {
-			return invalid("--home is %q, expected an absolute path", a.home).WithHint("Give the folder's full path.")
-		}
-		if err := os.Setenv(keystore.EnvHome, a.home); err != nil {
-			return invalid("--home cannot be handed on: %v", err).WithCause(err)
-		}
 	}
 	return invalid("notation was not run: %v", confine.Exec(program, args, os.Environ(), append(helpers, plugin)...)).
 		WithHint("What notation verifies is as safe without this where nobody else can place files on the machine: see docs/notation.md.")
@@ -83,7 +84,7 @@ func installedPlugin() (path string, err error) {
 		return "", err
 	}
 	for _, f := range r.findings {
-		return "", invalid("%s", f.Fact).WithHint("%s", f.Cure)
+		return "", invalid("%s", f.Fact).WithHint("Set $NOTATION_CONFIG, and $NOTATION_LIBEXEC where plugins lie elsewhere, to absolute paths.")
 	}
 	path = pluginPath(filepath.Join(plugins, notationPlugin), notationPlugin)
 	if _, err := ourPlugin(path, notationPlugin); err != nil {

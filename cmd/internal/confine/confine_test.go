@@ -172,7 +172,8 @@ func TestExecRefuses(t *testing.T) {
 		"a script":                {script, nil, script + " is no program that can be confined"},
 		"no program":              {none, nil, none + " is no program that can be confined"},
 		"a program not there too": {program, []string{none}, none},
-		"a folder":                {program, []string{dir}, dir + " is no regular file"},
+		"a folder":                {program, []string{dir}, dir},
+		"a script too":            {program, []string{script}, script + " is no program that can be confined"},
 	} {
 		out, code := run(t, c.program, nil, c.also)
 		if code == 4 {

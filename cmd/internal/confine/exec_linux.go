@@ -1,6 +1,7 @@
 package confine
 
 import (
+	"debug/elf"
 	"fmt"
 	"runtime"
 	"unsafe"
@@ -10,6 +11,11 @@ import (
 
 // execOnly restricts this thread alone, since it is the one whose restrictions the program inherits: the others end with exec.
 func execOnly(program string, argv, env, executable []string) error {
+	for _, path := range executable {
+		if err := checkStatic(path); err != nil {
+			return err
+		}
+	}
 	runtime.LockOSThread() // never unlocked: where exec fails, nobody else is to get a thread that can start nothing
 	if err := restrict(executable); err != nil {
 		return err
@@ -64,6 +70,20 @@ func allow(rules int, path string) error {
 	rule := unix.LandlockPathBeneathAttr{Allowed_access: unix.LANDLOCK_ACCESS_FS_EXECUTE, Parent_fd: int32(fd)}
 	if _, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(rules), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0); errno != 0 {
 		return fmt.Errorf("landlock_add_rule for %s: %w", path, errno)
+	}
+	return nil
+}
+
+func checkStatic(program string) error {
+	f, err := elf.Open(program)
+	if err != nil {
+		return fmt.Errorf("%s is no program that can be confined, an ELF executable as the project's releases are: %w", program, err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return fmt.Errorf("%s is linked dynamically: its loader would have to be allowed, and that runs any file; use a static one, as the project's releases are", program)
+		}
 	}
 	return nil
 }
