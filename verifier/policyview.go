@@ -89,7 +89,7 @@ func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 }
 
 // IdentityKeys returns the keys on record that an identity in a Notation trust policy stands for, and those that it stood for
-// once, as an alias that moved: of these the policy in force says which it stands for still. Their own states, blocks
+// once, as an alias that moved does: those for which it stands still, by the policy in force, are among now. Their own states, blocks
 // and rules are not asked. The errors are Verify's about an identifier.
 func (v *Verifier) IdentityKeys(keyID string) (now, once []*kmskey.Key, err error) {
 	if err := v.ready(); err != nil {
