@@ -33,12 +33,12 @@ func restrict(executable []string) error {
 	switch errno {
 	case 0:
 	case unix.ENOSYS, unix.EOPNOTSUPP, unix.EPERM: // no such call, not switched on, or kept from a container
-		return fmt.Errorf("this kernel has no Landlock, or it is switched off: %w (%v)", ErrUnsupported, errno)
+		return fmt.Errorf("this kernel has no Landlock, or it is switched off: %w (%w)", ErrUnsupported, errno)
 	default:
 		return fmt.Errorf("landlock_create_ruleset: %w", errno)
 	}
 	rules := int(r)
-	defer unix.Close(rules)
+	defer func() { _ = unix.Close(rules) }() // the rules stay in force
 	for _, path := range executable {
 		if err := allow(rules, path); err != nil {
 			return err
@@ -59,7 +59,7 @@ func allow(rules int, path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }() // nothing was written
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -79,7 +79,7 @@ func checkStatic(program string) error {
 	if err != nil {
 		return fmt.Errorf("%s is no program that can be confined, an ELF executable as the project's releases are: %w", program, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
 			return fmt.Errorf("%s is linked dynamically: its loader would have to be allowed, and that runs any file; use a static one, as the project's releases are", program)
