@@ -149,7 +149,7 @@ func FuzzTime(f *testing.F) {
 		} else {
 			seconds, ok := new(big.Rat).SetString(string(data))
 			if !ok {
-				t.Fatalf("%s is no number", data)
+				seconds = new(big.Rat) // its exponent is beyond big.Rat, so what is not out of range is nothing
 			}
 			got := new(big.Rat).SetFrac64(at.UnixMilli(), 1000)
 			if off := got.Sub(got, seconds); off.Abs(off).Cmp(big.NewRat(1, 1000)) > 0 {
