@@ -272,14 +272,14 @@ func TestExplainFormers(t *testing.T) {
 
 // What is known of another alias may be too old: that of which the history is granted is not that one.
 func TestExplainFormersBesideAStaleAlias(t *testing.T) {
-	w, _, _ := rotated(t)
+	w, then, _ := rotated(t, seen("2026-11-23T00:00:00Z"))
 	release := kmskey.AliasARN{Scope: must(kmskey.ParseARN(arnThen)).Scope, Alias: "alias/release"}
 	w.write(t, func(writer *keystore.Writer) error {
-		then, err := writer.Store().Resolve(must(kmskey.ParseRef(arnThen)), keystore.ResolveOptions{})
+		old, err := writer.Store().Resolve(must(kmskey.ParseRef(arnThen)), keystore.ResolveOptions{})
 		if err != nil {
 			return err
 		}
-		_, err = writer.Put(then.Entries[0].Key, keystore.PutOptions{Aliases: []string{"alias/other"}})
+		_, err = writer.Put(old.Entries[0].Key, keystore.PutOptions{Aliases: []string{"alias/other"}})
 		return err
 	})
 	grant := func(name string, alias kmskey.AliasARN, gives string) string {
@@ -291,11 +291,16 @@ func TestExplainFormersBesideAStaleAlias(t *testing.T) {
 	}{"365d": {1, "any"}, "1d": {2, "current"}} {
 		text := `{"version":"1","allowList":false,"grants":[` + grant("history", release, `"aliasHistory":"any"`) + `,` + grant("other", aliasNamed("other"), `"verify":true`) + `],
 			"restrictions":[{"name":"age","maxSnapshotAge":"` + age + `"}]}`
-		e, err := w.under(t, text).ExplainPolicy("alias/release")
+		w.v = w.under(t, text)
+		e, err := w.v.ExplainPolicy("alias/release")
 		if err != nil || len(e.Formers) != 1 || len(e.Formers[0].Unheeded) != c.unheeded || !slices.ContainsFunc(e.Formers[0].Effects, func(e policy.Effect) bool {
 			return e.Member == "aliasHistory" && strings.HasPrefix(e.Value, c.history)
 		}) {
 			t.Errorf("%s: %v, %+v", age, err, e)
+		}
+		_, err = w.v.Verify(t.Context(), request("alias/release", then, kmskey.RSASSAPKCS1SHA256, []byte("m")))
+		if (err == nil) != (c.history == "any") {
+			t.Errorf("%s: %v", age, err)
 		}
 	}
 }

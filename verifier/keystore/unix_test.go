@@ -127,7 +127,7 @@ func TestPermissions(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := resolve(home, Options{})
-			refused(t, err, kmserr.StoreIntegrity, path+" belongs to the user with ID 4242", "verify as that user (sudo -u '#4242', docker run --user 4242)")
+			refused(t, err, kmserr.StoreIntegrity, path+" belongs to the user with ID 4242", "as that user (sudo -u '#4242', docker run --user 4242)")
 			if rel != "." { // as a folder above, on the way to the home, it is met first
 				refused(t, err, kmserr.StoreIntegrity, "chown -h 0 "+path)
 			}
@@ -228,7 +228,7 @@ func TestAncestors(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := Open(home, Options{})
-		refused(t, err, kmserr.StoreIntegrity, above+" belongs to the user with ID 4242", "Move the store")
+		refused(t, err, kmserr.StoreIntegrity, above+" belongs to the user with ID 4242", "Verify as that user", "or move the store")
 	})
 	t.Run("nothing is made below a folder that is not safe", func(t *testing.T) {
 		above, _ := build(t)

@@ -44,7 +44,7 @@ func (g systemGuard) onReadOnly(with func(func(*os.File) error) error) bool {
 func (g systemGuard) checkAncestor(path string, info fs.FileInfo) *finding {
 	found := g.checkMode(path, info)
 	if found != nil && found.owner {
-		found.hint = "move the store below folders that belong to the current user or root"
+		found.hint = found.asOwner + "move the store below folders that belong to the current user or root"
 	}
 	if found != nil && !found.owner && info.Mode()&fs.ModeSticky != 0 {
 		// Names in a sticky folder can be changed only by the owner of what they name, who is checked too.
@@ -66,6 +66,8 @@ func (g systemGuard) checkAncestor(path string, info fs.FileInfo) *finding {
 type unixFinding struct {
 	finding
 	owner bool // it is the owner that is wrong, which no mount mends
+	// asOwner is a way out for root, as in a container: the user would lose what root takes. Empty for others.
+	asOwner string
 }
 
 func (f *unixFinding) public() *finding {
@@ -82,12 +84,13 @@ func (g systemGuard) checkMode(path string, info fs.FileInfo) *unixFinding {
 			fact: fmt.Sprintf("the owner of %s cannot be told on this system", path), hint: "use another file system, or accept the risk with --unsafe-store-permissions, which the command line alone has"}}
 	}
 	if uid := stat.Uid; uid != g.euid && uid != 0 {
-		hint := fmt.Sprintf("if its content is yours, run: chown -h %d %s", g.euid, shellQuote(path))
-		if g.euid == 0 { // as in a container: the user would lose what is theirs
-			hint = fmt.Sprintf("verify as that user (sudo -u '#%d', docker run --user %d); or, if it is to be root's, run: chown -h 0 %s", uid, uid, shellQuote(path))
+		asOwner := ""
+		if g.euid == 0 {
+			asOwner = fmt.Sprintf("verify as that user (sudo -u '#%d', docker run --user %d); or ", uid, uid)
 		}
-		return &unixFinding{owner: true, finding: finding{
-			fact: fmt.Sprintf("%s belongs to the user with ID %d, expected the current user (%d) or root", path, uid, g.euid), hint: hint}}
+		return &unixFinding{owner: true, asOwner: asOwner, finding: finding{
+			fact: fmt.Sprintf("%s belongs to the user with ID %d, expected the current user (%d) or root", path, uid, g.euid),
+			hint: asOwner + fmt.Sprintf("if its content is yours, run: chown -h %d %s", g.euid, shellQuote(path))}}
 	}
 	if info.Mode()&fs.ModeSymlink != 0 {
 		return nil // the mode of a link means nothing
