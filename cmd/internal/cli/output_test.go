@@ -29,7 +29,7 @@ var shapes = map[string]string{
 	"cert self-sign": "cert self-sign", "cert add": "cert self-sign", "cert csr": "cert csr", "cert check": "cert check", "cert show": "cert show",
 	"policy check": "policy check", "policy show": "policy show", "policy init": "policy init",
 	"audit show": "audit show", "audit verify": "audit verify", "audit head": "audit head",
-	"notation": "", // whose output is notation's
+	"notation":        "", // whose output is notation's
 	"completion bash": "", "completion zsh": "", "completion fish": "", "completion powershell": "", "help": "",
 }
 
