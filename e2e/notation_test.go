@@ -145,6 +145,18 @@ func run(t *testing.T, h *harness.Host, c fixture.Case, extra ...string) harness
 	return r
 }
 
+// installAlwaysYes installs a plugin that says yes to everything.
+func installAlwaysYes(t *testing.T, h *harness.Host) {
+	t.Helper()
+	plugin := filepath.Join(t.TempDir(), build.Executable("notation-always-yes"))
+	if err := build.Package(shared.root, "./internal/alwaysyes", plugin, os.Stderr); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.InstallPlugin(plugin); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestAlwaysYesPlugin shows why no other plugin with a SIGNATURE_VERIFIER capability may be installed: the signature
 // chooses the plugin, so a stranger's signature that names a careless one passes at level strict under a trust policy
 // that names nothing but the ARN of our key. The doctor has to report it.
@@ -156,13 +168,7 @@ func TestAlwaysYesPlugin(t *testing.T) {
 			h := host(t, shared.statement(c, "strict"))
 			check(t, run(t, h, c), fixture.Refuses, c.Reason)
 
-			plugin := filepath.Join(t.TempDir(), build.Executable("notation-always-yes"))
-			if err := build.Package(shared.root, "./internal/alwaysyes", plugin, os.Stderr); err != nil {
-				t.Fatal(err)
-			}
-			if err := h.InstallPlugin(plugin); err != nil {
-				t.Fatal(err)
-			}
+			installAlwaysYes(t, h)
 			check(t, run(t, h, c), fixture.Passes, nil)
 
 			r, err := h.Run(h.CLI, "doctor", "--home", h.Home)
@@ -193,13 +199,7 @@ func TestPlantedPlugin(t *testing.T) {
 			}
 			check(t, run(t, h, planted), fixture.Passes, nil)
 
-			installed := filepath.Join(t.TempDir(), build.Executable("notation-always-yes"))
-			if err := build.Package(shared.root, "./internal/alwaysyes", installed, os.Stderr); err != nil {
-				t.Fatal(err)
-			}
-			if err := h.InstallPlugin(installed); err != nil {
-				t.Fatal(err)
-			}
+			installAlwaysYes(t, h)
 			check(t, run(t, h, foreign), fixture.Passes, nil)
 
 			verify := func(c fixture.Case) harness.Result {

@@ -48,7 +48,7 @@ func (a *app) doctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check the store, and whether Notation is set up safely",
 		Long: `Checks the store: which one is used and why, its permissions, every record, alias and block. Checks Notation, where it is
-configured: the plugin is installed and of this version, no other plugin can be chosen by a signature, the trust policy
+configured: the plugin is installed and of this version, no other is installed that a signature could choose, the trust policy
 names only key ARNs at level strict, its ca: stores hold only certificates of the keys that it names, and the log of
 decisions is not sent where Notation loses it.
 
