@@ -90,7 +90,7 @@ func New(v *verifier.Verifier, keyID string, opts Options) (*Verifier, error) {
 		}
 	case !opts.SigningAlgorithm.Known():
 		return nil, kmserr.New(kmserr.Validation, "Options.SigningAlgorithm %q is none of KMS's: %s",
-			string(opts.SigningAlgorithm), kmskey.JoinNames(kmskey.SigningAlgorithms))
+			string(opts.SigningAlgorithm), kmskey.JoinNames(kmskey.SigningAlgorithms()))
 	case opts.Hash != 0:
 		return nil, kmserr.New(kmserr.Validation, "Options.Hash is %v, beside SigningAlgorithm %s, which names its own", opts.Hash, opts.SigningAlgorithm).
 			WithHint("Leave one of the two out.")

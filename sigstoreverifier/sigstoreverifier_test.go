@@ -80,7 +80,7 @@ func TestEveryKeyAndAlgorithm(t *testing.T) {
 			})
 		}
 	}
-	for _, spec := range kmskey.KeySpecs {
+	for _, spec := range kmskey.KeySpecs() {
 		if len(spec.SigningAlgorithms()) > 0 && !specs[spec] {
 			t.Errorf("no key of spec %s was tried", spec)
 		}

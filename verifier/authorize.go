@@ -180,7 +180,7 @@ func (d *decision) checkTypeOfUse(t kmskey.MessageType) error {
 	if t != kmskey.MessageTypeUnset {
 		return d.checkMessageType(t)
 	}
-	for _, t := range kmskey.MessageTypes {
+	for _, t := range kmskey.MessageTypes() {
 		if d.checkMessageType(t) == nil {
 			return nil
 		}

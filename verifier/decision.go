@@ -636,8 +636,8 @@ func (d *decision) checkAlgorithm(a kmskey.SigningAlgorithm) error {
 	spec := d.key().Spec()
 	switch {
 	case !a.Known():
-		return kmserr.New(kmserr.Validation, "the signing algorithm %q is none of KMS's: %s", string(a), kmskey.JoinNames(kmskey.SigningAlgorithms)).
-			WithHint("%s", kmskey.HintNearest(string(a), kmskey.SigningAlgorithms))
+		return kmserr.New(kmserr.Validation, "the signing algorithm %q is none of KMS's: %s", string(a), kmskey.JoinNames(kmskey.SigningAlgorithms())).
+			WithHint("%s", kmskey.HintNearest(string(a), kmskey.SigningAlgorithms()))
 	case !slices.Contains(spec.SigningAlgorithms(), a):
 		return kmserr.New(kmserr.InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s", a, spec).
 			WithHint("This key takes: %s.", orNone(d.permitted()))

@@ -133,8 +133,8 @@ func (d *decision) chooseEncryption(named kmskey.EncryptionAlgorithm) (kmskey.En
 	}
 	switch {
 	case !named.Known():
-		return "", kmserr.New(kmserr.Validation, "the encryption algorithm %q is none of KMS's: %s", string(named), kmskey.JoinNames(kmskey.EncryptionAlgorithms)).
-			WithHint("%s", kmskey.HintNearest(string(named), kmskey.EncryptionAlgorithms))
+		return "", kmserr.New(kmserr.Validation, "the encryption algorithm %q is none of KMS's: %s", string(named), kmskey.JoinNames(kmskey.EncryptionAlgorithms())).
+			WithHint("%s", kmskey.HintNearest(string(named), kmskey.EncryptionAlgorithms()))
 	case !slices.Contains(spec.EncryptionAlgorithms(), named):
 		return "", kmserr.New(kmserr.InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s", named, spec).
 			WithHint("This key takes: %s.", orNone(takes))

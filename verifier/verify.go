@@ -228,8 +228,8 @@ func (d *decision) checkBareHash(req Request) error {
 }
 
 func (d *decision) checkMessageType(t kmskey.MessageType) error {
-	if t != kmskey.MessageTypeUnset && !slices.Contains(kmskey.MessageTypes, t) {
-		return kmserr.New(kmserr.Validation, "the message type %q is none of KMS's: %s", string(t), kmskey.JoinNames(kmskey.MessageTypes))
+	if t != kmskey.MessageTypeUnset && !slices.Contains(kmskey.MessageTypes(), t) {
+		return kmserr.New(kmserr.Validation, "the message type %q is none of KMS's: %s", string(t), kmskey.JoinNames(kmskey.MessageTypes()))
 	}
 	effective := t
 	if t == kmskey.MessageTypeUnset {

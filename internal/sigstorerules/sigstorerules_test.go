@@ -22,7 +22,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%d: got %v, expected %v", hash, got, want)
 		}
 	}
-	for _, spec := range kmskey.KeySpecs { // what is chosen must be one algorithm
+	for _, spec := range kmskey.KeySpecs() { // what is chosen must be one algorithm
 		all := spec.SigningAlgorithms()
 		chosen := slices.DeleteFunc(Defaults(crypto.SHA256), func(a kmskey.SigningAlgorithm) bool { return !slices.Contains(all, a) })
 		if len(all) > 1 && len(chosen) != 1 {

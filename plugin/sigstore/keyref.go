@@ -85,14 +85,14 @@ func (ref *keyReference) set(name, value string) (err error) {
 	case optionAlgorithm:
 		ref.algorithm = kmskey.SigningAlgorithm(value)
 		if !ref.algorithm.Known() {
-			return invalid("the option %s is %q, expected one of KMS's: %s", name, value, kmskey.JoinNames(kmskey.SigningAlgorithms)).
-				WithHint("%s", kmskey.HintNearest(value, kmskey.SigningAlgorithms))
+			return invalid("the option %s is %q, expected one of KMS's: %s", name, value, kmskey.JoinNames(kmskey.SigningAlgorithms())).
+				WithHint("%s", kmskey.HintNearest(value, kmskey.SigningAlgorithms()))
 		}
 	case optionDistinguishingID:
 		ref.distinguishingID, err = kmskey.ParseDistinguishingID(value)
 	case optionENTL:
 		var known bool
-		if ref.entl, known = kmskey.ENTLNames[value]; !known {
+		if ref.entl, known = kmskey.ENTLNamed(value); !known {
 			return invalid("the option %s is %q, expected standard or aws-java-helper", name, value)
 		}
 	case "message-type":

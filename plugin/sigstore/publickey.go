@@ -17,7 +17,7 @@ const defaultSpec = string(kmskey.ECCNISTP256)
 // signingSpecs are the specs of KMS keys that can sign.
 func signingSpecs() []string {
 	var names []string
-	for _, spec := range kmskey.KeySpecs {
+	for _, spec := range kmskey.KeySpecs() {
 		if len(spec.SigningAlgorithms()) > 0 {
 			names = append(names, string(spec))
 		}

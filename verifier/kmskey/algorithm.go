@@ -30,11 +30,14 @@ const (
 	MLKEM1024           KeySpec = "ML_KEM_1024"
 )
 
-// KeySpecs are all of them.
-var KeySpecs = []KeySpec{
+var keySpecs = []KeySpec{
 	RSA2048, RSA3072, RSA4096, ECCNISTP256, ECCNISTP384, ECCNISTP521, ECCSECGP256K1, ECCNISTEdwards25519,
 	MLDSA44, MLDSA65, MLDSA87, SM2, MLKEM512, MLKEM768, MLKEM1024,
 }
+
+// KeySpecs returns all of them. Like every list of this package it is the caller's own: what KMS has cannot be changed from
+// outside.
+func KeySpecs() []KeySpec { return slices.Clone(keySpecs) }
 
 // KeyUsage is KMS's KeyUsage. The zero value is no usage and verifies nothing.
 type KeyUsage string
@@ -62,8 +65,8 @@ const (
 	ExternalMu MessageType = "EXTERNAL_MU"
 )
 
-// MessageTypes are the three that can be said.
-var MessageTypes = []MessageType{Raw, Digest, ExternalMu}
+// MessageTypes returns the three that can be said.
+func MessageTypes() []MessageType { return []MessageType{Raw, Digest, ExternalMu} }
 
 // SigningAlgorithm is KMS's SigningAlgorithm: "ECDSA_SHA_256". The zero value means that none was given.
 type SigningAlgorithm string
@@ -85,16 +88,18 @@ const (
 	SM2DSA            SigningAlgorithm = "SM2DSA"
 )
 
-// SigningAlgorithms are all of KMS's, in the order of its API Reference.
-var SigningAlgorithms = []SigningAlgorithm{
+var signingAlgorithms = []SigningAlgorithm{
 	RSASSAPSSSHA256, RSASSAPSSSHA384, RSASSAPSSSHA512,
 	RSASSAPKCS1SHA256, RSASSAPKCS1SHA384, RSASSAPKCS1SHA512,
 	ECDSASHA256, ECDSASHA384, ECDSASHA512,
 	SM2DSA, MLDSASHAKE256, ED25519SHA512, ED25519PHSHA512,
 }
 
+// SigningAlgorithms returns all of KMS's, in the order of its API Reference.
+func SigningAlgorithms() []SigningAlgorithm { return slices.Clone(signingAlgorithms) }
+
 // Known reports whether a is one of KMS's signing algorithms, spelled exactly.
-func (a SigningAlgorithm) Known() bool { return slices.Contains(SigningAlgorithms, a) }
+func (a SigningAlgorithm) Known() bool { return slices.Contains(signingAlgorithms, a) }
 
 // Hash returns the hash whose digest KMS takes as MessageType DIGEST with a, or 0: for pure Ed25519 and ML-DSA, which
 // take none, and for SM2DSA, whose SM3 the standard library does not number.
@@ -170,11 +175,13 @@ const (
 	SM2PKE          EncryptionAlgorithm = "SM2PKE"
 )
 
-// EncryptionAlgorithms are all of them, in the order of the API Reference.
-var EncryptionAlgorithms = []EncryptionAlgorithm{RSAESOAEPSHA1, RSAESOAEPSHA256, SM2PKE}
+// EncryptionAlgorithms returns all of them, in the order of the API Reference.
+func EncryptionAlgorithms() []EncryptionAlgorithm {
+	return []EncryptionAlgorithm{RSAESOAEPSHA1, RSAESOAEPSHA256, SM2PKE}
+}
 
 // Known reports whether a is one of KMS's encryption algorithms for asymmetric keys, spelled exactly.
-func (a EncryptionAlgorithm) Known() bool { return slices.Contains(EncryptionAlgorithms, a) }
+func (a EncryptionAlgorithm) Known() bool { return slices.Contains(EncryptionAlgorithms(), a) }
 
 // MaxPlaintext returns the longest plaintext in bytes that KMS takes with a and a key of this spec, or 0 if they do not go
 // together: k-2h-2 for OAEP (RFC 8017, section 7.1.1), 1024 for SM2PKE (AWS KMS Developer Guide, "Key spec reference").

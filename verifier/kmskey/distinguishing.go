@@ -75,8 +75,15 @@ const (
 	ENTLAWSJavaHelper
 )
 
-// ENTLNames are the names of flags and options, by rule.
-var ENTLNames = map[string]ENTL{"standard": ENTLStandard, "aws-java-helper": ENTLAWSJavaHelper}
+// ENTLNamed returns the rule of that name, which is what String returns, and whether there is one.
+func ENTLNamed(name string) (rule ENTL, known bool) {
+	for _, rule := range []ENTL{ENTLStandard, ENTLAWSJavaHelper} {
+		if rule.String() == name {
+			return rule, true
+		}
+	}
+	return ENTLStandard, false
+}
 
 // String returns the rule's name.
 func (e ENTL) String() string {

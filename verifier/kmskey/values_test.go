@@ -56,8 +56,8 @@ func TestSpecs(t *testing.T) {
 			used[a] = true
 		}
 	}
-	if signing != 12 || len(used) != 13 || len(SigningAlgorithms) != 13 {
-		t.Errorf("%d signing specs, %d algorithms of specs, %d in the list; expected 12, 13, 13", signing, len(used), len(SigningAlgorithms))
+	if signing != 12 || len(used) != 13 || len(SigningAlgorithms()) != 13 {
+		t.Errorf("%d signing specs, %d algorithms of specs, %d in the list; expected 12, 13, 13", signing, len(used), len(SigningAlgorithms()))
 	}
 	for _, none := range []KeySpec{"", "SYMMETRIC_DEFAULT", "HMAC_256", "rsa_2048", "RSA_1024"} {
 		if none.Usages() != nil || none.SigningAlgorithms() != nil {
@@ -71,7 +71,7 @@ func TestAlgorithms(t *testing.T) {
 		RSASSAPSSSHA256: 32, RSASSAPSSSHA384: 48, RSASSAPSSSHA512: 64, RSASSAPKCS1SHA256: 32, RSASSAPKCS1SHA384: 48, RSASSAPKCS1SHA512: 64,
 		ECDSASHA256: 32, ECDSASHA384: 48, ECDSASHA512: 64, SM2DSA: 32, ED25519PHSHA512: 64, ED25519SHA512: 0, MLDSASHAKE256: 0,
 	}
-	for _, a := range SigningAlgorithms {
+	for _, a := range SigningAlgorithms() {
 		size, listed := digest[a]
 		if !listed || !a.Known() || a.DigestSize() != size {
 			t.Errorf("%s: digest of %d bytes, expected %d", a, a.DigestSize(), size)
@@ -241,13 +241,39 @@ func TestENTL(t *testing.T) {
 	if ENTLStandard != 0 {
 		t.Error("the zero value is not the standard")
 	}
-	for name, rule := range ENTLNames {
-		if rule.String() != name {
-			t.Errorf("%s is called %s", name, rule)
+	for name, want := range map[string]ENTL{"standard": ENTLStandard, "aws-java-helper": ENTLAWSJavaHelper} {
+		if rule, known := ENTLNamed(name); rule != want || !known || want.String() != name {
+			t.Errorf("%s is the rule %s, known: %t", name, rule, known)
 		}
 	}
-	if len(ENTLNames) != 2 || ENTL(7).String() != "standard" {
+	for _, name := range []string{"", "Standard", "aws-java-helper "} {
+		if rule, known := ENTLNamed(name); rule != ENTLStandard || known {
+			t.Errorf("%q is the rule %s, known: %t", name, rule, known)
+		}
+	}
+	if ENTL(7).String() != "standard" {
 		t.Error("there are other rules")
+	}
+}
+
+// What a caller does with a list must not change what verifies.
+func TestListsAreTheCallersOwn(t *testing.T) {
+	for range 2 {
+		if !SM2DSA.Known() || SigningAlgorithm("SM9DSA").Known() || !SM2PKE.Known() {
+			t.Fatal("a caller changed what KMS has")
+		}
+		for _, a := range [][]SigningAlgorithm{SigningAlgorithms(), RSA2048.SigningAlgorithms(), SM2.SigningAlgorithms()} {
+			for i := range a {
+				a[i] = "SM9DSA"
+			}
+		}
+		clear(EncryptionAlgorithms())
+		clear(MessageTypes())
+		clear(KeySpecs())
+	}
+	if KeySpecs()[0] != RSA2048 || MessageTypes()[0] != Raw || !slices.Equal(SM2.SigningAlgorithms(), []SigningAlgorithm{SM2DSA}) ||
+		slices.Contains(RSA2048.SigningAlgorithms(), "SM9DSA") {
+		t.Error("a caller changed what KMS has")
 	}
 }
 
@@ -257,14 +283,14 @@ func TestNearestName(t *testing.T) {
 		"ED25519_SHA512": ED25519SHA512, "SM2_DSA": SM2DSA, "ml_dsa_shake256": MLDSASHAKE256, "HS256": "", "ECDSA_SHA_1": "",
 		"rsassa-pss-sha-256": RSASSAPSSSHA256, "RSASSA_PSS_SHA256": RSASSAPSSSHA256, "ECDSA_SHA_26": ECDSASHA256, "ECDSA_SHA_2": "", "": "", "ECDSA": "", "RSASSA_PSS": "",
 	} {
-		if got := NearestName(text, SigningAlgorithms); got != want {
+		if got := NearestName(text, SigningAlgorithms()); got != want {
 			t.Errorf("%q: got %q, expected %q", text, got, want)
 		}
 	}
-	if got := HintNearest("sm2", SigningAlgorithms); got != "" {
+	if got := HintNearest("sm2", SigningAlgorithms()); got != "" {
 		t.Errorf("got %q", got)
 	}
-	if got := HintNearest("RSAES-OAEP-SHA256", EncryptionAlgorithms); got != "Did you mean RSAES_OAEP_SHA_256?" {
+	if got := HintNearest("RSAES-OAEP-SHA256", EncryptionAlgorithms()); got != "Did you mean RSAES_OAEP_SHA_256?" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -272,7 +298,7 @@ func TestNearestName(t *testing.T) {
 // TestEncryptionAlgorithms: the specs that encrypt are RSA's and SM2, and what goes with none of them takes no plaintext.
 func TestEncryptionAlgorithms(t *testing.T) {
 	rsa := map[EncryptionAlgorithm][3]int{RSAESOAEPSHA1: {214, 342, 470}, RSAESOAEPSHA256: {190, 318, 446}}
-	for _, spec := range KeySpecs {
+	for _, spec := range KeySpecs() {
 		want := map[EncryptionAlgorithm]int{}
 		switch i := slices.Index([]KeySpec{RSA2048, RSA3072, RSA4096}, spec); {
 		case i >= 0:
@@ -285,7 +311,7 @@ func TestEncryptionAlgorithms(t *testing.T) {
 		if got := spec.EncryptionAlgorithms(); len(got) != len(want) {
 			t.Errorf("%s: got %v", spec, got)
 		}
-		for _, a := range append(slices.Clone(EncryptionAlgorithms), "", "RSAES_OAEP_SHA_512") {
+		for _, a := range append(slices.Clone(EncryptionAlgorithms()), "", "RSAES_OAEP_SHA_512") {
 			if got := a.MaxPlaintext(spec); got != want[a] {
 				t.Errorf("%s with %s: at most %d bytes, expected %d", a, spec, got, want[a])
 			}

@@ -477,8 +477,8 @@ func (c *checker) restriction(pointer string, r restrictSection, names map[strin
 		}
 	}
 	out.only = only{
-		algorithms: wordList(c, pointer+"/signingAlgorithms", r.SigningAlgorithms, kmskey.SigningAlgorithms),
-		types:      wordList(c, pointer+"/messageTypes", r.MessageTypes, kmskey.MessageTypes),
+		algorithms: wordList(c, pointer+"/signingAlgorithms", r.SigningAlgorithms, kmskey.SigningAlgorithms()),
+		types:      wordList(c, pointer+"/messageTypes", r.MessageTypes, kmskey.MessageTypes()),
 		states:     wordList(c, pointer+"/keyStates", r.KeyStates, keyStates),
 		known:      c.onlyTrue(pointer+"/requireKnownState", r.RequireKnownState),
 		age:        c.age(pointer+"/maxSnapshotAge", r.MaxSnapshotAge),

@@ -178,13 +178,13 @@ func wider(a, b Rules) string {
 			return "encrypting in the state " + string(s)
 		}
 	}
-	for _, x := range kmskey.SigningAlgorithms {
+	for _, x := range kmskey.SigningAlgorithms() {
 		allowed := func(r Rules) bool { return r.SigningAlgorithms == nil || slices.Contains(r.SigningAlgorithms, x) }
 		if allowed(b) && !allowed(a) {
 			return string(x)
 		}
 	}
-	for _, x := range kmskey.MessageTypes {
+	for _, x := range kmskey.MessageTypes() {
 		allowed := func(r Rules) bool { return r.MessageTypes == nil || slices.Contains(r.MessageTypes, x) }
 		if allowed(b) && !allowed(a) {
 			return string(x)

@@ -130,8 +130,8 @@ func TestSchemaWords(t *testing.T) {
 		"$defs/grant/properties/aliasHistory/enum":                  historyWords,
 		"$defs/grant/properties/sm2Entl/enum":                       entlWords,
 		"$defs/keyStates/items/enum":                                texts(keyStates),
-		"$defs/restriction/properties/signingAlgorithms/items/enum": texts(kmskey.SigningAlgorithms),
-		"$defs/restriction/properties/messageTypes/items/enum":      texts(kmskey.MessageTypes),
+		"$defs/restriction/properties/signingAlgorithms/items/enum": texts(kmskey.SigningAlgorithms()),
+		"$defs/restriction/properties/messageTypes/items/enum":      texts(kmskey.MessageTypes()),
 		"$defs/restriction/properties/sources/items/enum":           sourceWords,
 	} {
 		var got []string

@@ -50,10 +50,10 @@ func scalar(v jsontext.Value) bool { return v.Kind() == '"' || v.Kind() == '0' }
 func (q batchLine) request() (verifier.Request, error) {
 	req := verifier.Request{KeyID: q.KeyID, Signature: q.Signature}
 	var err error
-	if req.SigningAlgorithm, err = notEmpty("signing_algorithm", q.SigningAlgorithm, kmskey.SigningAlgorithms); err != nil {
+	if req.SigningAlgorithm, err = notEmpty("signing_algorithm", q.SigningAlgorithm, kmskey.SigningAlgorithms()); err != nil {
 		return req, err
 	}
-	if req.MessageType, err = notEmpty("message_type", q.MessageType, kmskey.MessageTypes); err != nil {
+	if req.MessageType, err = notEmpty("message_type", q.MessageType, kmskey.MessageTypes()); err != nil {
 		return req, err
 	}
 	given := 0
@@ -73,7 +73,7 @@ func (q batchLine) request() (verifier.Request, error) {
 		req.DistinguishingID = id
 	}
 	if q.SM2ENTL != nil {
-		entl, ok := kmskey.ENTLNames[*q.SM2ENTL]
+		entl, ok := kmskey.ENTLNamed(*q.SM2ENTL)
 		if !ok {
 			return req, invalid("the member sm2_entl is %q, expected standard or aws-java-helper", *q.SM2ENTL)
 		}

@@ -69,8 +69,8 @@ A key that is disabled or to be deleted is refused: what is encrypted for it now
 			}
 			req := verifier.EncryptRequest{KeyID: f.keyID, UnsafeAllowState: f.allowState, EncryptionAlgorithm: kmskey.EncryptionAlgorithm(algorithm)}
 			if algorithm != "" && !req.EncryptionAlgorithm.Known() {
-				return invalid("--encryption-algorithm is %q, expected %s", algorithm, kmskey.JoinNames(kmskey.EncryptionAlgorithms)).
-					WithHint("%s", kmskey.HintNearest(algorithm, kmskey.EncryptionAlgorithms))
+				return invalid("--encryption-algorithm is %q, expected %s", algorithm, kmskey.JoinNames(kmskey.EncryptionAlgorithms())).
+					WithHint("%s", kmskey.HintNearest(algorithm, kmskey.EncryptionAlgorithms()))
 			}
 			r, err := a.open("--plaintext", plaintext)
 			if err != nil {

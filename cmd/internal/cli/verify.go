@@ -32,7 +32,7 @@ func (f *sm2Flags) read() (id kmskey.DistinguishingID, entl kmskey.ENTL, err err
 			return id, entl, err
 		}
 	}
-	entl, ok := kmskey.ENTLNames[f.entl]
+	entl, ok := kmskey.ENTLNamed(f.entl)
 	if !ok {
 		return id, entl, invalid("--sm2-entl is %q, expected standard or aws-java-helper", f.entl)
 	}
@@ -45,8 +45,8 @@ func algorithmFlag(text string) (kmskey.SigningAlgorithm, error) {
 	if text == "" || a.Known() {
 		return a, nil
 	}
-	e := invalid("--signing-algorithm is %q, which is none of KMS's", text).WithHint("KMS has %s.", kmskey.JoinNames(kmskey.SigningAlgorithms))
-	if near := kmskey.HintNearest(text, kmskey.SigningAlgorithms); near != "" {
+	e := invalid("--signing-algorithm is %q, which is none of KMS's", text).WithHint("KMS has %s.", kmskey.JoinNames(kmskey.SigningAlgorithms()))
+	if near := kmskey.HintNearest(text, kmskey.SigningAlgorithms()); near != "" {
 		e.Hint = near + " " + e.Hint
 	}
 	return "", e
@@ -68,8 +68,8 @@ func (a *app) verify() *cobra.Command {
 		if req.SigningAlgorithm, err = algorithmFlag(algorithm); err != nil {
 			return "", err
 		}
-		if c.Flags().Changed("message-type") && !slices.Contains(kmskey.MessageTypes, req.MessageType) {
-			return "", invalid("--message-type is %q, expected %s", messageType, kmskey.JoinNames(kmskey.MessageTypes))
+		if c.Flags().Changed("message-type") && !slices.Contains(kmskey.MessageTypes(), req.MessageType) {
+			return "", invalid("--message-type is %q, expected %s", messageType, kmskey.JoinNames(kmskey.MessageTypes()))
 		}
 		if req.DistinguishingID, req.ENTL, err = sm2.read(); err != nil {
 			return "", err

@@ -142,7 +142,7 @@ func TestPairs(t *testing.T) {
 	refused, taken := 0, 0
 	for _, name := range names {
 		pub := public(t, strings.TrimSuffix(filepath.Base(name), ".spki.der"))
-		for _, alg := range append([]kmskey.EncryptionAlgorithm{"", "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_512", "sm2pke"}, kmskey.EncryptionAlgorithms...) {
+		for _, alg := range append([]kmskey.EncryptionAlgorithm{"", "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_512", "sm2pke"}, kmskey.EncryptionAlgorithms()...) {
 			rsaPair := pub.RSA != nil && strings.HasPrefix(string(alg), "RSAES") && alg.Known()
 			ct, err := Encrypt(pub, alg, []byte("x"))
 			switch {
@@ -163,7 +163,7 @@ func TestPairs(t *testing.T) {
 		t.Errorf("%d taken and %d refused", taken, refused)
 	}
 	for name, pub := range map[string]*spki.PublicKey{"none": nil, "RSA without": {Spec: "RSA_2048"}, "SM2 without": {Spec: "SM2"}} {
-		for _, alg := range kmskey.EncryptionAlgorithms {
+		for _, alg := range kmskey.EncryptionAlgorithms() {
 			if ct, err := Encrypt(pub, alg, []byte("x")); ct != nil || err == nil {
 				t.Errorf("%s, %s: %v", name, alg, err)
 			}

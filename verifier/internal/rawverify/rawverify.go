@@ -172,7 +172,7 @@ func checkKey(pub *spki.PublicKey, alg kmskey.SigningAlgorithm) error {
 		return kmserr.New(kmserr.Internal, "there is no public key to verify with")
 	}
 	if !alg.Known() {
-		return kmserr.New(kmserr.Validation, "the signing algorithm %q is none of KMS's: %s", string(alg), kmskey.JoinNames(kmskey.SigningAlgorithms))
+		return kmserr.New(kmserr.Validation, "the signing algorithm %q is none of KMS's: %s", string(alg), kmskey.JoinNames(kmskey.SigningAlgorithms()))
 	}
 	spec := kmskey.KeySpec(pub.Spec)
 	takes := spec.SigningAlgorithms()
@@ -217,8 +217,8 @@ func checkType(alg kmskey.SigningAlgorithm, typ kmskey.MessageType) error {
 	switch {
 	case typ == kmskey.MessageTypeUnset:
 		return nil
-	case !slices.Contains(kmskey.MessageTypes, typ):
-		return kmserr.New(kmserr.Validation, "the message type %q is none of KMS's: %s", string(typ), kmskey.JoinNames(kmskey.MessageTypes))
+	case !slices.Contains(kmskey.MessageTypes(), typ):
+		return kmserr.New(kmserr.Validation, "the message type %q is none of KMS's: %s", string(typ), kmskey.JoinNames(kmskey.MessageTypes()))
 	case !alg.Takes(typ):
 		e := kmserr.New(kmserr.Validation, "Message type %s is incompatible with algorithm %s", typ, alg)
 		if typ == kmskey.Raw {
