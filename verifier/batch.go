@@ -281,9 +281,7 @@ func (b *batch) log(lines []audit.Decision) []error {
 		return failed
 	}
 	ctx := context.WithoutCancel(b.ctx) // what was decided gets its line
-	together, ok := log.(interface {
-		AppendAll(context.Context, []audit.Decision) error
-	})
+	together, ok := log.(audit.GroupLog)
 	if !ok {
 		for i, line := range lines {
 			failed[i] = guarded(func() error { return log.Append(ctx, line) })

@@ -62,7 +62,7 @@ func (v *Verifier) newDecision(event, keyID string) *decision {
 
 // lastLine asks the log for the time of its last line. A log that cannot say so will not take a line either.
 func (v *Verifier) lastLine() time.Time {
-	log, tells := v.cfg.Log.(interface{ LastTime() (time.Time, error) })
+	log, tells := v.cfg.Log.(audit.TimedLog)
 	if !tells {
 		return time.Time{}
 	}

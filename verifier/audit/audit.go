@@ -22,10 +22,26 @@ import (
 
 // Log takes decisions. Append returns once the line is where the log's promise says it is; an error means that it is
 // not. The verifier gives its answer only after Append has returned.
+//
+// A log that is also a GroupLog or a TimedLog, as FileLog is both, does more; each says what is lost without.
 type Log interface {
 	Append(context.Context, Decision) error
 	// Required reports whether an answer may be given only with its line written.
 	Required() bool
+}
+
+// GroupLog is a Log that takes many lines at once, in their order. An error means that none of them counts as written. A
+// batch over a Log that is none calls Append for each line, and waits for each.
+type GroupLog interface {
+	Log
+	AppendAll(context.Context, []Decision) error
+}
+
+// TimedLog is a Log that knows when it was last written; zero for a log without a line. With a Log that is none nobody
+// notices a clock that was set back to before the last decision: only the dates of the store are compared then.
+type TimedLog interface {
+	Log
+	LastTime() (time.Time, error)
 }
 
 // Names of the questions, CloudTrail's eventName.

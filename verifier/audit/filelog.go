@@ -68,6 +68,11 @@ type FileLog struct {
 	syncFolder func(root *os.Root, name string) error
 }
 
+var (
+	_ GroupLog = (*FileLog)(nil)
+	_ TimedLog = (*FileLog)(nil)
+)
+
 // NewFileLog returns the log of cfg. It touches no disk, as a process that decides nothing leaves no trace: that the file
 // cannot be written, Append says. A ValidationException for a Config that cannot be meant.
 func NewFileLog(cfg Config) (*FileLog, error) {
