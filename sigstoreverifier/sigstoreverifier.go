@@ -213,7 +213,7 @@ func (a *Verifier) answer(d audit.Decision, err error) error {
 func guarded(body func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = kmserr.New(kmserr.Internal, "the verification stopped: %v", r).WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure)
+			err = kmserr.New(kmserr.Internal, "the verification stopped: %v", r).WithCure()
 		}
 	}()
 	return body()

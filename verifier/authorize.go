@@ -159,8 +159,7 @@ func (d *decision) matchPublicKey(der []byte) error {
 	}
 	if key := d.key(); fingerprint != key.Fingerprint() {
 		return kmserr.New(kmserr.KeyMaterialMismatch, "the public key given (%s, SHA-256 %s) is not that of %s (%s, SHA-256 %s)",
-			spec, fingerprint, d.found.Target, key.Spec(), key.Fingerprint()).
-			WithHint("%s", kmserr.Lookup(kmserr.KeyMaterialMismatch).Cure)
+			spec, fingerprint, d.found.Target, key.Spec(), key.Fingerprint()).WithCure()
 	}
 	return nil
 }
@@ -185,8 +184,7 @@ func (d *decision) checkTypeOfUse(t kmskey.MessageType) error {
 			return nil
 		}
 	}
-	return kmserr.New(kmserr.AlgorithmNotAllowed, "no message type is permitted for %s", d.found.Target).
-		WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
+	return kmserr.New(kmserr.AlgorithmNotAllowed, "no message type is permitted for %s", d.found.Target).WithCure()
 }
 
 // mayWait reports whether a refusal by state or age is not a refusal of the identity: told apart, or ignored by policy.

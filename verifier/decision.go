@@ -201,8 +201,7 @@ func (v *Verifier) permit(d *decision) error {
 			d.line.Files = append(d.line.Files, audit.File{Path: b.Path, SHA256: b.SHA256})
 		}
 		b := blocks[0]
-		return kmserr.New(kmserr.KeyBlocked, "the key is blocked here%s%s", clause(" by ", b.By), clause(": ", b.Reason)).
-			WithHint("%s", kmserr.Lookup(kmserr.KeyBlocked).Cure)
+		return kmserr.New(kmserr.KeyBlocked, "the key is blocked here%s%s", clause(" by ", b.By), clause(": ", b.Reason)).WithCure()
 	}
 	d.rules = nil
 	if d.inForce, err = v.rulesFor(d.asked, d.found, d.former != nil, d.now); err != nil {
@@ -227,13 +226,13 @@ func (v *Verifier) permit(d *decision) error {
 			if d.former != nil {
 				why = "the alias stands for the key by what it meant before"
 			}
-			return kmserr.New(u.name, "%s, and %s", why, u.sentence).WithHint("%s", kmserr.Lookup(u.name).Cure)
+			return kmserr.New(u.name, "%s, and %s", why, u.sentence).WithCure()
 		}
 		if d.former != nil && !d.former(r) { // another alias by which it was allowed has moved meanwhile
-			return kmserr.New(kmserr.KeyNotAllowed, "no grant lets %s stand for the key that it meant before", d.asked).WithHint("%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure)
+			return kmserr.New(kmserr.KeyNotAllowed, "no grant lets %s stand for the key that it meant before", d.asked).WithCure()
 		}
 		if r.Excluded != "" {
-			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithHint("%s", kmserr.Lookup(kmserr.KeyNotAllowed).Cure)
+			return kmserr.New(kmserr.KeyNotAllowed, "the key %s", r.Excluded).WithCure()
 		}
 		for _, e := range d.found.Entries {
 			if source := e.Key.Snapshot().Source; r.Sources != nil && !slices.Contains(r.Sources, source) {
@@ -248,7 +247,7 @@ func (v *Verifier) permit(d *decision) error {
 		}
 		if d.now.Before(r.NotBefore) || !r.NotAfter.IsZero() && d.now.After(r.NotAfter) {
 			return kmserr.New(kmserr.OutsideValidity, "now is %s, and the policy lets this key verify from %s to %s",
-				stamp(d.now), stamp(r.NotBefore), stamp(r.NotAfter)).WithHint("%s", kmserr.Lookup(kmserr.OutsideValidity).Cure)
+				stamp(d.now), stamp(r.NotBefore), stamp(r.NotAfter)).WithCure()
 		}
 	}
 	return nil
@@ -410,8 +409,7 @@ func (d *decision) checkState() error {
 				at   kmskey.Time
 			}{{"DeletionDate", m.DeletionDate}, {"ValidTo", m.ValidTo}} {
 				if !end.at.IsZero() && !d.now.Before(end.at.Time) {
-					return kmserr.New(kmserr.KMSInvalidState, "%s is %s with the %s %s, which is past", arn, state, end.name, stamp(end.at.Time)).
-						WithHint("%s", kmserr.Lookup(kmserr.KMSInvalidState).Cure)
+					return kmserr.New(kmserr.KMSInvalidState, "%s is %s with the %s %s, which is past", arn, state, end.name, stamp(end.at.Time)).WithCure()
 				}
 				if !end.at.IsZero() { // a clock that was set back would prolong it
 					if err := d.checkClock(); err != nil {
@@ -520,12 +518,10 @@ func (d *decision) checkAge() error {
 	}
 	for _, part := range d.parts() {
 		if part.at.IsZero() {
-			return kmserr.New(kmserr.SnapshotExpired, "%s has no date, and the policy allows an age of %s at most", part.name(), limit).
-				WithHint("%s", kmserr.Lookup(kmserr.SnapshotExpired).Cure)
+			return kmserr.New(kmserr.SnapshotExpired, "%s has no date, and the policy allows an age of %s at most", part.name(), limit).WithCure()
 		}
 		if age := d.now.Sub(part.at.Time); age > limit {
-			return kmserr.New(kmserr.SnapshotExpired, "%s is of %s, %s old, and the policy allows %s", part.name(), stamp(part.at.Time), age.Round(time.Minute), limit).
-				WithHint("%s", kmserr.Lookup(kmserr.SnapshotExpired).Cure)
+			return kmserr.New(kmserr.SnapshotExpired, "%s is of %s, %s old, and the policy allows %s", part.name(), stamp(part.at.Time), age.Round(time.Minute), limit).WithCure()
 		}
 	}
 	return nil
@@ -574,8 +570,7 @@ func (d *decision) checkClock() error {
 }
 
 func wrongClock(now time.Time, name string, at time.Time) error {
-	return kmserr.New(kmserr.Clock, "the clock says %s, but %s is of %s", stamp(now), name, stamp(at)).
-		WithHint("%s", kmserr.Lookup(kmserr.Clock).Cure)
+	return kmserr.New(kmserr.Clock, "the clock says %s, but %s is of %s", stamp(now), name, stamp(at)).WithCure()
 }
 
 // checkUsage is step 6.
@@ -584,7 +579,7 @@ func (d *decision) checkUsage() error {
 		if usage := e.Key.Usage(); usage != d.usage {
 			err := kmserr.New(kmserr.InvalidKeyUsage, "%s is for %s, expected %s", e.Key.ARN(), usage, d.usage)
 			if d.usage == kmskey.SignVerify {
-				return err.WithHint("%s", kmserr.Lookup(kmserr.InvalidKeyUsage).Cure)
+				return err.WithCure()
 			}
 			return err.WithHint("Use a key whose KeyUsage is %s.", d.usage)
 		}
@@ -645,8 +640,7 @@ func (d *decision) checkAlgorithm(a kmskey.SigningAlgorithm) error {
 		return kmserr.New(kmserr.InvalidKeyUsage, "the record of %s lists %s, not %s", d.key().ARN(), orNone(d.key().SigningAlgorithms()), a).
 			WithHint("This key takes: %s.", orNone(d.permitted()))
 	case !d.permits(a):
-		return kmserr.New(kmserr.AlgorithmNotAllowed, "%s is not allowed for this key, which leaves: %s", a, orNone(d.permitted())).
-			WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
+		return kmserr.New(kmserr.AlgorithmNotAllowed, "%s is not allowed for this key, which leaves: %s", a, orNone(d.permitted())).WithCure()
 	}
 	return nil
 }
@@ -654,8 +648,7 @@ func (d *decision) checkAlgorithm(a kmskey.SigningAlgorithm) error {
 // checkSomeAlgorithm is step 7 where none is named.
 func (d *decision) checkSomeAlgorithm() error {
 	if len(d.permitted()) == 0 {
-		return kmserr.New(kmserr.AlgorithmNotAllowed, "no signing algorithm is permitted for %s", d.found.Target).
-			WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
+		return kmserr.New(kmserr.AlgorithmNotAllowed, "no signing algorithm is permitted for %s", d.found.Target).WithCure()
 	}
 	return nil
 }

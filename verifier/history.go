@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/internal/progress"
@@ -146,10 +145,8 @@ func (v *Verifier) checkInTurn(ctx context.Context, d *decision, req Request, fo
 
 // readOnce adds to a refusal that no former key was asked, as the message is gone.
 func (v *Verifier) readOnce(refusal error, alias kmskey.AliasARN) error {
-	told := *kmserr.As(refusal)
-	told.Hint = strings.TrimSpace(fmt.Sprintf("%s Besides, the keys that %s meant before were not tried: the message is longer than %d bytes and can be read only once; name the key itself, or give the message as a file.",
-		told.Hint, alias, v.maxMessage()))
-	return &told
+	return kmserr.Besides(refusal, fmt.Sprintf("Besides, the keys that %s meant before were not tried: the message is longer than %d bytes and can be read only once; name the key itself, or give the message as a file.",
+		alias, v.maxMessage()))
 }
 
 func (v *Verifier) maxMessage() int64 {

@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
@@ -216,8 +215,7 @@ func (v *Verifier) decide(ctx context.Context, event, keyID string, note func(*d
 // there is a verifier, see LogRefusal.
 func (v *Verifier) Refuse(ctx context.Context, event, keyID string, refusal error) error {
 	if refusal == nil {
-		refusal = kmserr.New(kmserr.Internal, "a front end refuses the call without a reason").
-			WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure)
+		refusal = kmserr.New(kmserr.Internal, "a front end refuses the call without a reason").WithCure()
 	}
 	_, err := v.decide(ctx, event, keyID, nil, func(context.Context, *Verifier, *decision) error { return refusal })
 	return err
@@ -262,8 +260,7 @@ func (v *Verifier) conclude(d *decision, err, logErr error) error {
 		return Unlogged(err, logErr)
 	}
 	d.line.Verified = false
-	return kmserr.New(kmserr.AuditUnavailable, "the log that the policy requires cannot be written: %v", logErr).
-		WithHint("%s", kmserr.Lookup(kmserr.AuditUnavailable).Cure).WithCause(errors.Join(logErr, err)).WithKey(d.subject())
+	return kmserr.New(kmserr.AuditUnavailable, "the log that the policy requires cannot be written: %v", logErr).WithCure().WithCause(errors.Join(logErr, err)).WithKey(d.subject())
 }
 
 func notLogged(why error) string { return fmt.Sprintf("the decision was not logged: %v", why) }
@@ -274,17 +271,14 @@ func Unlogged(refusal, why error) error {
 	if refusal == nil || why == nil {
 		return refusal
 	}
-	told := *kmserr.As(refusal)
-	told.Hint = strings.TrimSpace(told.Hint + " Besides, " + notLogged(why) + ".")
-	return &told
+	return kmserr.Besides(refusal, "Besides, "+notLogged(why)+".")
 }
 
 // guarded turns a panic into an error.
 func guarded(body func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = kmserr.New(kmserr.Internal, "the verification stopped: %v", r).
-				WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure)
+			err = kmserr.New(kmserr.Internal, "the verification stopped: %v", r).WithCure()
 		}
 	}()
 	return body()

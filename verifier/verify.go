@@ -142,10 +142,9 @@ func (d *decision) nameAssumed(err error, req Request, opts rawverify.Options) e
 	if !kmserr.Is(err, kmserr.InvalidSignature) {
 		return err
 	}
-	e := *kmserr.As(err)
 	assumed := d.meantAnother()
 	switch spec := d.key().Spec(); {
-	case e.Hint != kmserr.Lookup(kmserr.InvalidSignature).Cure: // refused for a reason of its own, which the rest would only hide
+	case kmserr.As(err).Hint != kmserr.Lookup(kmserr.InvalidSignature).Cure: // refused for a reason of its own, which the rest would only hide
 	case req.SigningAlgorithm == "" && len(spec.SigningAlgorithms()) > 1:
 		assumed += fmt.Sprintf(" No signing algorithm was given, so %s was taken: name another with the option signing-algorithm.", d.line.SigningAlgorithm)
 	case spec == kmskey.SM2 && req.MessageType != kmskey.Digest && !req.DistinguishingID.Given() && !policy.PinsDistinguishingID(d.rules...):
@@ -155,7 +154,7 @@ func (d *decision) nameAssumed(err error, req Request, opts rawverify.Options) e
 		}
 		assumed += fmt.Sprintf(" No distinguishing ID was given, so %q was taken: name the signer's with the option distinguishing-id.", id)
 	}
-	return e.WithHint("%s%s", e.Hint, assumed)
+	return kmserr.Besides(err, assumed)
 }
 
 // meantAnother is what a hint says of an alias that has moved: a signature may be older than that.
@@ -237,8 +236,7 @@ func (d *decision) checkMessageType(t kmskey.MessageType) error {
 	}
 	for _, r := range d.rules {
 		if r.MessageTypes != nil && !slices.Contains(r.MessageTypes, effective) {
-			return kmserr.New(kmserr.AlgorithmNotAllowed, "the message type %s is not allowed for this key, which leaves: %s", effective, orNone(r.MessageTypes)).
-				WithHint("%s", kmserr.Lookup(kmserr.AlgorithmNotAllowed).Cure)
+			return kmserr.New(kmserr.AlgorithmNotAllowed, "the message type %s is not allowed for this key, which leaves: %s", effective, orNone(r.MessageTypes)).WithCure()
 		}
 	}
 	return nil
@@ -266,9 +264,7 @@ func (d *decision) sm2Options(req Request) (rawverify.Options, error) {
 	}
 	picked, err := policy.PickDistinguishingID(req.DistinguishingID, d.rules...)
 	if err != nil {
-		e := *kmserr.As(err)
-		e.Hint += d.besides()
-		return opts, &e
+		return opts, kmserr.Besides(err, d.besides())
 	}
 	opts.DistinguishingID = picked
 	if !opts.DistinguishingID.Given() {

@@ -60,8 +60,7 @@ func Run[T any](ctx context.Context, limit time.Duration, work func(context.Cont
 			// recover alone would miss panic(nil) of older builds and runtime.Goexit; "did not finish" misses nothing.
 			if r := recover(); !finished {
 				var none T
-				o = outcome{none, kmserr.New(kmserr.Internal, "the plugin stopped: %v", r).
-					WithHint("%s", kmserr.Lookup(kmserr.Internal).Cure)}
+				o = outcome{none, kmserr.New(kmserr.Internal, "the plugin stopped: %v", r).WithCure()}
 			}
 			done <- o
 		}()
@@ -77,8 +76,7 @@ func Run[T any](ctx context.Context, limit time.Duration, work func(context.Cont
 		}
 		return o.answer, nil
 	case <-ctx.Done():
-		e := kmserr.New(kmserr.DeadlineExceeded, "no answer within %s", limit).
-			WithHint("%s", kmserr.Lookup(kmserr.DeadlineExceeded).Cure).WithCause(ctx.Err())
+		e := kmserr.New(kmserr.DeadlineExceeded, "no answer within %s", limit).WithCure().WithCause(ctx.Err())
 		if errors.Is(ctx.Err(), context.Canceled) {
 			e.Fact = "the call was cancelled"
 		}

@@ -89,7 +89,5 @@ func (c *call) explained(err error) error {
 	if steps == "" {
 		return err
 	}
-	told := *kmserr.As(err)
-	told.Hint = strings.TrimSpace(told.Hint + " Step by step: " + strings.ReplaceAll(strings.TrimSpace(steps), "\n"+Name+": ", "; "))
-	return &told
+	return kmserr.Besides(err, "Step by step: "+strings.ReplaceAll(strings.TrimSpace(steps), "\n"+Name+": ", "; "))
 }

@@ -194,8 +194,7 @@ func (c *call) checkOptions(now time.Time) error {
 			WithHint("Make the client with a context that lives as long as the client is used.")
 	}
 	if c.end != nil && !c.end.After(now) {
-		return kmserr.New(kmserr.DeadlineExceeded, "the call's ctxDeadline %s is past, it is %s now", c.end.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
-			WithHint("%s", kmserr.Lookup(kmserr.DeadlineExceeded).Cure)
+		return kmserr.New(kmserr.DeadlineExceeded, "the call's ctxDeadline %s is past, it is %s now", c.end.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).WithCure()
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ package kmserr
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Name is the name of an error, spelled as KMS spells its own: "NotFoundException".
@@ -207,7 +208,8 @@ func Lookup(n Name) Entry {
 	return Lookup(Internal)
 }
 
-// Error is every error this project's packages return about keys, messages, signatures, policy and store.
+// Error is every error this project's packages return about keys, messages, signatures, policy and store. Its With methods
+// change it; Besides makes another.
 type Error struct {
 	Name Name
 	// KeyARN is the key or alias ARN (or whatever identifier was asked for) the error is about; empty if none is known.
@@ -228,6 +230,12 @@ func New(n Name, format string, args ...any) *Error {
 // WithHint sets the hint and returns e.
 func (e *Error) WithHint(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// WithCure sets the hint to the table's cure for e's name and returns e.
+func (e *Error) WithCure() *Error {
+	e.Hint = Lookup(e.Name).Cure
 	return e
 }
 
@@ -280,6 +288,18 @@ func As(err error) *Error {
 		return e
 	}
 	return &Error{Name: Internal, Fact: err.Error(), Cause: err}
+}
+
+// Besides returns a copy of err, as by As, whose hint ends with text, sentences in full; err may be a value that its maker
+// returns again. nil stays nil.
+func Besides(err error, text string) *Error {
+	e := As(err)
+	if e == nil {
+		return nil
+	}
+	told := *e
+	told.Hint = strings.TrimSpace(told.Hint + " " + strings.TrimSpace(text))
+	return &told
 }
 
 // Is reports whether the first *Error that err is or wraps, in errors.As's order, has that name.

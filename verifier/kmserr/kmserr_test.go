@@ -177,6 +177,39 @@ func TestWith(t *testing.T) {
 	}
 }
 
+func TestWithCure(t *testing.T) {
+	for _, row := range Table() {
+		if got := New(row.Name, "fact").WithCure(); got.Hint != row.Cure || got.Name != row.Name || got.Fact != "fact" {
+			t.Errorf("got %+v", got)
+		}
+	}
+}
+
+func TestBesides(t *testing.T) {
+	e := New(Disabled, "fact").WithHint("First.").WithKey("key").WithCause(io.EOF)
+	for _, c := range []struct {
+		err  error
+		text string
+		want Error
+	}{
+		{e, " Second.", Error{Disabled, "key", "fact", "First. Second.", io.EOF}},
+		{fmt.Errorf("wrapped: %w", e), "Second.", Error{Disabled, "key", "fact", "First. Second.", io.EOF}},
+		{e, "", *e},
+		{New(NotFound, "fact"), "Alone.", Error{Name: NotFound, Fact: "fact", Hint: "Alone."}},
+		{io.EOF, "Alone.", Error{Internal, "", "EOF", "Alone.", io.EOF}},
+	} {
+		if got := Besides(c.err, c.text); *got != c.want {
+			t.Errorf("got %+v, expected %+v", *got, c.want)
+		}
+	}
+	if e.Hint != "First." {
+		t.Errorf("the error of another was changed: %+v", e)
+	}
+	if Besides(nil, "text") != nil {
+		t.Error("nil became an error")
+	}
+}
+
 func TestAs(t *testing.T) {
 	if As(nil) != nil {
 		t.Error("As(nil) is not nil")

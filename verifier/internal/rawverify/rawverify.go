@@ -255,8 +255,7 @@ func CheckOptions(alg kmskey.SigningAlgorithm, typ kmskey.MessageType, opts Opti
 
 // refused is the plain no.
 func refused(alg kmskey.SigningAlgorithm, typ kmskey.MessageType) *kmserr.Error {
-	return kmserr.New(kmserr.InvalidSignature, "the signature is not one of this key over this %s with %s", inputName(typ), alg).
-		WithHint("%s", kmserr.Lookup(kmserr.InvalidSignature).Cure)
+	return kmserr.New(kmserr.InvalidSignature, "the signature is not one of this key over this %s with %s", inputName(typ), alg).WithCure()
 }
 
 // illFormed is the no to bytes that are no signature of the algorithm at all.
