@@ -163,7 +163,7 @@ func (a *Verifier) PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKe
 	var key crypto.PublicKey
 	err := guarded(func() (err error) {
 		authorized, err = a.verifier.AuthorizeKey(given.ctx, verifier.KeyRequest{
-			KeyID: a.keyID, SigningAlgorithm: a.opts.SigningAlgorithm,
+			KeyID: a.keyID, WithoutPublicKey: true, SigningAlgorithm: a.opts.SigningAlgorithm,
 			DistinguishingID: a.opts.DistinguishingID, ENTL: a.opts.ENTL,
 		})
 		if err == nil {

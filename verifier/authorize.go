@@ -15,9 +15,10 @@ import (
 type KeyRequest struct {
 	// KeyID is any of KMS's four forms.
 	KeyID string
-	// PublicKey is the DER SubjectPublicKeyInfo that must be that key's; empty where the caller has none to compare and
-	// asks for the key itself.
-	PublicKey []byte
+	// PublicKey is the DER SubjectPublicKeyInfo that must be that key's. Empty is a ValidationException, so that nobody who
+	// failed to read one gets a yes: a caller that asks for the key itself says WithoutPublicKey.
+	PublicKey        []byte
+	WithoutPublicKey bool
 	// SigningAlgorithm must be permitted for the key; empty: at least one must be.
 	SigningAlgorithm kmskey.SigningAlgorithm
 	// MessageType says what the caller's own core checks the signature over, as Request.MessageType does, and must be
@@ -37,6 +38,19 @@ type KeyRequest struct {
 	// Terse says that the caller asks about many keys of which some may be absent: a NotFoundException then does not list
 	// what the store holds instead, which takes its time.
 	Terse bool
+}
+
+// checkPublicKey refuses a question that does not say which of the two it is.
+func (req KeyRequest) checkPublicKey() error {
+	switch given := len(req.PublicKey) > 0; {
+	case given && req.WithoutPublicKey:
+		return kmserr.New(kmserr.Validation, "a public key of %d bytes is given, and WithoutPublicKey says that there is none to compare", len(req.PublicKey)).
+			WithHint("Leave one of the two out.")
+	case !given && !req.WithoutPublicKey:
+		return kmserr.New(kmserr.Validation, "the public key to compare is empty, expected a DER SubjectPublicKeyInfo").
+			WithHint("Give KeyRequest.PublicKey, or say WithoutPublicKey to ask for the key itself.")
+	}
+	return nil
 }
 
 // Authorized says that a public key is that KMS key and may be relied on. Only AuthorizeKey makes one; the zero value is
@@ -91,11 +105,14 @@ func (a *Authorized) StateError() error {
 func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorized, error) {
 	var stateErr error
 	d, err := v.decide(ctx, audit.EventAuthorizeKey, req.KeyID, req.note, func(_ context.Context, v *Verifier, d *decision) error {
+		if err := req.checkPublicKey(); err != nil {
+			return err
+		}
 		d.terse = req.Terse
 		if err := d.tellKey(v.resolve(d, req.KeyID)); err != nil {
 			return err
 		}
-		if err := d.tell("public key", d.matchPublicKey(req.PublicKey), "it is that key's"); err != nil {
+		if err := d.compare(req); err != nil {
 			former, formerErr := v.formerWith(d, req.PublicKey)
 			if formerErr != nil {
 				return formerErr
@@ -149,10 +166,15 @@ func (req KeyRequest) note(d *decision) {
 	d.noteSM2(req.DistinguishingID, req.ENTL)
 }
 
-func (d *decision) matchPublicKey(der []byte) error {
-	if len(der) == 0 {
+// compare compares the public key that was given, if one was.
+func (d *decision) compare(req KeyRequest) error {
+	if req.WithoutPublicKey {
 		return nil
 	}
+	return d.tell("public key", d.matchPublicKey(req.PublicKey), "it is that key's")
+}
+
+func (d *decision) matchPublicKey(der []byte) error {
 	fingerprint, spec, err := kmskey.FingerprintDER(der)
 	if err != nil {
 		return err

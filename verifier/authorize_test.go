@@ -26,6 +26,7 @@ func TestAuthorizeKey(t *testing.T) {
 		"match":                        {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: p256.der}},
 		"match with algorithm":         {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: p256.der, SigningAlgorithm: kmskey.ECDSASHA256}},
 		"nothing to compare":           {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA}},
+		"an empty public key":          {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: []byte{}}, name: kmserr.Validation, says: []string{"public key to compare is empty", "WithoutPublicKey"}},
 		"another key":                  {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: other.der}, name: kmserr.KeyMaterialMismatch, says: []string{hexSHA256(other.der), hexSHA256(p256.der), arnA}},
 		"another spec":                 {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: rsa.der}, name: kmserr.KeyMaterialMismatch, says: []string{"RSA_2048", "ECC_NIST_P256"}},
 		"no public key":                {key: record(t, arnA, p256), req: KeyRequest{KeyID: arnA, PublicKey: []byte("x")}, name: kmserr.Validation},
@@ -74,6 +75,24 @@ func TestAuthorizeKey(t *testing.T) {
 				t.Errorf("got %s, %v, %+v", a.ARN(), a.StateError(), a.Decision())
 			}
 		})
+	}
+}
+
+// Whoever failed to read a public key must not be told that it is that key's.
+func TestNoPublicKeyIsNoYes(t *testing.T) {
+	p256 := signerOf(kmskey.ECCNISTP256)
+	w := newWorld(t, record(t, arnA, p256))
+	for name, req := range map[string]KeyRequest{
+		"nothing": {KeyID: arnA}, "an empty one": {KeyID: arnA, PublicKey: []byte{}},
+		"one, and none": {KeyID: arnA, PublicKey: p256.der, WithoutPublicKey: true},
+	} {
+		a, err := w.v.AuthorizeKey(t.Context(), req)
+		if a != nil || !kmserr.Is(err, kmserr.Validation) || kmserr.As(err).Hint == "" {
+			t.Errorf("%s: %v, %v", name, a, err)
+		}
+		if line := w.log.lines[len(w.log.lines)-1]; line.Verified || line.Asked != arnA {
+			t.Errorf("%s: the log says %+v", name, line)
+		}
 	}
 }
 

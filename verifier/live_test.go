@@ -35,7 +35,7 @@ func opened(t *testing.T, home string) *Verifier {
 func demand(t *testing.T, v *Verifier, want kmserr.Name, why string) {
 	t.Helper()
 	_, verify := v.Verify(context.Background(), good(arnText))
-	_, authorize := v.AuthorizeKey(context.Background(), KeyRequest{KeyID: arnText})
+	_, authorize := v.AuthorizeKey(context.Background(), KeyRequest{KeyID: arnText, WithoutPublicKey: true})
 	outlook, err := v.Outlook(context.Background(), arnText)
 	if err == nil {
 		err = outlook.Refusal

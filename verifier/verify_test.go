@@ -877,6 +877,7 @@ func TestNowIsReadOnce(t *testing.T) {
 		return func() error { _, err := w.v.Verify(t.Context(), ask(then, key)); return err }
 	}
 	authorize := func(req KeyRequest) func() error {
+		req.WithoutPublicKey = req.PublicKey == nil
 		return func() error { _, err := w.v.AuthorizeKey(t.Context(), req); return err }
 	}
 	var calls atomic.Int64
@@ -1044,7 +1045,7 @@ func TestContext(t *testing.T) {
 	req.Message = canceller{cancel, req.Message}
 	_, err = w.verifyWith(t, ctx, req)
 	refused(t, err, kmserr.DeadlineExceeded)
-	if a, err := w.v.AuthorizeKey(over, KeyRequest{KeyID: arnA}); a != nil || !kmserr.Is(err, kmserr.DeadlineExceeded) {
+	if a, err := w.v.AuthorizeKey(over, KeyRequest{KeyID: arnA, WithoutPublicKey: true}); a != nil || !kmserr.Is(err, kmserr.DeadlineExceeded) {
 		t.Errorf("%v, %v", a, err)
 	}
 	// A yes that comes too late is none.
@@ -1053,7 +1054,7 @@ func TestContext(t *testing.T) {
 		cancel()
 		return policy.Rules{}, nil
 	}
-	if a, err := w.v.AuthorizeKey(ctx, KeyRequest{KeyID: arnA}); a != nil || !kmserr.Is(err, kmserr.DeadlineExceeded) {
+	if a, err := w.v.AuthorizeKey(ctx, KeyRequest{KeyID: arnA, WithoutPublicKey: true}); a != nil || !kmserr.Is(err, kmserr.DeadlineExceeded) {
 		t.Errorf("%v, %v", a, err)
 	}
 }

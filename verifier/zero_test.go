@@ -27,7 +27,7 @@ func TestZeroVerifier(t *testing.T) {
 			if err != nil && !strings.Contains(err.Error(), "was not made by New or Open") {
 				t.Error(err)
 			}
-			authorized, err := v.AuthorizeKey(context.Background(), KeyRequest{KeyID: "alias/a"})
+			authorized, err := v.AuthorizeKey(context.Background(), KeyRequest{KeyID: "alias/a", WithoutPublicKey: true})
 			if authorized != nil || !kmserr.Is(err, kmserr.Internal) {
 				t.Errorf("AuthorizeKey answered %v, %v", authorized, err)
 			}

@@ -254,7 +254,7 @@ func (c *call) defaults() []kmskey.SigningAlgorithm {
 // keyRequest is the verifier's question for publicKey.
 func (c *call) keyRequest() verifier.KeyRequest {
 	return verifier.KeyRequest{
-		KeyID: c.key.keyID, SigningAlgorithm: c.key.algorithm,
+		KeyID: c.key.keyID, WithoutPublicKey: true, SigningAlgorithm: c.key.algorithm,
 		DistinguishingID: c.key.distinguishingID, ENTL: c.key.entl,
 	}
 }

@@ -98,6 +98,7 @@ func TestStricterNeverVerifiesMore(t *testing.T) {
 		}
 	}
 	authorize := func(req verifier.KeyRequest) func(*verifier.Verifier) error {
+		req.WithoutPublicKey = req.PublicKey == nil
 		return func(v *verifier.Verifier) error {
 			_, err := v.AuthorizeKey(ctx, req)
 			return err
