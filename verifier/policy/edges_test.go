@@ -113,3 +113,25 @@ func TestAliasesAndPins(t *testing.T) {
 		t.Errorf("%v, %v", picked, err)
 	}
 }
+
+// A home whose name another folder can have must not pass for it on Windows, where case does not count.
+func TestSameOnWindows(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{`C:\ProgramData\keys`, `C:\ProgramData\keys`, true},
+		{`C:\ProgramData\keys`, `c:\PROGRAMDATA\Keys`, true},
+		{`C:\keys`, `C:\keys2`, false},
+		{`C:\keys`, "C:\\\u212aeys", false}, // KELVIN SIGN
+		{`C:\store`, "C:\\\u017ftore", false},
+		{"C:\\\u00e9", "C:\\\u00c9", false},
+		{"C:\\\u00e9", "c:\\\u00e9", true},
+		{"C:\\\xff", "C:\\\xfe", false},
+		{"C:\\\xff", "C:\\\ufffd", false},
+	} {
+		if got := sameOnWindows(c.a, c.b); got != c.want {
+			t.Errorf("%q and %q: %t", c.a, c.b, got)
+		}
+	}
+}

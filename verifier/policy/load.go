@@ -290,10 +290,28 @@ func cleaned(path string) string {
 }
 
 func samePath(a, b string) bool {
-	if runtime.GOOS == "windows" {
-		return strings.EqualFold(a, b)
+	return a == b || runtime.GOOS == "windows" && sameOnWindows(a, b)
+}
+
+// sameOnWindows takes no two names for one that are two to the file system: strings.EqualFold takes the Kelvin sign for a k,
+// and so the folder of somebody else. Letters beyond ASCII must be written alike, which only refuses more.
+func sameOnWindows(a, b string) bool {
+	if len(a) != len(b) {
+		return false
 	}
-	return a == b
+	for i := range len(a) { // bytes, as what is no UTF-8 has no runes to tell apart
+		if lowerASCII(a[i]) != lowerASCII(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lowerASCII(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c - 'A' + 'a'
+	}
+	return c
 }
 
 // Check says what is wrong with a policy file, wherever it lies: nil, or an error of several, joined, each of them a
