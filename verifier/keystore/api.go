@@ -159,7 +159,8 @@ type Outcome struct {
 	Change Change
 	// Confirmed says that a change is one of dates only: what was known was said again, later.
 	Confirmed bool
-	// What lists what changed, Kept what was given but gives way to what is known: one clause each.
+	// What lists what changed, Kept what was given but gives way to what is known, and of Remove what stands in for what was
+	// removed: one clause each.
 	What, Kept []string
 }
 

@@ -206,20 +206,46 @@ func withKey(err error, arn string) error {
 	return err
 }
 
-// replicas returns the records of a multi-Region key's other Regions, in the Regions' order: same partition, account and
-// key ID. They share their key material and usage by KMS's definition of a replica, or none of them can be relied on.
-func (s *Store) replicas(arn kmskey.ARN) ([]Entry, error) {
+// Regions returns the ARNs of a multi-Region key under which the store has records, in the Regions' order, its own among
+// them: each of them answers for those that have none. Of any other key it returns its own, whether there is a record or not.
+func (s *Store) Regions(arn kmskey.ARN) ([]kmskey.ARN, error) {
+	if !arn.MultiRegion() {
+		return []kmskey.ARN{arn}, nil
+	}
 	regions, _, err := s.names(keysFolder+"/"+arn.Partition, 0)
 	if err != nil {
 		return nil, err
 	}
-	var entries []Entry
+	var found []kmskey.ARN
 	for _, region := range regions {
-		if !parts[1](region) || region == arn.Region {
+		if !parts[1](region) {
 			continue
 		}
-		other := arn
-		other.Region = region
+		one := arn
+		one.Region = region
+		there, err := s.exists(recordPath(one))
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			found = append(found, one)
+		}
+	}
+	return found, nil
+}
+
+// replicas returns the records of a multi-Region key's other Regions, in the Regions' order: same partition, account and
+// key ID. They share their key material and usage by KMS's definition of a replica, or none of them can be relied on.
+func (s *Store) replicas(arn kmskey.ARN) ([]Entry, error) {
+	arns, err := s.Regions(arn)
+	if err != nil {
+		return nil, err
+	}
+	var entries []Entry
+	for _, other := range arns {
+		if other == arn {
+			continue
+		}
 		entry, err := s.readRecord(other)
 		if errors.Is(err, errAbsent) {
 			continue

@@ -553,6 +553,15 @@ func (w *Writer) removeRef(ref kmskey.Ref) (Outcome, error) {
 		return Outcome{}, err
 	}
 	outcome.What = append(outcome.What, "the record")
+	others, err := s.Regions(arn)
+	if err != nil {
+		return outcome, err
+	}
+	for _, other := range others {
+		if other != arn {
+			outcome.Kept = append(outcome.Kept, fmt.Sprintf("the record of %s, which answers for %s from now on, whatever state that was in", other, arn.Region))
+		}
+	}
 	return outcome, nil
 }
 

@@ -393,6 +393,33 @@ func TestRemove(t *testing.T) {
 	sound(t, w.Store())
 }
 
+// A multi-Region key's other records answer for the one that is removed: whoever removes a disabled one is told so.
+func TestRemoveOneRegion(t *testing.T) {
+	der := material(t)
+	w := openWriterT(t, newHome(t))
+	put(t, w, record(t, mrkEast, der, nil), PutOptions{})
+	put(t, w, record(t, mrkWest, der, nil), PutOptions{})
+	put(t, w, record(t, arnA, material(t), nil), PutOptions{})
+	for asked, want := range map[kmskey.ARN][]kmskey.ARN{
+		mrkWest: {mrkEast, mrkWest},
+		{Scope: kmskey.Scope{Partition: "aws", Region: "eu-west-1", Account: mrkEast.Account}, KeyID: mrkA}: {mrkEast, mrkWest},
+		{Scope: other, KeyID: mrkA}: nil,
+		arnA:                        {arnA}, arnB: {arnB},
+	} {
+		if got, err := w.Store().Regions(asked); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v, %v", asked, got, err)
+		}
+	}
+	first, err := w.Remove(ref(t, mrkWest.String()))
+	if err != nil || len(first.Kept) != 1 || !strings.Contains(first.Kept[0], mrkEast.String()) || !strings.Contains(first.Kept[0], "us-west-2") {
+		t.Errorf("%+v, %v", first, err)
+	}
+	last, err := w.Remove(ref(t, mrkEast.String()))
+	if err != nil || len(last.Kept) != 0 {
+		t.Errorf("%+v, %v", last, err)
+	}
+}
+
 var errCrash = errors.New("the machine stops here")
 
 // crashing lets n steps happen and then stops the writer for good, as a crash does.

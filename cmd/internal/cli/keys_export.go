@@ -22,7 +22,7 @@ func (a *app) keysExport() *cobra.Command {
 		Short: "Write keys into one tar, for keys import on another machine",
 		Long: `Writes the records of the named keys, or of all, with the aliases that mean or meant them and all blocks into one tar. The
 same store gives the same bytes, and keys import into an empty store gives the same store. The tar's SHA-256 is printed: hand
-it over on another way than the tar, for keys import --expect-sha256.`,
+it over on another way than the tar, for keys import --expect-sha256. A multi-Region key goes with the records of all its Regions.`,
 		Example: "  awskms-offline keys export --file keys.tar\n  awskms-offline keys export alias/release --file release.tar",
 		RunE: func(c *cobra.Command, args []string) error {
 			store, err := a.openStore()
@@ -89,7 +89,8 @@ func (f writerFunc) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// exportedARNs returns the keys that are named, nil for all.
+// exportedARNs returns the keys that are named, nil for all. A multi-Region key goes with all its records: one that says
+// Disabled, left behind, would be answered for by another that does not.
 func exportedARNs(store *keystore.Store, names []string) (arns []kmskey.ARN, err error) {
 	for _, name := range names {
 		ref, err := kmskey.ParseRef(name)
@@ -100,7 +101,11 @@ func exportedARNs(store *keystore.Store, names []string) (arns []kmskey.ARN, err
 		if err != nil {
 			return nil, err
 		}
-		arns = append(arns, found.Entries[0].Key.ARN())
+		all, err := store.Regions(found.Entries[0].Key.ARN())
+		if err != nil {
+			return nil, err
+		}
+		arns = append(arns, all...)
 	}
 	return arns, nil
 }

@@ -16,7 +16,8 @@ func (a *app) keysRemove() *cobra.Command {
 		Use:   "remove KEY…",
 		Short: "Remove keys, or aliases, from the store",
 		Long: `Removes the record of each key and the aliases that mean it; given an alias, only that alias. Blocks stay in force. What was
-known of a removed key, its state above all, is gone: to stop a key from verifying, block it.`,
+known of a removed key, its state above all, is gone: to stop a key from verifying, block it. A multi-Region key is then answered for by its records of
+other Regions, which are named.`,
 		Example: "  awskms-offline keys remove arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 		Args:    atLeastOne("at least one key or alias"),
 		RunE: func(_ *cobra.Command, args []string) error {
