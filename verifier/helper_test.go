@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"cmp"
 	"bytes"
 	"context"
 	"crypto"
@@ -378,7 +379,7 @@ func (l *fakeLog) Append(ctx context.Context, d audit.Decision) error {
 	if l.err == nil && ctx.Err() == nil {
 		l.lines = append(l.lines, d)
 	}
-	return errors.Join(l.err, ctx.Err())
+	return cmp.Or(l.err, ctx.Err())
 }
 
 func (l *fakeLog) Required() bool { return l.required }

@@ -14,6 +14,7 @@
 package verifier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -260,7 +261,13 @@ func (v *Verifier) conclude(d *decision, err, logErr error) error {
 		return Unlogged(err, logErr)
 	}
 	d.line.Verified = false
-	return kmserr.New(kmserr.AuditUnavailable, "the log that the policy requires cannot be written: %v", logErr).WithCure().WithCause(errors.Join(logErr, err)).WithKey(d.subject())
+	unlogged := kmserr.New(kmserr.AuditUnavailable, "the log that the policy requires cannot be written: %v", logErr).WithCure().
+		WithCause(errors.Join(logErr, err)).WithKey(d.subject())
+	if why, ok := logErr.(*kmserr.Error); ok && why.Name == kmserr.AuditUnavailable { //nolint:errorlint // the log's own word, and it knows what helps
+		unlogged.Fact = "the log that the policy requires cannot be written: " + why.Fact
+		unlogged.Hint = cmp.Or(why.Hint, unlogged.Hint)
+	}
+	return unlogged
 }
 
 func notLogged(why error) string { return fmt.Sprintf("the decision was not logged: %v", why) }

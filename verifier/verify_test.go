@@ -977,6 +977,24 @@ func TestLog(t *testing.T) {
 	_, err = w.authorize(t, KeyRequest{KeyID: arnA})
 	refused(t, err, kmserr.AuditUnavailable)
 
+	// What the log itself says of the cure goes before the usual one, and its name does not stand twice.
+	for _, c := range []struct {
+		err        error
+		fact, hint string
+	}{
+		{kmserr.New(kmserr.AuditUnavailable, "the folder is everyone's").WithHint("Run: chmod o-w ."), "the folder is everyone's", "Run: chmod o-w ."},
+		{kmserr.New(kmserr.AuditUnavailable, "it is"), "it is", kmserr.Lookup(kmserr.AuditUnavailable).Cure},
+		{kmserr.New(kmserr.Validation, "odd").WithHint("Other."), "ValidationException: odd", kmserr.Lookup(kmserr.AuditUnavailable).Cure},
+		{fmt.Errorf("mirror: %w", kmserr.New(kmserr.AuditUnavailable, "odd")), "mirror: AuditUnavailableException: odd", kmserr.Lookup(kmserr.AuditUnavailable).Cure},
+	} {
+		w.log.err = c.err
+		_, err := w.verify(t, good(arnA))
+		e := kmserr.As(err)
+		if e.Name != kmserr.AuditUnavailable || e.Fact != "the log that the policy requires cannot be written: "+c.fact || e.Hint != c.hint || !errors.Is(err, c.err) {
+			t.Errorf("got %+v", e)
+		}
+	}
+
 	w.log.err, w.log.panics = nil, true
 	_, err = w.verify(t, good(arnA))
 	refused(t, err, kmserr.AuditUnavailable, "the log panics")

@@ -167,7 +167,7 @@ var table = []Entry{
 		"Correct the policy file or the permissions that the message names."},
 	{AuditUnavailable, ExitOurSide, notationError,
 		"The log that the policy requires cannot be written, or a log cannot be read.",
-		"A full or read-only disk, a folder that is not there, another process that holds the log's lock for longer than two seconds.",
+		"A full or read-only disk, a folder that may not be made, a file or folder that everyone can write, a file that is no log, an environment without HOME, another process that holds the log's lock for longer than two seconds.",
 		"Make the log's folder writable and its disk not full."},
 	{DeadlineExceeded, ExitOurSide, "TIMEOUT",
 		"The answer was not ready before the deadline.",
