@@ -123,7 +123,7 @@ func (v *Verifier) AuthorizeKey(ctx context.Context, req KeyRequest) (*Authorize
 			*d = *former
 			d.tell("key", nil, "%s, which %s meant before; the public key is that key's", d.found.Target, d.found.Alias.ARN)
 		}
-		if err := d.tellPolicy(v.permit(d)); err != nil {
+		if err := v.tellPolicy(d, v.permit(d)); err != nil {
 			return err
 		}
 		stateErr = d.tellState(d.checkState())

@@ -247,7 +247,7 @@ func (v *Verifier) permit(d *decision) error {
 		}
 		if d.now.Before(r.NotBefore) || !r.NotAfter.IsZero() && d.now.After(r.NotAfter) {
 			return kmserr.New(kmserr.OutsideValidity, "now is %s, and the policy lets this key verify from %s to %s",
-				stamp(d.now), stamp(r.NotBefore), stamp(r.NotAfter)).WithCure()
+				stamp(d.now), orAnyTime(r.NotBefore), orAnyTime(r.NotAfter)).WithCure()
 		}
 	}
 	return nil
@@ -359,11 +359,11 @@ func tooOld(alias keystore.AliasEntry, now time.Time, limit time.Duration) (u un
 	case -age > clockTolerance:
 		name, why = kmserr.Clock, "is of "+stamp(alias.Time.Time)+", and the clock says "+stamp(now)
 	case age > limit:
-		why = fmt.Sprintf("is of %s, %s old", stamp(alias.Time.Time), age.Round(time.Minute))
+		why = fmt.Sprintf("is of %s, %s old", stamp(alias.Time.Time), howOld(age))
 	default:
 		return u, false
 	}
-	return unheeded{name, fmt.Sprintf("no grant holds by %s, as its snapshot %s, and the policy allows an age of %s at most", alias.ARN, why, limit)}, true
+	return unheeded{name, fmt.Sprintf("no grant holds by %s, as its snapshot %s, and the policy allows an age of %s at most", alias.ARN, why, kmskey.FormatAge(limit))}, true
 }
 
 // aliasesNow returns those of the aliases named by the policy's grants that mean the key now. The one that was asked for was
@@ -518,13 +518,32 @@ func (d *decision) checkAge() error {
 	}
 	for _, part := range d.parts() {
 		if part.at.IsZero() {
-			return kmserr.New(kmserr.SnapshotExpired, "%s has no date, and the policy allows an age of %s at most", part.name(), limit).WithCure()
+			return kmserr.New(kmserr.SnapshotExpired, "%s has no date, and the policy allows an age of %s at most", part.name(), kmskey.FormatAge(limit)).WithCure()
 		}
 		if age := d.now.Sub(part.at.Time); age > limit {
-			return kmserr.New(kmserr.SnapshotExpired, "%s is of %s, %s old, and the policy allows %s", part.name(), stamp(part.at.Time), age.Round(time.Minute), limit).WithCure()
+			return kmserr.New(kmserr.SnapshotExpired, "%s is of %s, %s old, and the policy allows %s", part.name(), stamp(part.at.Time), howOld(age), kmskey.FormatAge(limit)).WithCure()
 		}
 	}
 	return nil
+}
+
+// howOld writes an age that is above a limit, rounded up, so that it reads as one that is.
+func howOld(age time.Duration) string {
+	unit := time.Minute
+	if age >= 48*time.Hour {
+		unit = time.Hour
+	}
+	if rest := age % unit; rest > 0 && age+unit > age { // the longest there is stays
+		age += unit - rest
+	}
+	days, rest := age/(24*time.Hour), age%(24*time.Hour)
+	switch {
+	case unit == time.Hour && rest > 0:
+		return fmt.Sprintf("%dd%dh", days, rest/time.Hour)
+	case age%time.Hour > 0 && age > time.Hour:
+		return fmt.Sprintf("%dh%dm", age/time.Hour, age%time.Hour/time.Minute)
+	}
+	return kmskey.FormatAge(age)
 }
 
 type part struct {
@@ -589,7 +608,7 @@ func (d *decision) checkUsage() error {
 
 // admit is steps 3 to 6, the same for every question about a key.
 func (v *Verifier) admit(d *decision) error {
-	if err := d.tellPolicy(v.permit(d)); err != nil {
+	if err := v.tellPolicy(d, v.permit(d)); err != nil {
 		return err
 	}
 	if err := d.tellState(d.checkState()); err != nil {
@@ -667,9 +686,17 @@ func clause(lead, text string) string {
 	return lead + text
 }
 
-func stamp(t time.Time) string {
+// orAnyTime is stamp for an end of a time that is not limited where it is zero.
+func orAnyTime(t time.Time) string {
 	if t.IsZero() {
 		return "any time"
+	}
+	return stamp(t)
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "an unknown time"
 	}
 	return t.UTC().Format(time.RFC3339)
 }

@@ -61,10 +61,13 @@ func (d *decision) tellKey(err error) error {
 	return d.tell("key", nil, "%s; %s, public key SHA-256 %s; %s", found, d.line.KeySpec, d.line.PublicKeySHA256, home)
 }
 
-func (d *decision) tellPolicy(err error) error {
+func (v *Verifier) tellPolicy(d *decision, err error) error {
 	applied := "no policy"
-	if len(d.line.PolicyRules) > 0 {
+	switch {
+	case len(d.line.PolicyRules) > 0:
 		applied = strings.Join(d.line.PolicyRules, "; ")
+	case len(v.cfg.Policy.Files()) > 0:
+		applied = "no rule of the policy concerns the key"
 	}
 	return d.tell("policy", err, "not blocked; %s", applied)
 }
@@ -87,9 +90,4 @@ func (d *decision) tellAge(err error) error {
 // known is a time that is put into words only where somebody reads them.
 type known kmskey.Time
 
-func (at known) String() string {
-	if at.IsZero() {
-		return "an unknown time"
-	}
-	return stamp(at.Time)
-}
+func (at known) String() string { return stamp(at.Time) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -316,5 +317,21 @@ func TestRefuse(t *testing.T) {
 	var none *Verifier
 	for _, v := range []*Verifier{none, {}} {
 		refused(t, v.Refuse(t.Context(), audit.EventVerify, "alias/a", refusal), kmserr.Internal, "not made by New or Open")
+	}
+}
+
+func TestHowOld(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		age  time.Duration
+		want string
+	}{
+		{15*time.Minute + 1, "16m"}, {time.Hour, "1h"}, {time.Hour + 1, "1h1m"}, {day, "1d"}, {day + time.Second, "24h1m"},
+		{2*day - time.Second, "2d"}, {2 * day, "2d"}, {2*day + time.Second, "2d1h"}, {30*day + 1, "30d1h"}, {33*day + 2*time.Hour, "33d2h"},
+		{33*day - time.Minute, "33d"}, {math.MaxInt64, "106751d23h"},
+	} {
+		if got := howOld(c.age); got != c.want {
+			t.Errorf("%s is told as %s, expected %s", c.age, got, c.want)
+		}
 	}
 }

@@ -219,7 +219,7 @@ func TestDecision(t *testing.T) {
 		"policy, Disabled permitted":     {edits: []edit{state(kmskey.StateDisabled)}, rules: &policy.Rules{KeyStates: []kmskey.KeyState{"Enabled", "Disabled"}}},
 		"policy, only Enabled":           {edits: []edit{state(kmskey.StateUpdating)}, rules: &policy.Rules{KeyStates: []kmskey.KeyState{"Enabled"}}, name: kmserr.KMSInvalidState},
 		"policy, no state":               {edits: []edit{state(kmskey.StateEnabled)}, rules: &policy.Rules{KeyStates: []kmskey.KeyState{}}, name: kmserr.KMSInvalidState},
-		"policy, age":                    {edits: []edit{seen("2026-11-23T11:59:59Z")}, rules: &policy.Rules{MaxSnapshotAge: 24 * time.Hour}, name: kmserr.SnapshotExpired, says: []string{arnA, "2026-11-23T11:59:59Z", "24h0m0s"}},
+		"policy, age":                    {edits: []edit{seen("2026-11-23T11:59:59Z")}, rules: &policy.Rules{MaxSnapshotAge: 24 * time.Hour}, name: kmserr.SnapshotExpired, says: []string{arnA, "2026-11-23T11:59:59Z, 24h1m old", "allows 1d"}},
 		"policy, age just so":            {edits: []edit{seen("2026-11-23T12:00:00Z")}, rules: &policy.Rules{MaxSnapshotAge: 24 * time.Hour}},
 		"policy, age without a date":     {rules: &policy.Rules{MaxSnapshotAge: 1000000 * time.Hour}, name: kmserr.SnapshotExpired, says: []string{"has no date"}},
 		"policy, age of the state":       {edits: []edit{seen("2026-11-24T11:00:00Z"), state(kmskey.StateEnabled)}, rules: &policy.Rules{MaxSnapshotAge: 24 * time.Hour}, name: kmserr.SnapshotExpired, says: []string{"the key state of"}},

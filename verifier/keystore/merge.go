@@ -191,7 +191,7 @@ func change(name, was, now string) string { return fmt.Sprintf("%s %s → %s", n
 
 func stamp(t kmskey.Time) string {
 	if t.IsZero() {
-		return "unknown time"
+		return "an unknown time"
 	}
 	return t.UTC().Format(time.RFC3339)
 }

@@ -99,3 +99,17 @@ func ParseAge(text string) (age time.Duration, ok bool) {
 	}
 	return time.Duration(count) * unit, true
 }
+
+// FormatAge writes an age in days if it is a whole number of them, else in hours, minutes or seconds likewise: "30d", "36h".
+// ParseAge reads all of at most five digits.
+func FormatAge(age time.Duration) string {
+	for _, unit := range []struct {
+		length time.Duration
+		letter string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if age != 0 && age%unit.length == 0 {
+			return strconv.FormatInt(int64(age/unit.length), 10) + unit.letter
+		}
+	}
+	return age.String()
+}

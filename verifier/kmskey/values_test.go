@@ -166,6 +166,24 @@ func TestParseAge(t *testing.T) {
 	}
 }
 
+func TestFormatAge(t *testing.T) {
+	for _, c := range []struct {
+		age  time.Duration
+		want string
+	}{
+		{720 * time.Hour, "30d"}, {36 * time.Hour, "36h"}, {24 * time.Hour, "1d"}, {90 * time.Minute, "90m"}, {90 * time.Second, "90s"},
+		{99999 * 24 * time.Hour, "99999d"}, {1500 * time.Millisecond, "1.5s"}, {0, "0s"},
+	} {
+		got := FormatAge(c.age)
+		if got != c.want {
+			t.Errorf("%d is written %s, expected %s", c.age, got, c.want)
+		}
+		if again, ok := ParseAge(got); ok && again != c.age {
+			t.Errorf("%s is read as %s", got, again)
+		}
+	}
+}
+
 func TestDistinguishingID(t *testing.T) {
 	for _, c := range []struct {
 		text, bytes, again string

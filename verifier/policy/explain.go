@@ -92,13 +92,7 @@ func duration(d time.Duration) string {
 	if d == 0 {
 		return unlimited
 	}
-	if day := 24 * time.Hour; d%day == 0 {
-		return fmt.Sprintf("%dd", d/day)
-	}
-	if d%time.Hour == 0 {
-		return fmt.Sprintf("%dh", d/time.Hour)
-	}
-	return d.String()
+	return kmskey.FormatAge(d)
 }
 
 func stamp(t time.Time) string {
