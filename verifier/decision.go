@@ -13,8 +13,8 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
 
-// clockTolerance is how far the clock may stand before what the store knows without being called wrong.
-const clockTolerance = 5 * time.Minute
+// ClockTolerance is how far the clock may stand before what the store knows without being called wrong.
+const ClockTolerance = 5 * time.Minute
 
 // optionUnsafeStore is how the log and the answer name a store whose permissions are not checked.
 const optionUnsafeStore = "unsafe-store-permissions"
@@ -356,7 +356,7 @@ func tooOld(alias keystore.AliasEntry, now time.Time, limit time.Duration) (u un
 	switch age := now.Sub(alias.Time.Time); {
 	case alias.Time.IsZero():
 		why = "has no date"
-	case -age > clockTolerance:
+	case -age > ClockTolerance:
 		name, why = kmserr.Clock, "is of "+stamp(alias.Time.Time)+", and the clock says "+stamp(now)
 	case age > limit:
 		why = fmt.Sprintf("is of %s, %s old", stamp(alias.Time.Time), howOld(age))
@@ -578,11 +578,11 @@ func (d *decision) parts() []part {
 // checkClock finds a clock that stands before what the store knows.
 func (d *decision) checkClock() error {
 	for _, part := range d.parts() {
-		if part.at.Sub(d.now) > clockTolerance { // what has no date is long past
+		if part.at.Sub(d.now) > ClockTolerance { // what has no date is long past
 			return wrongClock(d.now, part.name(), part.at.Time)
 		}
 	}
-	if last := d.lastLine(); last.Sub(d.now) > clockTolerance {
+	if last := d.lastLine(); last.Sub(d.now) > ClockTolerance {
 		return wrongClock(d.now, "the last line of the log", last)
 	}
 	return nil

@@ -720,7 +720,7 @@ func TestClockBeforeTheLog(t *testing.T) {
 	w.rules(policy.Rules{MaxSnapshotAge: 24 * time.Hour})
 	_, err = w.verify(t, ask())
 	refused(t, err, kmserr.Clock, "the last line of the log is of")
-	w.v.cfg.Log = datedLog{w.log, w.now.Add(clockTolerance), nil}
+	w.v.cfg.Log = datedLog{w.log, w.now.Add(ClockTolerance), nil}
 	if _, err := w.verify(t, ask()); err != nil {
 		t.Error(err)
 	}

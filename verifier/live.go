@@ -83,7 +83,7 @@ func (l *live) current(decides bool) (Config, *users, error) {
 		var err error
 		now.rules, now.home, err = l.reload() // beside other decisions, which wait for each other only to take what was read
 		cfg, users, err := l.settle(now, err)
-		if err != errMoved { //nolint:errorlint // take returns it bare
+		if err != errMoved { //nolint:errorlint // settle returns it bare
 			return cfg, users, err
 		}
 		users.Add(-1)

@@ -1,7 +1,9 @@
 package verifier
 
 import (
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
@@ -52,7 +54,7 @@ func (v *Verifier) ExplainPolicy(keyID string) (*PolicyExplanation, error) {
 			Scope: kmskey.Scope{Partition: "aws", Region: "us-east-1", Account: "000000000000"}, KeyID: "00000000-0000-0000-0000-000000000000",
 		}})
 		if err != nil {
-			return nil, err
+			return nil, unexplained(err)
 		}
 		return &PolicyExplanation{Effects: slices.DeleteFunc(effects, func(e policy.Effect) bool { return !concernsNoKey(e.Member) })}, nil
 	}
@@ -136,7 +138,7 @@ func (v *Verifier) explain(asked kmskey.Ref, found *keystore.Resolution, former 
 	for i, in := range all {
 		explained[i].ARN = in.subject.ARN
 		if explained[i].Effects, err = v.cfg.Policy.Explain(in.subject); err != nil {
-			return nil, err
+			return nil, unexplained(err)
 		}
 		for _, u := range in.unheeded {
 			explained[i].Unheeded = append(explained[i].Unheeded, u.sentence)
@@ -145,8 +147,16 @@ func (v *Verifier) explain(asked kmskey.Ref, found *keystore.Resolution, former 
 	return explained, nil
 }
 
+// unexplained names what a policy of the caller's own cannot explain.
+func unexplained(err error) error {
+	if known := new(kmserr.Error); errors.As(err, &known) {
+		return err
+	}
+	return kmserr.New(kmserr.PolicyInvalid, "the policy cannot be explained: %v", err).WithCause(err)
+}
+
 func concernsNoKey(member string) bool {
-	return len(member) > 4 && (member[:4] == "log." || len(member) > 6 && member[:6] == "store.")
+	return strings.HasPrefix(member, "log.") || strings.HasPrefix(member, "store.")
 }
 
 // ExactRegion reports whether the policy in force lets no Region of a multi-Region key stand for another, as nothing does for

@@ -6,11 +6,12 @@
 // its line in the log. Digest and Outlook decide nothing and log nothing: what to hand to KMS Sign, and what a
 // verification would meet.
 //
-// A nil error is the only yes; a result is non-nil if and only if the error is nil, and no result of a decision can be made
-// outside this package. Every error but Close's is a *kmserr.Error.
+// A nil error is the only yes, but for KeyRequest.SeparateState, whose caller asks StateError of the result as well. A result
+// is non-nil if and only if the error is nil, and no result of a decision can be made outside this package. Every error but
+// Close's is a *kmserr.Error.
 //
-// The order of a decision is fixed, and Verify reads as that list: resolve, permit, state, age, usage, algorithm,
-// signature, log. The network is never used.
+// The order of a decision is fixed: resolve, permit, state, age, usage, algorithm, signature, log. It stands in verify, check
+// and admit, and decide writes the log. The network is never used.
 package verifier
 
 import (
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/internal/rawverify"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
@@ -43,14 +45,18 @@ type Config struct {
 	// Now is read once a decision; nil stands for time.Now.
 	Now func() time.Time
 	// MaxMessage limits, in bytes, messages that an algorithm must hold in memory (pure Ed25519, ML-DSA); 0 or less stands
-	// for the default of 256 MiB.
+	// for DefaultMaxMessage.
 	MaxMessage int64
 }
+
+// DefaultMaxMessage is the longest message held in memory, in bytes, where Config says nothing else: 256 MiB.
+const DefaultMaxMessage = rawverify.DefaultMaxMessage
 
 // Verifier decides. It is safe for use by several goroutines.
 type Verifier struct {
 	cfg Config
-	// reload reads the policy anew, nil where it was given to New. seen is what a batch knows of the store and the log.
+	// reload reads the policy anew, nil where it was given to New. seen is what one decision, or a batch for a second, has
+	// read of the store and the log.
 	reload reload
 	seen   *view
 	// live is set by Open: what it found is looked for anew while the verifier is used.

@@ -44,11 +44,12 @@ func (b Block) check() error {
 
 func encodeBlock(b Block) ([]byte, error) {
 	data, err := json.Marshal(b, json.Deterministic(true), jsontext.WithIndent("  "))
-	if err == nil && len(data) >= maxBlockFile {
+	data = append(data, '\n')
+	if err == nil && len(data) > maxBlockFile {
 		err = kmserr.New(kmserr.Validation, "the block would be %d bytes long, more than the %d allowed", len(data), maxBlockFile).
 			WithHint("Give a shorter reason.").WithKey(b.KeyID)
 	}
-	return append(data, '\n'), err
+	return data, err
 }
 
 // readBlock reads the block file rel, if it is there. One that cannot be read or says something else than its name is an

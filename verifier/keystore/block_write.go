@@ -50,21 +50,17 @@ func (w *Writer) block(b Block) (Outcome, error) {
 	}
 	put := func(rel string, read func() (Block, error)) error {
 		was, err := read()
+		joined, change, err := joinBlock(was, err, b, data)
 		switch {
-		case err == nil && (was.PublicKeySHA256 != "" || b.PublicKeySHA256 == ""):
+		case err != nil:
+			return err
+		case change == Unchanged:
 			outcome.Kept = append(outcome.Kept, was.Path)
 			return nil
-		case err == nil: // it now also knows the key material
-			was.PublicKeySHA256, was.Path = b.PublicKeySHA256, ""
-			if data, err = encodeBlock(was); err != nil {
-				return err
-			}
-		case !errors.Is(err, errAbsent) && !kmserr.Is(err, kmserr.StoreIntegrity):
-			return err
 		}
 		outcome.Change = Changed
 		outcome.What = append(outcome.What, w.store.abs(rel))
-		return w.write(rel, data)
+		return w.write(rel, joined)
 	}
 	if b.PublicKeySHA256 != "" {
 		err := put(blockPathOfKey(b.PublicKeySHA256), func() (Block, error) { return w.store.readBlockOfKey(b.PublicKeySHA256) })
@@ -82,6 +78,25 @@ func (w *Writer) block(b Block) (Outcome, error) {
 		outcome.Change = New
 	}
 	return outcome, nil
+}
+
+// joinBlock returns what the file of a block is to hold, given what was read from it and b, encoded: a block that stands is
+// not taken back, and at most learns of the key material. One that cannot be read gives way, as it refuses all that it may
+// concern and b says what it does.
+func joinBlock(was Block, readErr error, b Block, encoded []byte) (data []byte, change Change, err error) {
+	switch {
+	case errors.Is(readErr, errAbsent):
+		return encoded, New, nil
+	case kmserr.Is(readErr, kmserr.StoreIntegrity):
+		return encoded, Changed, nil
+	case readErr != nil:
+		return nil, "", readErr
+	case was.PublicKeySHA256 != "" || b.PublicKeySHA256 == "":
+		return nil, Unchanged, nil
+	}
+	was.PublicKeySHA256 = b.PublicKeySHA256
+	data, err = encodeBlock(was)
+	return data, Changed, err
 }
 
 func otherMaterial(b Block, onRecord *kmskey.Key) error {

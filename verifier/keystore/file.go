@@ -384,7 +384,7 @@ func unknownHistory(now, given AliasEntry) (added []AliasHistory) {
 
 func (w *Writer) putBlock(f File, opts PutOptions) (Outcome, error) {
 	b := *f.Block
-	outcome := Outcome{Change: New}
+	outcome := Outcome{}
 	if b.KeyID != "" {
 		var err error
 		if outcome.ARN, err = kmskey.ParseARN(b.KeyID); err != nil {
@@ -397,24 +397,16 @@ func (w *Writer) putBlock(f File, opts PutOptions) (Outcome, error) {
 	if f.Path != blockPathOfKey(b.PublicKeySHA256) {
 		read = func() (Block, error) { return w.store.readBlockOfARN(outcome.ARN) }
 	}
-	was, err := read()
-	data := f.Data
-	switch {
-	case err == nil && (was.PublicKeySHA256 != "" || b.PublicKeySHA256 == ""):
-		outcome.Change = Unchanged
-		return outcome, nil
-	case err == nil: // it now also knows the key material
-		outcome.Change, outcome.What = Changed, []string{"also by key material"}
-		was.PublicKeySHA256 = b.PublicKeySHA256
-		if data, err = encodeBlock(was); err != nil {
-			return Outcome{}, err
-		}
-	case kmserr.Is(err, kmserr.StoreIntegrity): // an illegible block refuses all that it may concern; this one says more
-		outcome.Change = Changed
-	case !errors.Is(err, errAbsent):
+	was, readErr := read()
+	data, change, err := joinBlock(was, readErr, b, f.Data)
+	if err != nil {
 		return Outcome{}, err
 	}
-	if opts.DryRun {
+	outcome.Change = change
+	if change == Changed && readErr == nil {
+		outcome.What = []string{"also by key material"}
+	}
+	if change == Unchanged || opts.DryRun {
 		return outcome, nil
 	}
 	return outcome, w.write(f.Path, data)

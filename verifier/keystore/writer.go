@@ -613,6 +613,10 @@ func (w *Writer) PutChain(fingerprint string, pem []byte, replace bool) (Change,
 		return "", kmserr.New(kmserr.Validation, "%q is no SHA-256 in lower-case hexadecimal", fingerprint)
 	}
 	rel := ChainPath(fingerprint)
+	if len(pem) > maxChainFile { // Chain would refuse it
+		return "", kmserr.New(kmserr.Validation, "the certificate chain is %d bytes long, expected at most %d", len(pem), maxChainFile).
+			WithHint("Leave comments and the root out of it.")
+	}
 	was, _, err := w.store.read(rel, maxChainFile)
 	switch {
 	case errors.Is(err, errAbsent):

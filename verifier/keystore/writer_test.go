@@ -737,6 +737,21 @@ func TestChainHasItsPlace(t *testing.T) {
 	if change, err := w.PutChain(good, []byte("pem"), false); change != New || err != nil {
 		t.Errorf("%s, %v", change, err)
 	}
+	// What is kept can be read again, to the last byte allowed.
+	for n, want := range map[int]kmserr.Name{maxChainFile: "", maxChainFile + 1: kmserr.Validation} {
+		long := bytes.Repeat([]byte("x"), n)
+		_, err := w.PutChain(good, long, true)
+		if want != "" {
+			refused(t, err, want, "expected at most 262144")
+			continue
+		}
+		if pem, _, readErr := w.Store().Chain(good); err != nil || readErr != nil || !bytes.Equal(pem, long) {
+			t.Errorf("%d bytes: %v, %v", n, err, readErr)
+		}
+	}
+	if _, err := w.PutChain(good, []byte("pem"), true); err != nil {
+		t.Error(err)
+	}
 	if pem, path, err := w.Store().Chain(good); err != nil || string(pem) != "pem" || !strings.HasSuffix(filepath.ToSlash(path), ChainPath(good)) {
 		t.Errorf("%q in %s, %v", pem, path, err)
 	}

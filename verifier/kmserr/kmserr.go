@@ -57,12 +57,19 @@ const (
 
 // Exit codes of the command line.
 const (
-	ExitDone      = 0 // verified, or done
-	ExitRefused   = 1 // decided: no
-	ExitBadCall   = 2 // not readable as a question
-	ExitOurSide   = 3 // the system failed; nothing was decided
-	exitUnset     = 0
-	notationError = "ERROR"
+	ExitDone    = 0 // verified, or done
+	ExitRefused = 1 // decided: no
+	ExitBadCall = 2 // not readable as a question
+	ExitOurSide = 3 // the system failed; nothing was decided
+)
+
+// Error codes of the Notation plugin contract (Notary Project, plugin-extensibility.md, "Plugin contract").
+const (
+	notationValidation   = "VALIDATION_ERROR"
+	notationAccessDenied = "ACCESS_DENIED"
+	notationTimeout      = "TIMEOUT"
+	notationThrottled    = "THROTTLED"
+	notationError        = "ERROR"
 )
 
 // Entry is one row of the table: what a name means to each front end.
@@ -81,63 +88,63 @@ type Entry struct {
 
 // table is in the order of the documentation. A name that is not here is treated as Internal.
 var table = []Entry{
-	{InvalidSignature, ExitRefused, "VALIDATION_ERROR",
+	{InvalidSignature, ExitRefused, notationValidation,
 		"The signature is not one of this key over this message with this algorithm.",
 		"The file is another one than was signed or was changed on the way (line ends, compression, a truncated download); the signature was made by another key or algorithm; a digest was given as the message or the other way round; for SM2, another distinguishing ID; for RSA, PSS for PKCS#1 v1.5.",
 		"Check that the message, the key and the signing algorithm are those used to sign, and that the message was not changed."},
-	{NotFound, ExitRefused, "VALIDATION_ERROR",
+	{NotFound, ExitRefused, notationValidation,
 		"No record of the key or alias is in the store.",
 		"The key was never imported or pulled on this machine; the identifier has a typing error or names another Region or account; another store is in use (the message names it); the alias was deleted in KMS.",
 		"Import the key with `awskms-offline keys import`, or use one of the names that the message lists."},
-	{Ambiguous, ExitRefused, "VALIDATION_ERROR",
+	{Ambiguous, ExitRefused, notationValidation,
 		"A bare key ID or alias is known in several accounts or Regions.",
 		"The store holds keys of several accounts or Regions, and the identifier names neither.",
 		"Use one of the full ARNs that the message lists."},
-	{Disabled, ExitRefused, "ACCESS_DENIED",
+	{Disabled, ExitRefused, notationAccessDenied,
 		"The key was disabled in KMS when its state was recorded.",
 		"Somebody disabled the key in KMS, by hand or by a key rotation runbook.",
 		"This store does not learn by itself that a key was enabled again in KMS: run `awskms-offline keys refresh` where AWS can be called, or import the key's new describe-key output with --snapshot-time, which says when that was."},
-	{KMSInvalidState, ExitRefused, "ACCESS_DENIED",
+	{KMSInvalidState, ExitRefused, notationAccessDenied,
 		"The recorded key state does not allow verification, for example PendingDeletion.",
 		"The key is scheduled for deletion, was deleted, waits for its key material, is in a custom key store that is disconnected, or its imported material expired; or the policy demands a known state and none was recorded.",
 		"This store does not learn by itself that a state changed in KMS: run `awskms-offline keys refresh` where AWS can be called, or import the key's new describe-key output with --snapshot-time, which says when that was."},
-	{InvalidKeyUsage, ExitRefused, "VALIDATION_ERROR",
+	{InvalidKeyUsage, ExitRefused, notationValidation,
 		"The key is not for signing, or the algorithm does not go with the key spec.",
 		"An encryption or key agreement key was named; an algorithm of another key spec was asked for; the record lists fewer algorithms than its spec has.",
 		"Use a key whose KeyUsage is SIGN_VERIFY, with one of its SigningAlgorithms."},
-	{KeyBlocked, ExitRefused, "ACCESS_DENIED",
+	{KeyBlocked, ExitRefused, notationAccessDenied,
 		"The key is blocked in this store, by its ARN or by its key material.",
 		"Somebody ran `awskms-offline keys block`, for this key, for another Region's replica of it, or for another name of the same key material.",
 		"Ask whoever blocked it; `awskms-offline keys show` tells the reason."},
-	{KeyNotAllowed, ExitRefused, "ACCESS_DENIED",
+	{KeyNotAllowed, ExitRefused, notationAccessDenied,
 		"The policy's list of allowed keys does not hold this key.",
 		"A policy with `\"allowList\": true` is in force and no grant names the key; the record comes from a source that the policy does not take; in `doctor`, Notation's set-up lets other keys in.",
 		"Name the key's ARN in a grant of that policy with `\"verify\": true` (docs/policy.md), or use an allowed key."},
-	{AlgorithmNotAllowed, ExitRefused, "ACCESS_DENIED",
+	{AlgorithmNotAllowed, ExitRefused, notationAccessDenied,
 		"The policy does not allow this signing algorithm or message type for this key.",
 		"A restriction of the policy lists fewer `signingAlgorithms` or `messageTypes`; a pinned distinguishing ID cannot be seen in a digest; the policy does not permit `sm2-entl`.",
 		"Use one that the message lists, or change the policy."},
-	{OutsideValidity, ExitRefused, "ACCESS_DENIED",
+	{OutsideValidity, ExitRefused, notationAccessDenied,
 		"Now is before notBefore or after notAfter of the policy for this key.",
 		"`notBefore` or `notAfter` of a restriction; a clock that is wrong.",
 		"Use a key that is valid now, or change the policy."},
-	{SnapshotExpired, ExitRefused, "ACCESS_DENIED",
+	{SnapshotExpired, ExitRefused, notationAccessDenied,
 		"What is known of the key is older than the policy allows, or has no date.",
 		"`keys refresh` has not run for longer than `maxSnapshotAge`; a file was imported without `--snapshot-time`.",
 		"Run `awskms-offline keys refresh` where AWS can be called; or import newly downloaded get-public-key and describe-key output with --snapshot-time, which says when that was, and with --alias if it is an alias that is too old."},
-	{Clock, ExitRefused, "ACCESS_DENIED",
+	{Clock, ExitRefused, notationAccessDenied,
 		"The clock of this machine stands before the time of the snapshot.",
 		"The clock was set back or was never set (a machine without a battery, a restored virtual machine); a snapshot or log line was made while a clock stood ahead.",
 		"Set the clock. If it is right, what was written while a clock stood ahead has to go: `awskms-offline keys refresh` dates a record anew, and a log whose last line lies in the future is moved away (docs/audit.md)."},
-	{KeyMaterialMismatch, ExitRefused, "VALIDATION_ERROR",
+	{KeyMaterialMismatch, ExitRefused, notationValidation,
 		"The public key differs from the one recorded under this ARN; key material of a KMS key never changes.",
 		"A file for another key under this ARN; a forged or damaged record; a key made by an emulator; in Notation, the certificate of another key; KMS lists signing algorithms that the record does not, as for one imported with `--signing-algorithms` (remove the record and pull it).",
 		"Find out which of the two is genuine before anything else: one of them is not this KMS key."},
-	{DigestMismatch, ExitRefused, "VALIDATION_ERROR",
+	{DigestMismatch, ExitRefused, notationValidation,
 		"The digest given is not that of this message for this key and algorithm.",
 		"The file was changed, or the digest is of another file; it was computed for another key (SM2's and ML-DSA's have the key in them), algorithm or distinguishing ID; the bare hash was taken for SM2's e; AWS's SM2OfflineOperationHelper made it with an ID of 32 bytes or more, which needs `--sm2-entl aws-java-helper`.",
 		"Check that the message, the key, the algorithm and for SM2 the distinguishing ID are those that the digest was computed with."},
-	{CertificateInvalid, ExitRefused, "VALIDATION_ERROR",
+	{CertificateInvalid, ExitRefused, notationValidation,
 		"Notation does not take a certificate chain for signing.",
 		"A certificate without the code signing usage, with CA rights, out of its time, in the wrong order, or of another key.",
 		"Do what the hint says; `awskms-offline cert check` tells all that is wrong with the chain."},
@@ -145,11 +152,11 @@ var table = []Entry{
 		"The log of decisions does not say any more what was written.",
 		"A line was changed, removed, inserted or cut off by something other than this program, or a rotated file is missing.",
 		"Keep the files as they are, and find out who could write them; a copy kept elsewhere shows what was there."},
-	{UnsupportedOperation, ExitRefused, "VALIDATION_ERROR",
+	{UnsupportedOperation, ExitRefused, notationValidation,
 		"What was asked cannot be verified offline, or not with this key.",
 		"ML-DSA's μ without the message; signing or creating keys through a program that only verifies; a key type that the client cannot carry.",
 		"Follow the message: it names the form that works."},
-	{Validation, ExitBadCall, "VALIDATION_ERROR",
+	{Validation, ExitBadCall, notationValidation,
 		"The call or one of its files cannot be read as a question.",
 		"A misspelt flag, identifier or algorithm; an empty, unreadable or oversized file; a digest of the wrong length or as hexadecimal text; a private key where a public one belongs; a path of the key store, of $HOME or $XDG_CONFIG_HOME that is relative.",
 		"Correct the flag, field or file that the message names."},
@@ -169,15 +176,15 @@ var table = []Entry{
 		"The log that the policy requires cannot be written, or a log cannot be read.",
 		"A full or read-only disk, a folder that may not be made, a file or folder that everyone can write, a file that is no log, an environment without HOME, another process that holds the log's lock for longer than two seconds.",
 		"Make the log's folder writable and its disk not full."},
-	{DeadlineExceeded, ExitOurSide, "TIMEOUT",
+	{DeadlineExceeded, ExitOurSide, notationTimeout,
 		"The answer was not ready before the deadline.",
 		"A slow or stuck disk or network file system, a message that does not end, a very busy machine, cosign's `--timeout`; where AWS or a timestamping authority is called, the network to it; Ctrl-C.",
 		"Try again; if it stays, look at the disk that holds the store."},
-	{AccessDenied, ExitOurSide, "ACCESS_DENIED",
+	{AccessDenied, ExitOurSide, notationAccessDenied,
 		"AWS does not let these credentials do that, or does not take them any more.",
 		"An IAM policy or key policy without the action, a service control policy, expired or missing credentials, another account's key.",
 		"Allow the action that the message names on that key, or renew the credentials."},
-	{Throttling, ExitOurSide, "THROTTLED",
+	{Throttling, ExitOurSide, notationThrottled,
 		"AWS KMS answers no more requests for now, after several attempts.",
 		"KMS's request quota is shared by the account: many pulls at once, or heavy signing beside them.",
 		"Try again later, or with fewer requests at once."},
@@ -314,7 +321,7 @@ func ExitCode(err error) int {
 	if err == nil {
 		return ExitDone
 	}
-	code := exitUnset
+	code := ExitDone // none yet: no error's own
 	switch e := err.(type) {
 	case *Error:
 		return Lookup(As(e).Name).Exit // its cause is no second error
@@ -325,7 +332,7 @@ func ExitCode(err error) int {
 	case interface{ Unwrap() error }:
 		code = ExitCode(e.Unwrap())
 	}
-	if code == exitUnset {
+	if code == ExitDone {
 		return Lookup(Internal).Exit
 	}
 	return code

@@ -252,10 +252,11 @@ func (k *Key) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the record of %s: %w", k.arn, err)
 	}
-	if len(b) >= MaxRecord {
+	b = append(b, '\n')
+	if len(b) > MaxRecord {
 		return nil, kmserr.New(kmserr.Validation, "the record of %s is %d bytes long, more than the %d allowed", k.arn, len(b), MaxRecord).WithKey(k.arn.String())
 	}
-	return append(b, '\n'), nil
+	return b, nil
 }
 
 // ARN returns the key's ARN.

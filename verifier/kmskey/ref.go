@@ -30,7 +30,7 @@ func all(s string, ok func(byte) bool) bool {
 	return true
 }
 
-// isDashed reports whether s is a head that ok takes, and least to most parts of 1 to 16 lower-case letters and digits,
+// isDashed reports whether s is a first part that head takes, and least to most parts of 1 to 16 lower-case letters and digits,
 // each behind a dash.
 func isDashed(s string, head func(string) bool, least, most int) bool {
 	parts := strings.Split(s, "-")

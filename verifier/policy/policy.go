@@ -21,8 +21,8 @@ import (
 // FileName is the policy's name in the home and in the machine's folder.
 const FileName = "policy.json"
 
-// Policy answers what is in force. An implementation is read once and does not change while a decision runs. One that a
-// test makes embeds None, and overrides what it is about.
+// Policy answers what is in force. An implementation is read once and does not change while a decision runs. One of your
+// own embeds None and overrides what it is about, so that a method added here breaks nothing.
 type Policy interface {
 	// Store returns what concerns the store as a whole.
 	Store() StoreRules
