@@ -302,17 +302,17 @@ func (t *archive) check(visit func(keystore.File) error) error {
 	c := &comparer{r: bufio.NewReader(t.again())}
 	w := tar.NewWriter(c)
 	var before keystore.File
-	count := 0
+	read := 0
 	notMade := invalid("the tar is not as keys export made it: it was cut off, packed anew, or has something after its end").
 		WithHint("Export it again, and hand over the file as it is.")
 	for e, err := range t.entries(keystore.MaxFile, all) {
 		if err != nil {
 			return err
 		}
-		if count > maxArchiveFiles {
+		if read > maxArchiveFiles {
 			return invalid("the tar has more than %d files", maxArchiveFiles)
 		}
-		f, err := decodeArchived(count == 0, e.header.Name, e.content)
+		f, err := decodeArchived(read == 0, e.header.Name, e.content)
 		if err != nil {
 			return err
 		}
@@ -324,10 +324,10 @@ func (t *archive) check(visit func(keystore.File) error) error {
 		case err != nil:
 			return invalid("in the tar, %s: %v", e.header.Name, err)
 		}
-		if count++; count == 1 {
+		if read++; read == 1 {
 			continue
 		}
-		if count > 2 && !before.Before(f) {
+		if read > 2 && !before.Before(f) {
 			return invalid("in the tar, %s comes after %s, which keys export does not write so", f.Path, before.Path)
 		}
 		before = keystore.File{Path: f.Path, Key: f.Key, Alias: f.Alias, Block: f.Block}
@@ -345,7 +345,7 @@ func (t *archive) check(visit func(keystore.File) error) error {
 	case err != nil:
 		return notMade
 	}
-	t.count = count
+	t.count = read
 	return nil
 }
 

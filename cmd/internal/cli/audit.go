@@ -241,21 +241,15 @@ broken place is named. Lines missing at the end, and a log written anew, show on
 					"Head": report.Last.String(), "Recovered": report.Recovered})
 			}
 			if report.Recovered > 0 {
-				a.warn([]string{fmt.Sprintf("%s of the log, which a crash leaves: audit show names the file that each was kept in", crashes(report.Recovered))})
+				a.warn([]string{fmt.Sprintf("%s of the log, which a crash leaves: audit show names the file that each was kept in",
+					count(report.Recovered, "line tells of an incomplete end", "lines tell of incomplete ends"))})
 			}
-			return a.printf("Intact: %d lines in %s, head %s\n", report.Lines, describe(report.Files, "file"), report.Last)
+			return a.printf("Intact: %d lines in %s, head %s\n", report.Lines, count(report.Files, "file", "files"), report.Last)
 		},
 	}
 	c.Flags().StringVar(&head, "expect-head", "", "the log must hold this head, which audit head printed before")
 	c.Flags().StringVar(&start, "expect-start", "", "the log must begin behind this head: that of files taken away on purpose")
 	return c
-}
-
-func crashes(n int64) string {
-	if n == 1 {
-		return "1 line tells of an incomplete end"
-	}
-	return fmt.Sprintf("%d lines tell of incomplete ends", n)
 }
 
 func (a *app) auditHead(file *string) *cobra.Command {

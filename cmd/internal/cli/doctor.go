@@ -178,13 +178,13 @@ func (a *app) examineStore(r *report, repair bool) (v *verifier.Verifier, err er
 	if total == 0 {
 		r.add(levelWarning, part, "Import one: awskms-offline keys import FILE.", "the store holds no key, so nothing verifies")
 	} else {
-		r.add(levelOK, part, "", "%s: %s", describe(total, "key"), strings.Join(counts, ", "))
+		r.add(levelOK, part, "", "%s: %s", count(total, "key", "keys"), strings.Join(counts, ", "))
 	}
 	if n := states[kmskey.StateUnknown.String()]; n > 0 {
-		r.add(levelWarning, part, "Import their describe-key output.", "the state of %s is not known, so a disabled key would not be noticed", describe(n, "key"))
+		r.add(levelWarning, part, "Import their describe-key output.", "the state of %s is not known, so a disabled key would not be noticed", count(n, "key", "keys"))
 	}
 	if undated > 0 {
-		r.add(levelWarning, part, "Import them again with --snapshot-time.", "%s without a date: an age limit would refuse them", describe(undated, "key"))
+		r.add(levelWarning, part, "Import them again with --snapshot-time.", "%s without a date: an age limit would refuse them", count(undated, "key", "keys"))
 	}
 	for i, w := range slices.Concat(store.Warnings(), r.rules.Warnings()) {
 		if !slices.Contains(store.Warnings()[:min(i, len(store.Warnings()))], w) { // the machine's folder may be both's

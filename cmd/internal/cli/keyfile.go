@@ -260,7 +260,7 @@ func parseAnswers(file string, data []byte, all *batch) error {
 	each := func(d *jsontext.Decoder) error {
 		value, err := d.ReadValue()
 		if err != nil {
-			return invalid("the JSON is damaged after %s: %s", describe(n, "answer"), strings.TrimPrefix(err.Error(), "jsontext: "))
+			return invalid("the JSON is damaged after %s: %s", count(n, "answer", "answers"), strings.TrimPrefix(err.Error(), "jsontext: "))
 		}
 		n++
 		if err := parseJSON(fmt.Sprintf("%s, answer %d", filePath(file), n), bytes.Clone(value), all); err != nil {
@@ -278,7 +278,7 @@ func parseAnswers(file string, data []byte, all *batch) error {
 			continue
 		}
 		if _, err := d.ReadToken(); err != nil {
-			return invalid("the JSON is damaged after %s: %s", describe(n, "answer"), strings.TrimPrefix(err.Error(), "jsontext: "))
+			return invalid("the JSON is damaged after %s: %s", count(n, "answer", "answers"), strings.TrimPrefix(err.Error(), "jsontext: "))
 		}
 		for d.PeekKind() != ']' {
 			if err := each(d); err != nil {
@@ -286,7 +286,7 @@ func parseAnswers(file string, data []byte, all *batch) error {
 			}
 		}
 		if _, err := d.ReadToken(); err != nil {
-			return invalid("the JSON is damaged after %s: %s", describe(n, "answer"), strings.TrimPrefix(err.Error(), "jsontext: "))
+			return invalid("the JSON is damaged after %s: %s", count(n, "answer", "answers"), strings.TrimPrefix(err.Error(), "jsontext: "))
 		}
 	}
 	if n == 0 {

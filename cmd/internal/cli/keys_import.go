@@ -164,7 +164,7 @@ func (a *app) runImport(f importFlags, args []string) error {
 		}
 	})
 	if stateless > 0 {
-		a.note(fmt.Sprintf("the state of %s is not known, so a disabled key would not be noticed: import what `aws kms describe-key` prints, too", describe(stateless, "new key")))
+		a.note(fmt.Sprintf("the state of %s is not known, so a disabled key would not be noticed: import what `aws kms describe-key` prints, too", count(stateless, "new key", "new keys")))
 	}
 	return err
 }
@@ -297,7 +297,7 @@ func (a *app) importAll(steps func(w *keystore.Writer, dry bool) iter.Seq[result
 			break // of the disk: what a dry run could not know
 		}
 		if done++; a.ctx.Err() != nil {
-			report.fail(kmserr.New(kmserr.DeadlineExceeded, "interrupted after %s", describe(done, "file")).
+			report.fail(kmserr.New(kmserr.DeadlineExceeded, "interrupted after %s", count(done, "file", "files")).
 				WithHint("Import again: what was written is whole and kept."))
 			break
 		}
@@ -519,11 +519,4 @@ func publicKeyRecord(der []byte, f importFlags) (kmskey.Record, error) {
 		}
 	}
 	return record, nil
-}
-
-func describe(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -144,11 +144,11 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 			WithHint("Name the store that is meant, or import its keys."))
 	}
 	if check && unknown > 0 {
-		problems = append(problems, kmserr.New(kmserr.KMSInvalidState, "the state of %s is not known, and the policy demands one", describe(unknown, "key")).
+		problems = append(problems, kmserr.New(kmserr.KMSInvalidState, "the state of %s is not known, and the policy demands one", count(unknown, "key", "keys")).
 			WithHint("Run `awskms-offline keys refresh` where AWS can be called, or import what `aws kms describe-key` prints."))
 	}
 	if stale -= unknown; check && stale > 0 {
-		problems = append(problems, kmserr.New(kmserr.SnapshotExpired, "%s too old for the policy%s", areOrIs(stale), withinText(within)).
+		problems = append(problems, kmserr.New(kmserr.SnapshotExpired, "%s too old for the policy%s", count(stale, "key is", "keys are"), withinText(within)).
 			WithHint("Run `awskms-offline keys refresh` where AWS can be called, or import newer answers."))
 	}
 	if a.output == "json" {
@@ -203,13 +203,6 @@ func rank(last bool) int {
 		return 1
 	}
 	return 0
-}
-
-func areOrIs(n int) string {
-	if n == 1 {
-		return "1 key is"
-	}
-	return fmt.Sprintf("%d keys are", n)
 }
 
 func withinText(within time.Duration) string {

@@ -342,7 +342,7 @@ func (t *transfer) confirmAliases() error {
 		all[i].target, all[i].at, all[i].err = t.client.AliasTarget(ctx, all[i].alias)
 	})
 	if t.app.ctx.Err() != nil && len(all) > 0 {
-		return kmserr.New(kmserr.DeadlineExceeded, "interrupted: the keys were done, but not what %s mean now", describe(len(all), "alias")).
+		return kmserr.New(kmserr.DeadlineExceeded, "interrupted: the keys were done, but not what %s now", count(len(all), "alias means", "aliases mean")).
 			WithHint("Run the command again: what was stored is whole and kept.")
 	}
 	for batch := range slices.Chunk(all, maxBatch) {
