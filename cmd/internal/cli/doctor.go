@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/awskms-offline/awskms-offline/verifier"
-	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
@@ -120,10 +119,7 @@ func (a *app) examineStore(r *report, repair bool) (v *verifier.Verifier, err er
 			r.add(levelOK, part, "", "repaired: %s", m)
 		}
 	}
-	v, err = verifier.Open(verifier.Options{
-		Home: a.homeFlag(), HomeOption: "--home", UnsafeStorePermissions: a.unsafe, FrontEnd: audit.FrontEnd{Name: name},
-	})
-	if err != nil {
+	if v, err = a.openVerifier(0); err != nil {
 		return fail(err)
 	}
 	store := v.Store()
