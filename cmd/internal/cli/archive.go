@@ -251,14 +251,14 @@ func (t *archive) entries(limit int, wanted func(*tar.Header) bool) iter.Seq2[ta
 	}
 }
 
-func all(*tar.Header) bool { return true }
+func everyEntry(*tar.Header) bool { return true }
 
-func none(*tar.Header) bool { return false }
+func noEntry(*tar.Header) bool { return false }
 
 // exported reports whether keys export made the tar, by the name of its first file. How long that may be, check tells where
 // it is an export.
 func (t *archive) exported() (bool, error) {
-	for e, err := range t.entries(0, none) {
+	for e, err := range t.entries(0, noEntry) {
 		return err == nil && e.header.Name == manifestName, err
 	}
 	return false, nil
@@ -305,7 +305,7 @@ func (t *archive) check(visit func(keystore.File) error) error {
 	read := 0
 	notMade := invalid("the tar is not as keys export made it: it was cut off, packed anew, or has something after its end").
 		WithHint("Export it again, and hand over the file as it is.")
-	for e, err := range t.entries(keystore.MaxFile, all) {
+	for e, err := range t.entries(keystore.MaxFile, everyEntry) {
 		if err != nil {
 			return err
 		}
@@ -386,7 +386,7 @@ func decodeArchived(first bool, name string, content []byte) (keystore.File, err
 func (t *archive) files() iter.Seq2[keystore.File, error] {
 	return func(yield func(keystore.File, error) bool) {
 		first := true // which says the format
-		for e, err := range t.entries(keystore.MaxFile, all) {
+		for e, err := range t.entries(keystore.MaxFile, everyEntry) {
 			var f keystore.File
 			if err == nil && !first {
 				f, err = keystore.DecodeFile(e.header.Name, e.content)

@@ -18,12 +18,12 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// maxBatch is how many keys, and maxHold how long, are written before the store's lock is given back, so that others come to
+// maxBatch is how many keys, and lockHold how long, are written before the store's lock is given back, so that others come to
 // write as well. lockPatience is how long is waited for them: what KMS has answered is not thrown away because a few other
 // pulls and a slow disk are in the way.
 const (
 	maxBatch     = 64
-	maxHold      = time.Second
+	lockHold     = time.Second
 	lockPatience = 2 * time.Minute
 )
 
@@ -203,7 +203,7 @@ func (t *transfer) write(batch []arrival) (err error) {
 			t.summary.Skipped++
 			continue
 		}
-		if w != nil && time.Since(since) > maxHold {
+		if w != nil && time.Since(since) > lockHold {
 			if err := giveBack(); err != nil {
 				return err
 			}
