@@ -61,7 +61,7 @@ func (c *Client) fetch(ctx context.Context, ref kmskey.Ref, listed *Listed) (*Fe
 	asked := now()
 	answer, err := client.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: id})
 	if err != nil {
-		return nil, explain(err, ActionGetPublicKey, ref)
+		return nil, c.explain(err, ActionGetPublicKey, ref)
 	}
 	if aws.ToString(answer.KeyId) == "" || len(answer.PublicKey) == 0 {
 		return nil, kmserr.New(kmserr.KMSService, "KMS answered GetPublicKey of %s without a key", ref).
@@ -177,7 +177,7 @@ func (c *Client) describe(ctx context.Context, ref kmskey.Ref) (*kmskey.KeyMetad
 	}
 	answer, err := client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: id})
 	if err != nil {
-		return nil, explain(err, ActionDescribeKey, ref)
+		return nil, c.explain(err, ActionDescribeKey, ref)
 	}
 	if answer.KeyMetadata == nil {
 		return nil, kmserr.New(kmserr.KMSService, "KMS answered DescribeKey of %s without KeyMetadata", ref).WithKey(ref.String())
@@ -266,7 +266,7 @@ func (c *Client) eachAlias(ctx context.Context, region string, keyID *string, ta
 	return pages(func(marker *string) (*string, bool, error) {
 		page, err := client.ListAliases(ctx, &kms.ListAliasesInput{KeyId: keyID, Limit: aws.Int32(100), Marker: marker})
 		if err != nil {
-			return nil, false, explain(err, ActionListAliases, what)
+			return nil, false, c.explain(err, ActionListAliases, what)
 		}
 		for _, a := range page.Aliases {
 			name := aws.ToString(a.AliasName)
@@ -362,7 +362,7 @@ func (c *Client) Listing(ctx context.Context, region string, filter Filter, para
 	err = pages(func(marker *string) (*string, bool, error) {
 		page, err := client.ListKeys(ctx, &kms.ListKeysInput{Limit: aws.Int32(1000), Marker: marker})
 		if err != nil {
-			return nil, false, explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
+			return nil, false, c.explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
 		}
 		for _, k := range page.Keys {
 			ref, err := kmskey.ParseRef(aws.ToString(k.KeyArn))
@@ -403,7 +403,7 @@ func (c *Client) Listing(ctx context.Context, region string, filter Filter, para
 		k.outside = !match
 	})
 	if err := ctx.Err(); err != nil {
-		return nil, explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
+		return nil, c.explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
 	}
 	for _, k := range refs {
 		if k.err == nil && (k.outside || k.metadata != nil && !signs(k.metadata)) {
@@ -427,7 +427,7 @@ func (c *Client) tagged(ctx context.Context, ref kmskey.Ref, want []Tag) (bool, 
 	err = pages(func(marker *string) (*string, bool, error) {
 		page, err := client.ListResourceTags(ctx, &kms.ListResourceTagsInput{KeyId: id, Marker: marker})
 		if err != nil {
-			return nil, false, explain(err, ActionListResourceTags, ref)
+			return nil, false, c.explain(err, ActionListResourceTags, ref)
 		}
 		for _, tag := range page.Tags {
 			has[aws.ToString(tag.TagKey)] = aws.ToString(tag.TagValue)

@@ -134,14 +134,14 @@ func (s *Signer) Sign(ctx context.Context, req SignRequest) ([]byte, error) {
 	in := &kms.SignInput{KeyId: id, Message: req.Message, MessageType: types.MessageType(req.MessageType), SigningAlgorithm: types.SigningAlgorithmSpec(req.Algorithm)}
 	answer, err := client.Sign(ctx, in)
 	if err != nil {
-		refusal := explain(err, ActionSign, kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID})
+		refusal := s.client.explain(err, ActionSign, kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID})
 		if !notAllowed(refusal) || s.asked.Alias == "" {
 			return nil, refusal
 		}
 		// A policy may allow it by the alias alone (condition key kms:RequestAlias).
 		in.KeyId = aws.String(s.asked.String())
 		if answer, err = client.Sign(ctx, in); err != nil {
-			byAlias := explain(err, ActionSign, s.asked)
+			byAlias := s.client.explain(err, ActionSign, s.asked)
 			if notAllowed(byAlias) || kmserr.Is(byAlias, kmserr.NotFound) {
 				return nil, refusal
 			}
