@@ -106,7 +106,7 @@ func (s *Signer) Key() *kmskey.Key { return s.key }
 
 // SignRequest is one thing to sign.
 type SignRequest struct {
-	// Algorithm may be empty where the key has one only.
+	// Algorithm is one of the key's.
 	Algorithm kmskey.SigningAlgorithm
 	// MessageType says what Message is: kmskey.Raw, a message of at most MaxRaw bytes; kmskey.Digest; kmskey.ExternalMu.
 	MessageType kmskey.MessageType
@@ -119,11 +119,6 @@ type SignRequest struct {
 // Sign asks KMS for a signature and verifies it.
 func (s *Signer) Sign(ctx context.Context, req SignRequest) ([]byte, error) {
 	arn := s.key.ARN()
-	if req.Algorithm == "" {
-		if all := s.key.SigningAlgorithms(); len(all) == 1 {
-			req.Algorithm = all[0]
-		}
-	}
 	if err := s.admit(req); err != nil {
 		return nil, err
 	}
