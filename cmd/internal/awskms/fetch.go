@@ -94,17 +94,7 @@ func (c *Client) fetch(ctx context.Context, ref kmskey.Ref, listed *Listed) (*Fe
 	}
 	if described == nil {
 		record.Snapshot.StateTime = now()
-		described, err = c.describe(ctx, exact)
-		if notAllowed(err) && ref.Alias != "" {
-			// A policy may allow it by the alias alone (condition key kms:RequestAlias). It may mean another key by now, or none.
-			byAlias, other := c.describe(ctx, ref)
-			switch {
-			case other == nil && byAlias.Arn == record.KeyID:
-				described, err = byAlias, nil
-			case other != nil && !notAllowed(other) && !kmserr.Is(other, kmserr.NotFound):
-				err = other
-			}
-		}
+		described, err = c.describeEither(ctx, exact, ref, record.KeyID)
 		switch {
 		case err == nil:
 		case notAllowed(err):
@@ -183,6 +173,23 @@ func (c *Client) describe(ctx context.Context, ref kmskey.Ref) (*kmskey.KeyMetad
 		return nil, kmserr.New(kmserr.KMSService, "KMS answered DescribeKey of %s without KeyMetadata", ref).WithKey(ref.String())
 	}
 	return metadata(answer.KeyMetadata), nil
+}
+
+// describeEither is describe of the key that GetPublicKey named or, where that is not allowed, of the alias that was asked for:
+// a policy may allow it by the alias alone (condition key kms:RequestAlias). By now that may mean another key than keyID, or none.
+func (c *Client) describeEither(ctx context.Context, key, asked kmskey.Ref, keyID string) (*kmskey.KeyMetadata, error) {
+	described, err := c.describe(ctx, key)
+	if !notAllowed(err) || asked.Alias == "" {
+		return described, err
+	}
+	byAlias, other := c.describe(ctx, asked)
+	switch {
+	case other == nil && byAlias.Arn == keyID:
+		return byAlias, nil
+	case other != nil && !notAllowed(other) && !kmserr.Is(other, kmserr.NotFound):
+		return nil, other
+	}
+	return nil, err
 }
 
 // metadata keeps of DescribeKey's answer what a verification needs, and beside it what a person may ask about.
