@@ -1,6 +1,6 @@
 // Package notationwire is what the verifying and the signing plugin share of Notation's plugin contract 1.0 (Notary
-// Project, plugin-extensibility.md): its version, and one answer, which is a response on standard output with exit code 0
-// or the contract's error object on standard error with exit code 1.
+// Project, plugin-extensibility.md): its version, Notation's algorithms, and one answer, which is a response on standard
+// output with exit code 0 or the contract's error object on standard error with exit code 1.
 package notationwire
 
 import (

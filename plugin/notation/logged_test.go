@@ -17,6 +17,7 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 	"github.com/rogpeppe/go-internal/lockedfile"
 
+	"github.com/awskms-offline/awskms-offline/internal/notationwire"
 	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 )
@@ -143,7 +144,7 @@ func TestWhatCannotBeAskedIsLogged(t *testing.T) {
 		"the leaf is no certificate":                   {request: of([]byte("x"))},
 		"an unknown option":                            {request: must(json.Marshal(q.object().with("pluginConfig", object{"home": home, "hom": home})))},
 		"a home that is no absolute path":              {request: must(json.Marshal(q.object().with("pluginConfig", object{"home": "home", "hom": home}))), unnamed: true},
-		"too many certificates":                        {request: signature("certificateChain", slices.Repeat([][]byte{q.leaf}, maxCertificates+1))},
+		"too many certificates":                        {request: signature("certificateChain", slices.Repeat([][]byte{q.leaf}, notationwire.MaxCertificates+1))},
 		"no identity":                                  {request: question{home: home, leaf: q.leaf, identities: []string{}}.json()},
 		"another contract version":                     {request: must(json.Marshal(q.object().with("contractVersion", "2.0"))), unnamed: true},
 		"no JSON":                                      {request: []byte("x"), unnamed: true},

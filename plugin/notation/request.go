@@ -13,11 +13,8 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// Limits of a request. Notation itself sets none.
-const (
-	maxIdentities   = 256
-	maxCertificates = 32
-)
+// maxIdentities is the limit of a request; that of certificates is notationwire's. Notation itself sets none.
+const maxIdentities = 256
 
 // homeOption is the one plugin configuration key: --plugin-config home=/path.
 const homeOption = "home"
@@ -117,8 +114,8 @@ func (req *request) checkSignature() error {
 	switch {
 	case len(chain) == 0:
 		return invalid("signature.certificateChain is empty")
-	case len(chain) > maxCertificates:
-		return invalid("signature.certificateChain has %d certificates, expected at most %d", len(chain), maxCertificates)
+	case len(chain) > notationwire.MaxCertificates:
+		return invalid("signature.certificateChain has %d certificates, expected at most %d", len(chain), notationwire.MaxCertificates)
 	}
 	key, err := publicKeyOf(chain[0])
 	if err != nil {
@@ -128,28 +125,17 @@ func (req *request) checkSignature() error {
 	return nil
 }
 
-// algorithm returns the one signing algorithm that Notation has for the leaf's key (Notary Project,
-// signature-specification.md, "Signature Algorithm Requirements").
+// algorithm returns the one signing algorithm that Notation has for the leaf's key.
 func (req *request) algorithm() (kmskey.SigningAlgorithm, error) {
 	_, spec, err := kmskey.FingerprintDER(req.leafKey)
 	if err != nil {
 		return "", invalid("signature.certificateChain[0]: %s", kmserr.As(err).Fact)
 	}
-	switch spec {
-	case kmskey.RSA2048:
-		return kmskey.RSASSAPSSSHA256, nil
-	case kmskey.RSA3072:
-		return kmskey.RSASSAPSSSHA384, nil
-	case kmskey.RSA4096:
-		return kmskey.RSASSAPSSSHA512, nil
-	case kmskey.ECCNISTP256:
-		return kmskey.ECDSASHA256, nil
-	case kmskey.ECCNISTP384:
-		return kmskey.ECDSASHA384, nil
-	case kmskey.ECCNISTP521:
-		return kmskey.ECDSASHA512, nil
+	alg, there := notationwire.Algorithm(spec)
+	if !there {
+		return "", invalid("signature.certificateChain[0] has a key of spec %s, for which Notation has no algorithm", spec)
 	}
-	return "", invalid("signature.certificateChain[0] has a key of spec %s, for which Notation has no algorithm", spec)
+	return alg, nil
 }
 
 func invalid(format string, args ...any) *kmserr.Error {

@@ -47,12 +47,29 @@ type Config struct {
 	Region string
 	// EndpointURL replaces KMS's endpoint in every Region, also that of AWS_ENDPOINT_URL_KMS.
 	EndpointURL string
+	// Options are what the caller's user knows these by.
+	Options OptionNames
+}
+
+// OptionNames are the names of options, as hints name them. The zero value stands for the command line's flags.
+type OptionNames struct {
+	Profile, Region, EndpointURL string
+	// Parallel is how many keys are asked for at once; empty: there is no such option.
+	Parallel string
+}
+
+func (o OptionNames) orFlags() OptionNames {
+	if o != (OptionNames{}) {
+		return o
+	}
+	return OptionNames{Profile: "--profile", Region: "--region", EndpointURL: "--endpoint-url", Parallel: "--parallel"}
 }
 
 // Client asks KMS, in whatever Region an identifier names. It is safe for use by several goroutines.
 type Client struct {
 	base     aws.Config
 	endpoint *string
+	options  OptionNames
 
 	mu      sync.Mutex
 	regions map[string]*kms.Client
@@ -60,6 +77,7 @@ type Client struct {
 
 // New reads the configuration; it calls nobody but, if the chain says so, those who give out credentials.
 func New(ctx context.Context, c Config) (*Client, error) {
+	names := c.Options.orFlags()
 	options := []func(*config.LoadOptions) error{
 		config.WithLogger(logging.Nop{}), // what fails is in the error
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callTimeout)),
@@ -74,17 +92,17 @@ func New(ctx context.Context, c Config) (*Client, error) {
 	var absent config.SharedConfigProfileNotExistError
 	if errors.As(err, &absent) {
 		return nil, kmserr.New(kmserr.Validation, "AWS's configuration has no profile %q", absent.Profile).
-			WithHint("Check --profile, AWS_PROFILE and `aws configure list-profiles`.").WithCause(err)
+			WithHint("Check %s, AWS_PROFILE and `aws configure list-profiles`.", names.Profile).WithCause(err)
 	}
 	if err != nil {
 		return nil, kmserr.New(kmserr.KMSService, "AWS's configuration cannot be read: %v", err).
-			WithHint("Check --profile and AWS's files and environment variables.").WithCause(err)
+			WithHint("Check %s and AWS's files and environment variables.", names.Profile).WithCause(err)
 	}
 	base.HTTPClient = bounded{base.HTTPClient}
 	base.Credentials = chain{base.Credentials}
 	mode := base.RetryMode
 	base.Retryer = func() aws.Retryer { return newRetryer(mode) }
-	client := &Client{base: base, regions: make(map[string]*kms.Client)}
+	client := &Client{base: base, options: names, regions: make(map[string]*kms.Client)}
 	if c.EndpointURL != "" {
 		client.endpoint = &c.EndpointURL
 	}
@@ -143,9 +161,9 @@ func (c chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 func (c *Client) Region() string { return c.base.Region }
 
 // NoRegion is the refusal of an identifier that names no Region where none is known.
-func NoRegion() error {
+func (c *Client) NoRegion() error {
 	return kmserr.New(kmserr.Validation, "no Region is known").
-		WithHint("Give --region, set AWS_REGION, or name the key by its full ARN.")
+		WithHint("Give %s, set AWS_REGION, or name the key by its full ARN.", c.options.Region)
 }
 
 // in returns the SDK's client of a Region.
@@ -154,7 +172,7 @@ func (c *Client) in(region string) (*kms.Client, error) {
 		region = c.base.Region
 	}
 	if region == "" {
-		return nil, NoRegion()
+		return nil, c.NoRegion()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

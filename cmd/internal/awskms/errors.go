@@ -19,7 +19,7 @@ const (
 )
 
 // explain says what a failed call means and what to do. action is IAM's name of the call, ref what it was about.
-func explain(err error, action string, ref kmskey.Ref) error {
+func (c *Client) explain(err error, action string, ref kmskey.Ref) error {
 	about := ref.String()
 	if ref == (kmskey.Ref{Scope: ref.Scope}) {
 		about = ref.Scope.Region
@@ -41,15 +41,18 @@ func explain(err error, action string, ref kmskey.Ref) error {
 	}
 	if errors.As(err, new(noCredentialsError)) {
 		return kmserr.New(kmserr.AccessDenied, "%s of %s: there are no AWS credentials: %s", operation, about, cause(err)).
-			WithHint("Set them as for the AWS CLI (environment, profile, aws sso login, the role of the machine); aws sts get-caller-identity tells whether they work. Check --profile.").
+			WithHint("Set them as for the AWS CLI (environment, profile, aws sso login, the role of the machine); aws sts get-caller-identity tells whether they work. Check %s.", c.options.Profile).
 			WithCause(err).WithKey(about)
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
-		return fail(kmserr.KMSService, "Check the network, --region, --endpoint-url and the credentials (aws sts get-caller-identity).")
+		return fail(kmserr.KMSService, "Check the network, %s, %s and the credentials (aws sts get-caller-identity).", c.options.Region, c.options.EndpointURL)
 	}
 	if _, throttled := retry.DefaultThrottleErrorCodes[api.ErrorCode()]; throttled {
-		return fail(kmserr.Throttling, "Run the command again later; keys pull and refresh take a smaller --parallel.")
+		if c.options.Parallel == "" {
+			return fail(kmserr.Throttling, "Run the command again later.")
+		}
+		return fail(kmserr.Throttling, "Run the command again later; keys pull and refresh take a smaller %s.", c.options.Parallel)
 	}
 	switch code := strings.TrimSuffix(api.ErrorCode(), "Exception"); code {
 	case "AccessDenied":

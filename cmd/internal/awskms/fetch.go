@@ -61,7 +61,7 @@ func (c *Client) fetch(ctx context.Context, ref kmskey.Ref, listed *Listed) (*Fe
 	asked := now()
 	answer, err := client.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: id})
 	if err != nil {
-		return nil, explain(err, ActionGetPublicKey, ref)
+		return nil, c.explain(err, ActionGetPublicKey, ref)
 	}
 	if aws.ToString(answer.KeyId) == "" || len(answer.PublicKey) == 0 {
 		return nil, kmserr.New(kmserr.KMSService, "KMS answered GetPublicKey of %s without a key", ref).
@@ -94,17 +94,7 @@ func (c *Client) fetch(ctx context.Context, ref kmskey.Ref, listed *Listed) (*Fe
 	}
 	if described == nil {
 		record.Snapshot.StateTime = now()
-		described, err = c.describe(ctx, exact)
-		if notAllowed(err) && ref.Alias != "" {
-			// A policy may allow it by the alias alone (condition key kms:RequestAlias). It may mean another key by now, or none.
-			byAlias, other := c.describe(ctx, ref)
-			switch {
-			case other == nil && byAlias.Arn == record.KeyID:
-				described, err = byAlias, nil
-			case other != nil && !notAllowed(other) && !kmserr.Is(other, kmserr.NotFound):
-				err = other
-			}
-		}
+		described, err = c.describeEither(ctx, exact, ref, record.KeyID)
 		switch {
 		case err == nil:
 		case notAllowed(err):
@@ -177,12 +167,29 @@ func (c *Client) describe(ctx context.Context, ref kmskey.Ref) (*kmskey.KeyMetad
 	}
 	answer, err := client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: id})
 	if err != nil {
-		return nil, explain(err, ActionDescribeKey, ref)
+		return nil, c.explain(err, ActionDescribeKey, ref)
 	}
 	if answer.KeyMetadata == nil {
 		return nil, kmserr.New(kmserr.KMSService, "KMS answered DescribeKey of %s without KeyMetadata", ref).WithKey(ref.String())
 	}
 	return metadata(answer.KeyMetadata), nil
+}
+
+// describeEither is describe of the key that GetPublicKey named or, where that is not allowed, of the alias that was asked for:
+// a policy may allow it by the alias alone (condition key kms:RequestAlias). By now that may mean another key than keyID, or none.
+func (c *Client) describeEither(ctx context.Context, key, asked kmskey.Ref, keyID string) (*kmskey.KeyMetadata, error) {
+	described, err := c.describe(ctx, key)
+	if !notAllowed(err) || asked.Alias == "" {
+		return described, err
+	}
+	byAlias, other := c.describe(ctx, asked)
+	switch {
+	case other == nil && byAlias.Arn == keyID:
+		return byAlias, nil
+	case other != nil && !notAllowed(other) && !kmserr.Is(other, kmserr.NotFound):
+		return nil, other
+	}
+	return nil, err
 }
 
 // metadata keeps of DescribeKey's answer what a verification needs, and beside it what a person may ask about.
@@ -266,7 +273,7 @@ func (c *Client) eachAlias(ctx context.Context, region string, keyID *string, ta
 	return pages(func(marker *string) (*string, bool, error) {
 		page, err := client.ListAliases(ctx, &kms.ListAliasesInput{KeyId: keyID, Limit: aws.Int32(100), Marker: marker})
 		if err != nil {
-			return nil, false, explain(err, ActionListAliases, what)
+			return nil, false, c.explain(err, ActionListAliases, what)
 		}
 		for _, a := range page.Aliases {
 			name := aws.ToString(a.AliasName)
@@ -362,7 +369,7 @@ func (c *Client) Listing(ctx context.Context, region string, filter Filter, para
 	err = pages(func(marker *string) (*string, bool, error) {
 		page, err := client.ListKeys(ctx, &kms.ListKeysInput{Limit: aws.Int32(1000), Marker: marker})
 		if err != nil {
-			return nil, false, explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
+			return nil, false, c.explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
 		}
 		for _, k := range page.Keys {
 			ref, err := kmskey.ParseRef(aws.ToString(k.KeyArn))
@@ -403,7 +410,7 @@ func (c *Client) Listing(ctx context.Context, region string, filter Filter, para
 		k.outside = !match
 	})
 	if err := ctx.Err(); err != nil {
-		return nil, explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
+		return nil, c.explain(err, ActionListKeys, kmskey.Ref{Scope: kmskey.Scope{Region: client.Options().Region}})
 	}
 	for _, k := range refs {
 		if k.err == nil && (k.outside || k.metadata != nil && !signs(k.metadata)) {
@@ -427,7 +434,7 @@ func (c *Client) tagged(ctx context.Context, ref kmskey.Ref, want []Tag) (bool, 
 	err = pages(func(marker *string) (*string, bool, error) {
 		page, err := client.ListResourceTags(ctx, &kms.ListResourceTagsInput{KeyId: id, Marker: marker})
 		if err != nil {
-			return nil, false, explain(err, ActionListResourceTags, ref)
+			return nil, false, c.explain(err, ActionListResourceTags, ref)
 		}
 		for _, tag := range page.Tags {
 			has[aws.ToString(tag.TagKey)] = aws.ToString(tag.TagValue)

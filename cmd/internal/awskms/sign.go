@@ -106,7 +106,7 @@ func (s *Signer) Key() *kmskey.Key { return s.key }
 
 // SignRequest is one thing to sign.
 type SignRequest struct {
-	// Algorithm may be empty where the key has one only.
+	// Algorithm is one of the key's.
 	Algorithm kmskey.SigningAlgorithm
 	// MessageType says what Message is: kmskey.Raw, a message of at most MaxRaw bytes; kmskey.Digest; kmskey.ExternalMu.
 	MessageType kmskey.MessageType
@@ -119,11 +119,6 @@ type SignRequest struct {
 // Sign asks KMS for a signature and verifies it.
 func (s *Signer) Sign(ctx context.Context, req SignRequest) ([]byte, error) {
 	arn := s.key.ARN()
-	if req.Algorithm == "" {
-		if all := s.key.SigningAlgorithms(); len(all) == 1 {
-			req.Algorithm = all[0]
-		}
-	}
 	if err := s.admit(req); err != nil {
 		return nil, err
 	}
@@ -134,14 +129,14 @@ func (s *Signer) Sign(ctx context.Context, req SignRequest) ([]byte, error) {
 	in := &kms.SignInput{KeyId: id, Message: req.Message, MessageType: types.MessageType(req.MessageType), SigningAlgorithm: types.SigningAlgorithmSpec(req.Algorithm)}
 	answer, err := client.Sign(ctx, in)
 	if err != nil {
-		refusal := explain(err, ActionSign, kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID})
+		refusal := s.client.explain(err, ActionSign, kmskey.Ref{Scope: arn.Scope, KeyID: arn.KeyID})
 		if !notAllowed(refusal) || s.asked.Alias == "" {
 			return nil, refusal
 		}
 		// A policy may allow it by the alias alone (condition key kms:RequestAlias).
 		in.KeyId = aws.String(s.asked.String())
 		if answer, err = client.Sign(ctx, in); err != nil {
-			byAlias := explain(err, ActionSign, s.asked)
+			byAlias := s.client.explain(err, ActionSign, s.asked)
 			if notAllowed(byAlias) || kmserr.Is(byAlias, kmserr.NotFound) {
 				return nil, refusal
 			}

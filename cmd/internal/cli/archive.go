@@ -251,14 +251,14 @@ func (t *archive) entries(limit int, wanted func(*tar.Header) bool) iter.Seq2[ta
 	}
 }
 
-func all(*tar.Header) bool { return true }
+func everyEntry(*tar.Header) bool { return true }
 
-func none(*tar.Header) bool { return false }
+func noEntry(*tar.Header) bool { return false }
 
 // exported reports whether keys export made the tar, by the name of its first file. How long that may be, check tells where
 // it is an export.
 func (t *archive) exported() (bool, error) {
-	for e, err := range t.entries(0, none) {
+	for e, err := range t.entries(0, noEntry) {
 		return err == nil && e.header.Name == manifestName, err
 	}
 	return false, nil
@@ -302,17 +302,17 @@ func (t *archive) check(visit func(keystore.File) error) error {
 	c := &comparer{r: bufio.NewReader(t.again())}
 	w := tar.NewWriter(c)
 	var before keystore.File
-	count := 0
+	read := 0
 	notMade := invalid("the tar is not as keys export made it: it was cut off, packed anew, or has something after its end").
 		WithHint("Export it again, and hand over the file as it is.")
-	for e, err := range t.entries(keystore.MaxFile, all) {
+	for e, err := range t.entries(keystore.MaxFile, everyEntry) {
 		if err != nil {
 			return err
 		}
-		if count > maxArchiveFiles {
+		if read > maxArchiveFiles {
 			return invalid("the tar has more than %d files", maxArchiveFiles)
 		}
-		f, err := decodeArchived(count == 0, e.header.Name, e.content)
+		f, err := decodeArchived(read == 0, e.header.Name, e.content)
 		if err != nil {
 			return err
 		}
@@ -324,10 +324,10 @@ func (t *archive) check(visit func(keystore.File) error) error {
 		case err != nil:
 			return invalid("in the tar, %s: %v", e.header.Name, err)
 		}
-		if count++; count == 1 {
+		if read++; read == 1 {
 			continue
 		}
-		if count > 2 && !before.Before(f) {
+		if read > 2 && !before.Before(f) {
 			return invalid("in the tar, %s comes after %s, which keys export does not write so", f.Path, before.Path)
 		}
 		before = keystore.File{Path: f.Path, Key: f.Key, Alias: f.Alias, Block: f.Block}
@@ -345,7 +345,7 @@ func (t *archive) check(visit func(keystore.File) error) error {
 	case err != nil:
 		return notMade
 	}
-	t.count = count
+	t.count = read
 	return nil
 }
 
@@ -386,7 +386,7 @@ func decodeArchived(first bool, name string, content []byte) (keystore.File, err
 func (t *archive) files() iter.Seq2[keystore.File, error] {
 	return func(yield func(keystore.File, error) bool) {
 		first := true // which says the format
-		for e, err := range t.entries(keystore.MaxFile, all) {
+		for e, err := range t.entries(keystore.MaxFile, everyEntry) {
 			var f keystore.File
 			if err == nil && !first {
 				f, err = keystore.DecodeFile(e.header.Name, e.content)

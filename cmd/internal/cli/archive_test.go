@@ -485,7 +485,7 @@ func TestExpectedTarIsTheOneImported(t *testing.T) {
 					t.Fatal(err)
 				}
 				write(t, file, other)
-				all := &batch{}
+				all := &importSet{}
 				err = (&app{ctx: t.Context(), stderr: io.Discard}).takeTar(archive, importFlags{}, all)
 				if !strings.Contains(fmt.Sprint(err), "the tar changed while it was read") || len(all.archives) > 0 {
 					t.Errorf("got %v and %d archives", err, len(all.archives))

@@ -86,55 +86,7 @@ func (a *app) auditShow(file *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			lines := audit.Lines
-			if follow {
-				lines = audit.Follow
-			}
-			var damaged []error
-			shown, more, gravest := 0, 0, 0
-			for entry, err := range lines(a.ctx, path, filter) {
-				if err != nil {
-					if a.ctx.Err() != nil && follow {
-						break // which has no other end
-					}
-					if a.ctx.Err() != nil {
-						return kmserr.New(kmserr.DeadlineExceeded, "interrupted: these are not all lines")
-					}
-					if follow { // who watches is told at once, not at the end of days
-						a.say(err)
-						a.printed = a.output != "json" // where one who reads the end is told by an object, too
-						if len(damaged) == 0 || kmserr.ExitCode(err) > kmserr.ExitCode(damaged[0]) {
-							damaged = []error{err}
-						}
-						continue
-					}
-					if code := kmserr.ExitCode(err); len(damaged) < maxDamage || code > gravest {
-						damaged, gravest = append(damaged, err), max(gravest, code)
-					} else {
-						more++ // a file that is no log at all may have millions
-					}
-					continue
-				}
-				if a.output == "json" {
-					err = a.write(append(entry.Raw, '\n'))
-				} else {
-					err = a.printf("%s\n", plain(entryText(entry)))
-				}
-				if err != nil {
-					if a.printed {
-						a.say(err)
-					}
-					return err
-				}
-				shown++
-			}
-			if shown == 0 && len(damaged) == 0 && !follow { // else a misspelt key would look like one that was never asked for
-				a.note("no line of the log is of this kind")
-			}
-			if more > 0 {
-				damaged = append(damaged, kmserr.New(kmserr.AuditIntegrity, "there are %d more such lines", more).WithHint("`awskms-offline audit verify` tells where the first is."))
-			}
-			return errors.Join(damaged...)
+			return a.showLines(path, filter, follow)
 		},
 	}
 	fl := c.Flags()
@@ -145,6 +97,59 @@ func (a *app) auditShow(file *string) *cobra.Command {
 	fl.StringVar(&filter.FrontEnd, "front-end", "", "asked by this program: awskms-offline, notation-awskms-offline, sigstore-kms-awskms-offline")
 	fl.BoolVar(&follow, "follow", false, "go on with what is written from now on, until Ctrl-C")
 	return c
+}
+
+// showLines prints the lines that the filter takes, and goes on after one that cannot be read: the error tells of these.
+func (a *app) showLines(path string, filter audit.Filter, follow bool) error {
+	lines := audit.Lines
+	if follow {
+		lines = audit.Follow
+	}
+	var damaged []error
+	shown, more, gravest := 0, 0, 0
+	for entry, err := range lines(a.ctx, path, filter) {
+		if err != nil {
+			if a.ctx.Err() != nil && follow {
+				break // which has no other end
+			}
+			if a.ctx.Err() != nil {
+				return kmserr.New(kmserr.DeadlineExceeded, "interrupted: these are not all lines")
+			}
+			if follow { // who watches is told at once, not at the end of days
+				a.say(err)
+				a.printed = a.output != "json" // where one who reads the end is told by an object, too
+				if len(damaged) == 0 || kmserr.ExitCode(err) > kmserr.ExitCode(damaged[0]) {
+					damaged = []error{err}
+				}
+				continue
+			}
+			if code := kmserr.ExitCode(err); len(damaged) < maxDamage || code > gravest {
+				damaged, gravest = append(damaged, err), max(gravest, code)
+			} else {
+				more++ // a file that is no log at all may have millions
+			}
+			continue
+		}
+		if a.output == "json" {
+			err = a.write(append(entry.Raw, '\n'))
+		} else {
+			err = a.printf("%s\n", plain(entryText(entry)))
+		}
+		if err != nil {
+			if a.printed {
+				a.say(err)
+			}
+			return err
+		}
+		shown++
+	}
+	if shown == 0 && len(damaged) == 0 && !follow { // else a misspelt key would look like one that was never asked for
+		a.note("no line of the log is of this kind")
+	}
+	if more > 0 {
+		damaged = append(damaged, kmserr.New(kmserr.AuditIntegrity, "there are %d more such lines", more).WithHint("`awskms-offline audit verify` tells where the first is."))
+	}
+	return errors.Join(damaged...)
 }
 
 // timeOrAgo reads a time that a flag names, or how long before now it is.
@@ -241,21 +246,15 @@ broken place is named. Lines missing at the end, and a log written anew, show on
 					"Head": report.Last.String(), "Recovered": report.Recovered})
 			}
 			if report.Recovered > 0 {
-				a.warn([]string{fmt.Sprintf("%s of the log, which a crash leaves: audit show names the file that each was kept in", crashes(report.Recovered))})
+				a.warn([]string{fmt.Sprintf("%s of the log, which a crash leaves: audit show names the file that each was kept in",
+					count(report.Recovered, "line tells of an incomplete end", "lines tell of incomplete ends"))})
 			}
-			return a.printf("Intact: %d lines in %s, head %s\n", report.Lines, describe(report.Files, "file"), report.Last)
+			return a.printf("Intact: %d lines in %s, head %s\n", report.Lines, count(report.Files, "file", "files"), report.Last)
 		},
 	}
 	c.Flags().StringVar(&head, "expect-head", "", "the log must hold this head, which audit head printed before")
 	c.Flags().StringVar(&start, "expect-start", "", "the log must begin behind this head: that of files taken away on purpose")
 	return c
-}
-
-func crashes(n int64) string {
-	if n == 1 {
-		return "1 line tells of an incomplete end"
-	}
-	return fmt.Sprintf("%d lines tell of incomplete ends", n)
 }
 
 func (a *app) auditHead(file *string) *cobra.Command {

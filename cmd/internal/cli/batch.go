@@ -424,11 +424,11 @@ func (r *batchRun) finish(stop error) error {
 		r.stoppedEarly = true
 		fmt.Fprintf(a.stderr, "stopped at line %d, the first that does not verify; --skip %d goes on behind it\n", next, next)
 	case errors.Is(stop, errInterrupted):
-		said = kmserr.New(kmserr.DeadlineExceeded, "interrupted: %s answered", countLines(r.written)).WithHint("%s", resume)
+		said = kmserr.New(kmserr.DeadlineExceeded, "interrupted: %s answered", count(r.written, "line", "lines")).WithHint("%s", resume)
 	case stop != nil:
 		own := *kmserr.As(stop)
 		said = &own
-		said.Fact += fmt.Sprintf("; %s answered", countLines(r.written))
+		said.Fact += fmt.Sprintf("; %s answered", count(r.written, "line", "lines"))
 		said.Hint = strings.TrimSpace(said.Hint + " " + resume)
 	case r.answers == 0 && r.flags.skip > 0:
 		said = invalid("%s has no line behind the %d that were to be skipped: nothing was verified", naming("--batch", r.flags.file), r.flags.skip)
@@ -455,19 +455,12 @@ func (r *batchRun) finish(stop error) error {
 }
 
 func (r *batchRun) summary() string {
-	text := fmt.Sprintf("%s: %d verified, %d not", countLines(r.answers), r.verified, r.answers-r.verified)
+	text := fmt.Sprintf("%s: %d verified, %d not", count(r.answers, "line", "lines"), r.verified, r.answers-r.verified)
 	for i, name := range slices.Sorted(maps.Keys(r.refusals)) {
 		text += fmt.Sprintf("%s %d %s", map[bool]string{true: ":", false: ","}[i == 0], r.refusals[name], name)
 	}
 	took := time.Since(r.began)
 	return text + fmt.Sprintf("; %s, %.0f lines/s", took.Round(time.Millisecond), float64(r.answers)/max(took.Seconds(), 0.001))
-}
-
-func countLines(n int64) string {
-	if n == 1 {
-		return "1 line"
-	}
-	return fmt.Sprintf("%d lines", n)
 }
 
 // lines are those of the input, however long.

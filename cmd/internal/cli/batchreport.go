@@ -38,7 +38,7 @@ type leftOut struct{ lines, why string }
 
 func (r *batchRun) leftOut() (all []leftOut) {
 	if n := r.flags.skip; n > 0 {
-		all = append(all, leftOut{fmt.Sprintf("the first %s", countLines(n)), fmt.Sprintf("passed over by --skip %d", n)})
+		all = append(all, leftOut{fmt.Sprintf("the first %s", count(n, "line", "lines")), fmt.Sprintf("passed over by --skip %d", n)})
 	}
 	if r.stoppedEarly {
 		all = append(all, leftOut{fmt.Sprintf("the lines behind line %d", r.flags.skip+r.written), "not looked at, by --fail-fast"})

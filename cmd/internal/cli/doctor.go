@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/awskms-offline/awskms-offline/verifier"
-	"github.com/awskms-offline/awskms-offline/verifier/audit"
+	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
@@ -21,6 +21,9 @@ const (
 	levelWarning = "warning"
 	levelDanger  = "danger"
 )
+
+// partStore is the part of findings about the store.
+const partStore = "store"
 
 // finding is one line of doctor's report.
 type finding struct {
@@ -98,49 +101,66 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 
 // examineStore reports on the store. An error means that it cannot be relied on; v is nil where nothing can be decided.
 func (a *app) examineStore(r *report, repair bool) (v *verifier.Verifier, err error) {
-	const part = "store"
 	fail := func(err error) (*verifier.Verifier, error) {
 		e := kmserr.As(err)
-		r.add(levelDanger, part, e.Hint, "%s", e.Error())
+		r.add(levelDanger, partStore, e.Hint, "%s", e.Error())
 		return nil, err
 	}
 	if repair {
-		w, err := a.openWriter()
-		if err != nil {
+		if err := a.repair(r); err != nil {
 			return fail(err)
-		}
-		mended, err := w.Repair()
-		if closeErr := w.Close(); err == nil {
-			err = closeErr
-		}
-		if err != nil {
-			return fail(err)
-		}
-		for _, m := range mended {
-			r.add(levelOK, part, "", "repaired: %s", m)
 		}
 	}
-	v, err = verifier.Open(verifier.Options{
-		Home: a.homeFlag(), HomeOption: "--home", UnsafeStorePermissions: a.unsafe, FrontEnd: audit.FrontEnd{Name: name},
-	})
-	if err != nil {
+	if v, err = a.openVerifier(0); err != nil {
 		return fail(err)
 	}
 	store := v.Store()
 	r.rules = v.Policy()
-	r.add(levelOK, part, "", "the store is %s, chosen by %s", store.Home().Path, store.Home().ChosenBy)
+	r.add(levelOK, partStore, "", "the store is %s, chosen by %s", store.Home().Path, store.Home().ChosenBy)
+	a.examineLogPlace(r)
+	damage := examineFiles(r, store)
+	examineKeys(r, store)
+	for i, w := range slices.Concat(store.Warnings(), r.rules.Warnings()) {
+		if !slices.Contains(store.Warnings()[:min(i, len(store.Warnings()))], w) { // the machine's folder may be both's
+			r.add(levelWarning, partStore, "", "%s", w)
+		}
+	}
+	return v, damage
+}
+
+func (a *app) repair(r *report) error {
+	w, err := a.openWriter()
+	if err != nil {
+		return err
+	}
+	mended, err := w.Repair()
+	if closeErr := w.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	for _, m := range mended {
+		r.add(levelOK, partStore, "", "repaired: %s", m)
+	}
+	return nil
+}
+
+func (a *app) examineLogPlace(r *report) {
 	switch path, err := verifier.LogPath(a.verifierOptions()); {
 	case err != nil:
-		r.add(levelWarning, part, "", "where decisions are logged cannot be told: %v", err)
+		r.add(levelWarning, partStore, "", "where decisions are logged cannot be told: %v", err)
 	case path == "":
-		r.add(levelOK, part, "", "the policy switches the log of decisions off")
+		r.add(levelOK, partStore, "", "the policy switches the log of decisions off")
 	case path == "-":
-		r.add(levelOK, part, "", "decisions are logged to standard error")
+		r.add(levelOK, partStore, "", "decisions are logged to standard error")
 	default:
-		r.add(levelOK, part, "", "decisions are logged to %s", path)
+		r.add(levelOK, partStore, "", "decisions are logged to %s", path)
 	}
+}
 
-	var damage error
+// examineFiles returns the first damage for which the store cannot be relied on.
+func examineFiles(r *report, store *keystore.Store) (damage error) {
 	for p := range store.Fsck() {
 		level := levelDanger
 		if p.Harmless {
@@ -154,11 +174,16 @@ func (a *app) examineStore(r *report, repair bool) (v *verifier.Verifier, err er
 		if !strings.Contains(fact, p.Path) {
 			fact = p.Path + ": " + fact
 		}
-		r.add(level, part, cure, "%s", fact)
+		r.add(level, partStore, cure, "%s", fact)
 		if !p.Harmless && damage == nil {
 			damage = kmserr.New(kmserr.StoreIntegrity, "%s", fact).WithKey(p.KeyARN)
 		}
 	}
+	return damage
+}
+
+// examineKeys counts the keys by their states, and tells of how many too little is known.
+func examineKeys(r *report, store *keystore.Store) {
 	states := make(map[string]int)
 	total, undated := 0, 0
 	for entry, err := range store.List() {
@@ -176,22 +201,16 @@ func (a *app) examineStore(r *report, repair bool) (v *verifier.Verifier, err er
 		counts = append(counts, fmt.Sprintf("%d %s", states[state], state))
 	}
 	if total == 0 {
-		r.add(levelWarning, part, "Import one: awskms-offline keys import FILE.", "the store holds no key, so nothing verifies")
+		r.add(levelWarning, partStore, "Import one: awskms-offline keys import FILE.", "the store holds no key, so nothing verifies")
 	} else {
-		r.add(levelOK, part, "", "%s: %s", describe(total, "key"), strings.Join(counts, ", "))
+		r.add(levelOK, partStore, "", "%s: %s", count(total, "key", "keys"), strings.Join(counts, ", "))
 	}
 	if n := states[kmskey.StateUnknown.String()]; n > 0 {
-		r.add(levelWarning, part, "Import their describe-key output.", "the state of %s is not known, so a disabled key would not be noticed", describe(n, "key"))
+		r.add(levelWarning, partStore, "Import their describe-key output.", "the state of %s is not known, so a disabled key would not be noticed", count(n, "key", "keys"))
 	}
 	if undated > 0 {
-		r.add(levelWarning, part, "Import them again with --snapshot-time.", "%s without a date: an age limit would refuse them", describe(undated, "key"))
+		r.add(levelWarning, partStore, "Import them again with --snapshot-time.", "%s without a date: an age limit would refuse them", count(undated, "key", "keys"))
 	}
-	for i, w := range slices.Concat(store.Warnings(), r.rules.Warnings()) {
-		if !slices.Contains(store.Warnings()[:min(i, len(store.Warnings()))], w) { // the machine's folder may be both's
-			r.add(levelWarning, part, "", "%s", w)
-		}
-	}
-	return v, damage
 }
 
 func (a *app) printReport(r *report) error {

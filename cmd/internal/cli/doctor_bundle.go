@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/awskms-offline/awskms-offline/internal/wire"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
@@ -52,7 +53,7 @@ type bundleFile struct {
 // among them are told; of the others, that they are set.
 var bundledVariables = map[string]bool{
 	keystore.EnvHome: true, "NOTATION_CONFIG": true, "NOTATION_LIBEXEC": true, "XDG_CONFIG_HOME": true, "XDG_STATE_HOME": true,
-	"AWSKMS_OFFLINE_EXPLAIN": false, "NO_COLOR": false, "HOME": false, "AWS_PROFILE": false, "AWS_REGION": false, "AWS_ACCESS_KEY_ID": false,
+	wire.EnvExplain: false, "NO_COLOR": false, "HOME": false, "AWS_PROFILE": false, "AWS_REGION": false, "AWS_ACCESS_KEY_ID": false,
 	"AWS_SESSION_TOKEN": false, "AWS_ENDPOINT_URL_KMS": false, "AWS_RETRY_MODE": false, "AWS_CA_BUNDLE": false, "HTTPS_PROXY": false,
 	"GOMEMLIMIT": false, "GODEBUG": false,
 }

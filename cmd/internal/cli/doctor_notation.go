@@ -304,7 +304,7 @@ func examineTrustPolicy(r *report, file trustPolicyFile, unguarded, storesDir st
 			r.add(levelWarning, part, "Import that key, or remove the identity.", "the policy %q trusts %v", p.Name, err)
 		}
 		if len(r.findings) == before {
-			r.add(levelOK, part, "", "the policy %q in %s trusts %s at level strict", p.Name, path, describe(len(ours), "KMS ARN"))
+			r.add(levelOK, part, "", "the policy %q in %s trusts %s at level strict", p.Name, path, count(len(ours), "KMS ARN", "KMS ARNs"))
 		}
 	}
 }

@@ -115,7 +115,7 @@ func FuzzKeyFile(f *testing.F) {
 	f.Add([]byte(`{"kty":"EC","d":""}`))
 	flags := importFlags{keyID: "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", usage: "SIGN_VERIFY"}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var all batch
+		var all importSet
 		if err := parseKeyFile("file", data, flags, &all); err != nil {
 			if e := kmserr.As(err); e.Name != kmserr.Validation || e.Fact == "" {
 				t.Fatal(err)

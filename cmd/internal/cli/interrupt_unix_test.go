@@ -216,6 +216,37 @@ func TestPullInterruptedAtEachLook(t *testing.T) {
 	}
 }
 
+// An interrupt between the keys and their aliases says of how many it is not known what they mean.
+func TestRefreshInterruptedBeforeTheAliasesAreConfirmed(t *testing.T) {
+	server, _ := fakeKMS(t)
+	for want, aliases := range map[string][]string{
+		"not what 1 alias means now":  {"alias/gone"},
+		"not what 2 aliases mean now": {"alias/gone", "alias/gone-too"},
+	} {
+		t.Setenv("AWSKMS_OFFLINE_HOME", filepath.Join(t.TempDir(), "home"))
+		arn := server.AddKey(kmstest.Key{Account: "111122223333", Region: "us-east-1", Aliases: aliases})
+		if code, _, stderr := call("keys", "pull", arn); code != 0 {
+			t.Fatal(stderr)
+		}
+		for _, alias := range aliases {
+			server.RemoveAlias("arn:aws:kms:us-east-1:111122223333:" + alias)
+		}
+		var said strings.Builder
+		for n := int64(1); ; n++ {
+			ctx := interruptedAt{t.Context(), new(atomic.Int64), n}
+			a := &app{ctx: ctx, stdin: strings.NewReader(""), stdout: io.Discard, stderr: &said, out: paletteFor(io.Discard), err: paletteFor(io.Discard)}
+			root := a.command()
+			root.SetArgs([]string{"keys", "refresh"})
+			if _, err := root.ExecuteContextC(ctx); err == nil || n > 1000 {
+				break
+			}
+		}
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("%q is not in\n%s", want, said.String())
+		}
+	}
+}
+
 // A tar whose writing is interrupted is removed.
 func TestExportInterrupted(t *testing.T) {
 	_, arns := fakeKMS(t)

@@ -19,7 +19,7 @@ import (
 )
 
 // readKeyFile reads one file of keys import and adds what it holds to all.
-func (a *app) readKeyFile(file string, f importFlags, all *batch) error {
+func (a *app) readKeyFile(file string, f importFlags, all *importSet) error {
 	r, err := a.open("the key file", file)
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (a *app) readKeyFile(file string, f importFlags, all *batch) error {
 }
 
 // readTar reads a tar that --expect-sha256, where it is given, is the SHA-256 of.
-func (a *app) readTar(file string, head []byte, r io.ReadCloser, f importFlags, all *batch) error {
+func (a *app) readTar(file string, head []byte, r io.ReadCloser, f importFlags, all *importSet) error {
 	t, err := openTar(a.ctx, file, head, r)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (a *app) readTar(file string, head []byte, r io.ReadCloser, f importFlags, 
 }
 
 // takeTar takes an archive, which waits in all to be imported, or else the key files in a tar.
-func (a *app) takeTar(t *archive, f importFlags, all *batch) error {
+func (a *app) takeTar(t *archive, f importFlags, all *importSet) error {
 	file := t.name
 	keep := false
 	defer func() {
@@ -141,7 +141,7 @@ func isJSON(head []byte) bool {
 	return len(text) > 0 && (text[0] == '{' || text[0] == '[')
 }
 
-func parseKeyFile(file string, data []byte, f importFlags, all *batch) error {
+func parseKeyFile(file string, data []byte, f importFlags, all *importSet) error {
 	if all.size += len(data); all.size > maxFolder {
 		return tooManyKeyFiles("what is given")
 	}
@@ -184,7 +184,7 @@ func hasByteOrderMark(data []byte) bool {
 	return false
 }
 
-func addPublicKey(file string, der []byte, f importFlags, all *batch) error {
+func addPublicKey(file string, der []byte, f importFlags, all *importSet) error {
 	if looksPrivate(der) {
 		return privateKey()
 	}
@@ -250,7 +250,7 @@ func decodePEM(text []byte) ([]byte, error) {
 }
 
 // parseAnswers reads what KMS answered: one object, several one after the other, or an array of them.
-func parseAnswers(file string, data []byte, all *batch) error {
+func parseAnswers(file string, data []byte, all *importSet) error {
 	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
 		if d := jsontext.NewDecoder(bytes.NewReader(data)); d.SkipValue() != nil || atEnd(d) {
 			return parseJSON(file, data, all) // which says what is wrong, if anything is
@@ -260,7 +260,7 @@ func parseAnswers(file string, data []byte, all *batch) error {
 	each := func(d *jsontext.Decoder) error {
 		value, err := d.ReadValue()
 		if err != nil {
-			return invalid("the JSON is damaged after %s: %s", describe(n, "answer"), strings.TrimPrefix(err.Error(), "jsontext: "))
+			return invalid("the JSON is damaged after %s: %s", count(n, "answer", "answers"), strings.TrimPrefix(err.Error(), "jsontext: "))
 		}
 		n++
 		if err := parseJSON(fmt.Sprintf("%s, answer %d", filePath(file), n), bytes.Clone(value), all); err != nil {
@@ -278,7 +278,7 @@ func parseAnswers(file string, data []byte, all *batch) error {
 			continue
 		}
 		if _, err := d.ReadToken(); err != nil {
-			return invalid("the JSON is damaged after %s: %s", describe(n, "answer"), strings.TrimPrefix(err.Error(), "jsontext: "))
+			return invalid("the JSON is damaged after %s: %s", count(n, "answer", "answers"), strings.TrimPrefix(err.Error(), "jsontext: "))
 		}
 		for d.PeekKind() != ']' {
 			if err := each(d); err != nil {
@@ -286,7 +286,7 @@ func parseAnswers(file string, data []byte, all *batch) error {
 			}
 		}
 		if _, err := d.ReadToken(); err != nil {
-			return invalid("the JSON is damaged after %s: %s", describe(n, "answer"), strings.TrimPrefix(err.Error(), "jsontext: "))
+			return invalid("the JSON is damaged after %s: %s", count(n, "answer", "answers"), strings.TrimPrefix(err.Error(), "jsontext: "))
 		}
 	}
 	if n == 0 {
@@ -305,7 +305,7 @@ func atEnd(d *jsontext.Decoder) bool {
 }
 
 // parseJSON tells the two answers of KMS apart by their members, and decodes strictly.
-func parseJSON(file string, data []byte, all *batch) error {
+func parseJSON(file string, data []byte, all *importSet) error {
 	var shape struct {
 		PublicKey   jsontext.Value `json:"PublicKey"`
 		KeyMetadata jsontext.Value `json:"KeyMetadata"`

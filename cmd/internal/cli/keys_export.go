@@ -34,10 +34,10 @@ it over on another way than the tar, for keys import --expect-sha256. A multi-Re
 			if err != nil {
 				return err
 			}
-			sum, count := sha256.New(), 0
+			sum, keys := sha256.New(), 0
 			write := func(w io.Writer) error {
 				buffered := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<16)
-				if count, err = writeArchive(buffered, a.untilInterrupted(store.Files(arns))); err != nil {
+				if keys, err = writeArchive(buffered, a.untilInterrupted(store.Files(arns))); err != nil {
 					return err
 				}
 				return buffered.Flush()
@@ -46,7 +46,7 @@ it over on another way than the tar, for keys import --expect-sha256. A multi-Re
 				if err := write(writerFunc(a.write)); err != nil {
 					return err
 				}
-				fmt.Fprintf(a.stderr, "%s, SHA-256 %s\n", describe(count, "key"), hex.EncodeToString(sum.Sum(nil)))
+				fmt.Fprintf(a.stderr, "%s, SHA-256 %s\n", count(keys, "key", "keys"), hex.EncodeToString(sum.Sum(nil)))
 				return nil
 			}
 			if err := streamNewFor("--file", file, write); err != nil {
@@ -54,9 +54,9 @@ it over on another way than the tar, for keys import --expect-sha256. A multi-Re
 			}
 			digest := hex.EncodeToString(sum.Sum(nil))
 			if a.output == "json" {
-				return a.json(map[string]any{"File": file, "Keys": count, "SHA256": digest})
+				return a.json(map[string]any{"File": file, "Keys": keys, "SHA256": digest})
 			}
-			return a.printf("%s in %s\nSHA-256 %s\n", describe(count, "key"), file, digest)
+			return a.printf("%s in %s\nSHA-256 %s\n", count(keys, "key", "keys"), file, digest)
 		},
 	}
 	pathVar(c.Flags(), &file, "file", "", "the tar to write, which must not exist; - for standard output")

@@ -55,8 +55,8 @@ never lost: a key state gives way only to one with a newer time, which --snapsho
 	return c
 }
 
-// batch is everything that one import was given, parsed.
-type batch struct {
+// importSet is everything that one import was given, parsed.
+type importSet struct {
 	records []namedRecord
 	bare    []string // the files that are public keys and nothing else
 	states  []namedState
@@ -109,7 +109,7 @@ func (a *app) runImport(f importFlags, args []string) error {
 	if err := oneStandardInput(args); err != nil {
 		return err
 	}
-	all := &batch{}
+	all := &importSet{}
 	defer func() {
 		for _, t := range all.archives {
 			t.close()
@@ -164,7 +164,7 @@ func (a *app) runImport(f importFlags, args []string) error {
 		}
 	})
 	if stateless > 0 {
-		a.note(fmt.Sprintf("the state of %s is not known, so a disabled key would not be noticed: import what `aws kms describe-key` prints, too", describe(stateless, "new key")))
+		a.note(fmt.Sprintf("the state of %s is not known, so a disabled key would not be noticed: import what `aws kms describe-key` prints, too", count(stateless, "new key", "new keys")))
 	}
 	return err
 }
@@ -234,7 +234,7 @@ func isHome(folder string) bool {
 
 // importArchive imports what keys export wrote: blocks first, as its order has it, so that no key is there unblocked for
 // a moment or for good.
-func (a *app) importArchive(all *batch, f importFlags) error {
+func (a *app) importArchive(all *importSet, f importFlags) error {
 	t := all.archives[0]
 	if n := len(all.archives) + len(all.records) + len(all.states); n > 1 {
 		return invalid("%s was made by keys export, and more is given with it", filePath(t.name)).WithHint("Import it alone.")
@@ -287,26 +287,26 @@ func (a *app) importAll(steps func(w *keystore.Writer, dry bool) iter.Seq[result
 	if len(refused) > 0 {
 		return a.report(refused)
 	}
-	report := a.newReport()
+	p := a.newProgress()
 	done := 0
 	for r := range steps(w, false) {
-		if err := report.add(r); err != nil {
+		if err := p.add(r); err != nil {
 			return err
 		}
 		if r.err != nil {
 			break // of the disk: what a dry run could not know
 		}
 		if done++; a.ctx.Err() != nil {
-			report.fail(kmserr.New(kmserr.DeadlineExceeded, "interrupted after %s", describe(done, "file")).
+			p.fail(kmserr.New(kmserr.DeadlineExceeded, "interrupted after %s", count(done, "file", "files")).
 				WithHint("Import again: what was written is whole and kept."))
 			break
 		}
 	}
-	return report.finish()
+	return p.finish()
 }
 
 // noteAlgorithms says what was taken for granted of a bare public key with several algorithms.
-func (a *app) noteAlgorithms(all *batch, f importFlags) {
+func (a *app) noteAlgorithms(all *importSet, f importFlags) {
 	for _, r := range all.records {
 		if n := len(r.record.SigningAlgorithms); n > 1 && len(f.algorithms) == 0 && slices.Contains(all.bare, r.file) {
 			a.note(fmt.Sprintf("%s does not say which signing algorithms KMS allows: all %d of %s are taken; --signing-algorithms narrows them",
@@ -316,7 +316,7 @@ func (a *app) noteAlgorithms(all *batch, f importFlags) {
 }
 
 // complete joins states to records, fills in what flags say, and checks every key. Nothing is written before it is done.
-func (a *app) complete(all *batch, f importFlags, at kmskey.Time) ([]pending, error) {
+func (a *app) complete(all *importSet, f importFlags, at kmskey.Time) ([]pending, error) {
 	if (f.keyID != "" || len(f.aliases) > 0) && len(all.records) > 1 {
 		return nil, forOneKey(len(all.records))
 	}
@@ -519,11 +519,4 @@ func publicKeyRecord(der []byte, f importFlags) (kmskey.Record, error) {
 		}
 	}
 	return record, nil
-}
-
-func describe(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

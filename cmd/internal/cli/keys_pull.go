@@ -179,7 +179,7 @@ func (a *app) runPull(f pullFlags, args []string) error {
 	}
 	for _, ref := range refs {
 		if ref.Scope.IsZero() && client.Region() == "" {
-			return awskms.NoRegion()
+			return client.NoRegion()
 		}
 		t.jobs = append(t.jobs, job{name: ref.String(), fetch: t.orKnown(ref, func(ctx context.Context) (*awskms.Fetched, error) { return client.Fetch(ctx, ref) })})
 	}

@@ -31,7 +31,8 @@ type statusRow struct {
 	// AliasRefusals are of aliases by which nothing verifies, though it does by the key's ARN.
 	AliasRefusals []aliasRefusal `json:"AliasRefusals,omitempty"`
 
-	until time.Time
+	until   time.Time
+	unknown bool // the key's state, which the policy demands
 }
 
 type aliasRefusal struct {
@@ -93,62 +94,29 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 			}
 			continue
 		}
-		outlook, err := v.Outlook(a.ctx, key.ARN().String())
+		row, err := a.statusRowOf(v, key, aliases[key.ARN()], now, within)
 		if err != nil {
 			return err
 		}
-		r := key.Record()
-		row := statusRow{
-			KeyID: key.ARN().String(), Verifies: outlook.Refusal == nil, KeyState: key.State().String(), Aliases: aliases[key.ARN()],
-			SnapshotAgeSeconds: age(now, r.Snapshot.Time), StateAgeSeconds: age(now, r.Snapshot.StateTime),
-			Because: outlook.Because, until: outlook.Until,
-		}
-		if !outlook.Until.IsZero() {
-			row.Until = outlook.Until.UTC().Format(time.RFC3339)
-		}
-		for _, alg := range outlook.SigningAlgorithms {
-			row.SigningAlgorithms = append(row.SigningAlgorithms, string(alg))
-		}
-		if outlook.Refusal != nil {
-			problem := errorJSON(outlook.Refusal)
-			row.Refusal = &problem
-			row.Stale = tooOld(outlook.Refusal)
-			if kmserr.Is(outlook.Refusal, kmserr.KMSInvalidState) && key.State() == kmskey.StateUnknown {
-				row.Stale = true
-				unknown++
-			}
-		} else {
-			row.Stale = within > 0 && !outlook.Until.IsZero() && outlook.Until.Sub(now) < within
-		}
-		if row.Verifies {
-			if err := a.statusByAlias(v, key.ARN(), &row, now, within); err != nil {
-				return err
-			}
-		}
-		if row.Stale {
+		switch {
+		case row.unknown:
+			unknown++
+		case row.Stale:
 			stale++
 		}
 		rows = append(rows, row)
 	}
-	slices.SortStableFunc(rows, func(x, y statusRow) int {
-		if byRefusal := cmp.Compare(rankOf(x), rankOf(y)); byRefusal != 0 {
-			return byRefusal
-		}
-		if x.until.IsZero() != y.until.IsZero() {
-			return cmp.Compare(rank(x.until.IsZero()), rank(y.until.IsZero()))
-		}
-		return x.until.Compare(y.until)
-	})
+	slices.SortStableFunc(rows, soonestRefusedFirst)
 	if check && len(rows) == 0 && len(problems) == 0 { // as a batch without a line: another store must not pass
 		problems = append(problems, kmserr.New(kmserr.NotFound, "the store %s holds no signing key", v.Store().Home().Path).
 			WithHint("Name the store that is meant, or import its keys."))
 	}
 	if check && unknown > 0 {
-		problems = append(problems, kmserr.New(kmserr.KMSInvalidState, "the state of %s is not known, and the policy demands one", describe(unknown, "key")).
+		problems = append(problems, kmserr.New(kmserr.KMSInvalidState, "the state of %s is not known, and the policy demands one", count(unknown, "key", "keys")).
 			WithHint("Run `awskms-offline keys refresh` where AWS can be called, or import what `aws kms describe-key` prints."))
 	}
-	if stale -= unknown; check && stale > 0 {
-		problems = append(problems, kmserr.New(kmserr.SnapshotExpired, "%s too old for the policy%s", areOrIs(stale), withinText(within)).
+	if check && stale > 0 {
+		problems = append(problems, kmserr.New(kmserr.SnapshotExpired, "%s too old for the policy%s", count(stale, "key is", "keys are"), withinText(within)).
 			WithHint("Run `awskms-offline keys refresh` where AWS can be called, or import newer answers."))
 	}
 	if a.output == "json" {
@@ -162,6 +130,36 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 		return err
 	}
 	return errors.Join(problems...)
+}
+
+// statusRowOf asks what a key, and its aliases, are good for.
+func (a *app) statusRowOf(v *verifier.Verifier, key *kmskey.Key, aliases []string, now time.Time, within time.Duration) (statusRow, error) {
+	outlook, err := v.Outlook(a.ctx, key.ARN().String())
+	if err != nil {
+		return statusRow{}, err
+	}
+	snapshot := key.Record().Snapshot
+	row := statusRow{
+		KeyID: key.ARN().String(), Verifies: outlook.Refusal == nil, KeyState: key.State().String(), Aliases: aliases,
+		SnapshotAgeSeconds: age(now, snapshot.Time), StateAgeSeconds: age(now, snapshot.StateTime),
+		Because: outlook.Because, until: outlook.Until,
+	}
+	if !outlook.Until.IsZero() {
+		row.Until = outlook.Until.UTC().Format(time.RFC3339)
+	}
+	for _, alg := range outlook.SigningAlgorithms {
+		row.SigningAlgorithms = append(row.SigningAlgorithms, string(alg))
+	}
+	if outlook.Refusal != nil {
+		problem := errorJSON(outlook.Refusal)
+		row.Refusal = &problem
+		row.unknown = kmserr.Is(outlook.Refusal, kmserr.KMSInvalidState) && key.State() == kmskey.StateUnknown
+		row.Stale = row.unknown || tooOld(outlook.Refusal)
+		return row, nil
+	}
+	row.Stale = within > 0 && !outlook.Until.IsZero() && outlook.Until.Sub(now) < within
+	err = a.statusByAlias(v, key.ARN(), &row, now, within)
+	return row, err
 }
 
 // statusByAlias adds to a row what its aliases are good for: what an alias means has a date of its own.
@@ -198,18 +196,22 @@ func rankOf(r statusRow) int {
 	return 2
 }
 
+// soonestRefusedFirst has the refused before the others, and of these the one first that will be refused first.
+func soonestRefusedFirst(x, y statusRow) int {
+	if byRefusal := cmp.Compare(rankOf(x), rankOf(y)); byRefusal != 0 {
+		return byRefusal
+	}
+	if x.until.IsZero() != y.until.IsZero() {
+		return cmp.Compare(rank(x.until.IsZero()), rank(y.until.IsZero()))
+	}
+	return x.until.Compare(y.until)
+}
+
 func rank(last bool) int {
 	if last {
 		return 1
 	}
 	return 0
-}
-
-func areOrIs(n int) string {
-	if n == 1 {
-		return "1 key is"
-	}
-	return fmt.Sprintf("%d keys are", n)
 }
 
 func withinText(within time.Duration) string {

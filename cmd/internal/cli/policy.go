@@ -64,7 +64,7 @@ standard input.`,
 			}
 			a.warn(warnings)
 			if len(problems) == 0 {
-				return a.printf("%s good\n", areFiles(len(files)))
+				return a.printf("%s good\n", count(len(files), "file is", "files are"))
 			}
 			return errors.Join(problems...)
 		},
@@ -116,13 +116,6 @@ func deleteNil(errs []error) []error {
 		}
 	}
 	return out
-}
-
-func areFiles(n int) string {
-	if n == 1 {
-		return "1 file is"
-	}
-	return describe(n, "file") + " are"
 }
 
 // effectJSON is a rule in force.

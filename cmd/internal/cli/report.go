@@ -20,7 +20,7 @@ type resultJSON struct {
 
 // report prints every result, and returns the errors in them joined: the exit code is that of the gravest.
 func (a *app) report(results []result) error {
-	p := a.newReport()
+	p := a.newProgress()
 	for _, r := range results {
 		if err := p.add(r); err != nil {
 			return err
@@ -36,7 +36,7 @@ type progress struct {
 	failed []error
 }
 
-func (a *app) newReport() *progress { return &progress{app: a, rows: []resultJSON{}} }
+func (a *app) newProgress() *progress { return &progress{app: a, rows: []resultJSON{}} }
 
 func (p *progress) add(r result) error {
 	change := string(r.outcome.Change)

@@ -376,13 +376,10 @@ func exactly(n int, what string) cobra.PositionalArgs {
 }
 
 func given(n int) string {
-	switch n {
-	case 0:
+	if n == 0 {
 		return "none is"
-	case 1:
-		return "1 argument is"
 	}
-	return fmt.Sprintf("%d arguments are", n)
+	return count(n, "argument is", "arguments are")
 }
 
 func atLeastOne(what string) cobra.PositionalArgs {
@@ -401,6 +398,14 @@ func atMostOne(what string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// count is a number of things, and what is said of them.
+func count[N int | int64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func invalid(format string, args ...any) *kmserr.Error {

@@ -257,7 +257,7 @@ func big(ts *testscript.TestScript, _ bool, args []string) {
 // TestByteOrderMarks: what PowerShell's > writes is told from garbage.
 func TestByteOrderMarks(t *testing.T) {
 	for _, text := range []string{"\xff\xfe{\x00}\x00", "\xfe\xff\x00{\x00}", "\xef\xbb\xbf{}"} {
-		err := parseKeyFile("file", []byte(text), importFlags{}, &batch{})
+		err := parseKeyFile("file", []byte(text), importFlags{}, &importSet{})
 		if !kmserr.Is(err, kmserr.Validation) || !strings.Contains(err.Error(), "byte order mark") {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -61,86 +61,28 @@ here. --message-type DIGEST says that the file is a digest already. The signatur
 }
 
 func (a *app) runSign(c *cobra.Command, f signFlags, args []string) error {
-	ref, err := kmskey.ParseRef(f.keyID)
+	q, err := f.check(c, args)
 	if err != nil {
 		return err
 	}
-	algorithm, err := algorithmFlag(f.algorithm)
+	message, payload, err := a.toSign(c, f, args)
 	if err != nil {
 		return err
 	}
-	kind := kmskey.MessageType(f.messageType)
-	if f.signatureFile == "-" {
-		f.signatureFile = "" // standard output
-	}
-	switch {
-	case f.encoding != "base64" && f.encoding != "raw":
-		return invalid("--encoding is %q, expected base64 or raw", f.encoding)
-	case kind == kmskey.ExternalMu:
-		return kmserr.New(kmserr.UnsupportedOperation, "--message-type is EXTERNAL_MU, and a signature over μ alone cannot be verified here before it is given out").
-			WithHint("Give the message and leave --message-type out: what is too long for RAW is sent as EXTERNAL_MU, and the signature is the same.")
-	case c.Flags().Changed("message-type") && kind != kmskey.Raw && kind != kmskey.Digest:
-		return invalid("--message-type is %q, expected RAW or DIGEST", f.messageType)
-	case len(f.kms.regions) > 1:
-		return invalid("%d Regions are given, expected one", len(f.kms.regions))
-	case (f.cosign == "") != (f.payloadFile == "") || f.cosign != "" && f.signatureFile == "":
-		return invalid("--cosign-payload needs --payload and --signature, and --payload is for it alone").
-			WithHint("cosign attach signature takes both files.")
-	case f.payloadFile == "-":
-		return invalid("--payload is -, and this goes into a file, not to standard output").WithHint("Name a new file; one of that name is ./-.")
-	case f.cosign != "" && (len(args) > 0 || f.message != "" || f.encoding != "base64" || kind != ""):
-		return invalid("--cosign-payload takes no file, no --message-type, and no --encoding but base64")
-	}
-	var id kmskey.DistinguishingID
-	if c.Flags().Changed("distinguishing-id") {
-		if id, err = kmskey.ParseDistinguishingID(f.distinguishing); err != nil {
-			return err
-		}
-		switch {
-		case kind == kmskey.Digest:
-			return invalid("--distinguishing-id and --message-type DIGEST are given: a digest holds its ID already")
-		case kind == kmskey.Raw && string(id.Bytes()) != kmskey.DefaultDistinguishingID:
-			return invalid("--distinguishing-id is %q and --message-type RAW: KMS signs SM2 messages with the ID %s alone", id, kmskey.DefaultDistinguishingID).
-				WithHint("Leave --message-type out: the digest with that ID is then computed here.")
-		}
-	}
-	for flag, file := range map[string]string{"--payload": f.payloadFile, "--signature": f.signatureFile} {
-		if err := absentFor(flag, file); err != nil {
-			return err // before KMS signs
-		}
-	}
-	var message io.Reader
-	var payload []byte
-	if f.cosign != "" {
-		if payload, err = simpleSigning(f.cosign); err != nil {
-			return err
-		}
-		message = bytes.NewReader(payload)
-	} else {
-		file, err := messageArgument(c, f.message, args)
-		if err != nil {
-			return err
-		}
-		r, err := a.open("the message", file)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		message = r
-	}
+	defer message.Close()
 	client, err := f.kms.client(a.ctx)
 	if err != nil {
 		return err
 	}
-	signer, err := awskms.NewSigner(a.ctx, client, ref)
+	signer, err := awskms.NewSigner(a.ctx, client, q.ref)
 	if err != nil {
 		return err
 	}
 	defer signer.Close()
-	if algorithm == "" && len(signer.Key().SigningAlgorithms()) == 1 {
-		algorithm = signer.Key().SigningAlgorithms()[0]
+	if all := signer.Key().SigningAlgorithms(); q.algorithm == "" && len(all) == 1 {
+		q.algorithm = all[0]
 	}
-	req, err := a.signRequest(a.ctx, signer, algorithm, kind, id, message)
+	req, err := q.request(a.ctx, signer, message)
 	if err != nil {
 		return err
 	}
@@ -148,14 +90,88 @@ func (a *app) runSign(c *cobra.Command, f signFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	return a.writeSignature(f, signer, algorithm, signature, payload)
+	return a.writeSignature(f, signer, q.algorithm, signature, payload)
 }
 
-// signRequest settles how KMS is to be called: what it signs from a message, and what it takes in a message's place.
-func (a *app) signRequest(ctx context.Context, signer *awskms.Signer, algorithm kmskey.SigningAlgorithm, kind kmskey.MessageType, id kmskey.DistinguishingID, message io.Reader) (awskms.SignRequest, error) {
-	req := awskms.SignRequest{Algorithm: algorithm, MessageType: kind}
+// signQuestion is what sign's flags ask for, but for the message.
+type signQuestion struct {
+	ref       kmskey.Ref
+	algorithm kmskey.SigningAlgorithm // empty: the key's only one
+	kind      kmskey.MessageType
+	id        kmskey.DistinguishingID
+}
+
+// check reads the flags, and refuses what does not go together before KMS signs.
+func (f *signFlags) check(c *cobra.Command, args []string) (q signQuestion, err error) {
+	if q.ref, err = kmskey.ParseRef(f.keyID); err != nil {
+		return q, err
+	}
+	if q.algorithm, err = algorithmFlag(f.algorithm); err != nil {
+		return q, err
+	}
+	q.kind = kmskey.MessageType(f.messageType)
+	if f.signatureFile == "-" {
+		f.signatureFile = "" // standard output
+	}
+	switch {
+	case f.encoding != "base64" && f.encoding != "raw":
+		return q, invalid("--encoding is %q, expected base64 or raw", f.encoding)
+	case q.kind == kmskey.ExternalMu:
+		return q, kmserr.New(kmserr.UnsupportedOperation, "--message-type is EXTERNAL_MU, and a signature over μ alone cannot be verified here before it is given out").
+			WithHint("Give the message and leave --message-type out: what is too long for RAW is sent as EXTERNAL_MU, and the signature is the same.")
+	case c.Flags().Changed("message-type") && q.kind != kmskey.Raw && q.kind != kmskey.Digest:
+		return q, invalid("--message-type is %q, expected RAW or DIGEST", f.messageType)
+	case len(f.kms.regions) > 1:
+		return q, invalid("%d Regions are given, expected one", len(f.kms.regions))
+	case (f.cosign == "") != (f.payloadFile == "") || f.cosign != "" && f.signatureFile == "":
+		return q, invalid("--cosign-payload needs --payload and --signature, and --payload is for it alone").
+			WithHint("cosign attach signature takes both files.")
+	case f.payloadFile == "-":
+		return q, invalid("--payload is -, and this goes into a file, not to standard output").WithHint("Name a new file; one of that name is ./-.")
+	case f.cosign != "" && (len(args) > 0 || f.message != "" || f.encoding != "base64" || q.kind != ""):
+		return q, invalid("--cosign-payload takes no file, no --message-type, and no --encoding but base64")
+	}
+	if c.Flags().Changed("distinguishing-id") {
+		if q.id, err = kmskey.ParseDistinguishingID(f.distinguishing); err != nil {
+			return q, err
+		}
+		switch {
+		case q.kind == kmskey.Digest:
+			return q, invalid("--distinguishing-id and --message-type DIGEST are given: a digest holds its ID already")
+		case q.kind == kmskey.Raw && string(q.id.Bytes()) != kmskey.DefaultDistinguishingID:
+			return q, invalid("--distinguishing-id is %q and --message-type RAW: KMS signs SM2 messages with the ID %s alone", q.id, kmskey.DefaultDistinguishingID).
+				WithHint("Leave --message-type out: the digest with that ID is then computed here.")
+		}
+	}
+	for flag, file := range map[string]string{"--payload": f.payloadFile, "--signature": f.signatureFile} {
+		if err := absentFor(flag, file); err != nil {
+			return q, err
+		}
+	}
+	return q, nil
+}
+
+// toSign opens the message: a file, or cosign's payload, which is returned as well.
+func (a *app) toSign(c *cobra.Command, f signFlags, args []string) (message io.ReadCloser, payload []byte, err error) {
+	if f.cosign != "" {
+		if payload, err = simpleSigning(f.cosign); err != nil {
+			return nil, nil, err
+		}
+		return io.NopCloser(bytes.NewReader(payload)), payload, nil
+	}
+	file, err := messageArgument(c, f.message, args)
+	if err != nil {
+		return nil, nil, err
+	}
+	message, err = a.open("the message", file)
+	return message, nil, err
+}
+
+// request settles how KMS is to be called: what it signs from a message, and what it takes in a message's place.
+func (q signQuestion) request(ctx context.Context, signer *awskms.Signer, message io.Reader) (awskms.SignRequest, error) {
+	req := awskms.SignRequest{Algorithm: q.algorithm, MessageType: q.kind}
 	spec := signer.Key().Spec()
-	if id.Given() && spec != kmskey.SM2 {
+	if q.id.Given() && spec != kmskey.SM2 {
 		return req, invalid("--distinguishing-id is for SM2 keys, and this key is of spec %s", spec)
 	}
 	hold := func(limit int64) (data []byte, err error) {
@@ -173,20 +189,20 @@ func (a *app) signRequest(ctx context.Context, signer *awskms.Signer, algorithm 
 	message = ahead
 	var err error
 	switch {
-	case kind == kmskey.Digest:
+	case q.kind == kmskey.Digest:
 		req.Message, err = hold(maxSignatureFile) // what is no digest is told by its length
 		return req, err
-	case kind == kmskey.Raw, algorithm == kmskey.ED25519SHA512:
+	case q.kind == kmskey.Raw, q.algorithm == kmskey.ED25519SHA512:
 		req.MessageType = kmskey.Raw
 		if req.Message, err = hold(awskms.MaxRaw); err == nil && len(req.Message) > awskms.MaxRaw {
 			hint := "Leave --message-type out: the file is then hashed here."
-			if algorithm == kmskey.ED25519SHA512 {
+			if q.algorithm == kmskey.ED25519SHA512 {
 				hint = "ED25519_SHA_512 signs the message itself: use ED25519_PH_SHA_512, or sign the file's hash as a file of its own."
 			}
 			err = invalid("the message is longer than the %d bytes that KMS signs as RAW", awskms.MaxRaw).WithHint("%s", hint)
 		}
 		return req, err
-	case algorithm == kmskey.MLDSASHAKE256:
+	case q.algorithm == kmskey.MLDSASHAKE256:
 		if req.Message, err = hold(maxHeld); err != nil {
 			return req, err
 		}
@@ -201,7 +217,7 @@ func (a *app) signRequest(ctx context.Context, signer *awskms.Signer, algorithm 
 		req.Whole = req.Message
 		message = bytes.NewReader(req.Message)
 	}
-	digest, err := signer.Digest(ctx, verifier.DigestRequest{SigningAlgorithm: algorithm, Message: message, DistinguishingID: id})
+	digest, err := signer.Digest(ctx, verifier.DigestRequest{SigningAlgorithm: q.algorithm, Message: message, DistinguishingID: q.id})
 	if err != nil {
 		return req, err
 	}

@@ -18,12 +18,12 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// maxBatch is how many keys, and maxHold how long, are written before the store's lock is given back, so that others come to
+// maxBatch is how many keys, and lockHold how long, are written before the store's lock is given back, so that others come to
 // write as well. lockPatience is how long is waited for them: what KMS has answered is not thrown away because a few other
 // pulls and a slow disk are in the way.
 const (
 	maxBatch     = 64
-	maxHold      = time.Second
+	lockHold     = time.Second
 	lockPatience = 2 * time.Minute
 )
 
@@ -203,7 +203,7 @@ func (t *transfer) write(batch []arrival) (err error) {
 			t.summary.Skipped++
 			continue
 		}
-		if w != nil && time.Since(since) > maxHold {
+		if w != nil && time.Since(since) > lockHold {
 			if err := giveBack(); err != nil {
 				return err
 			}
@@ -342,7 +342,7 @@ func (t *transfer) confirmAliases() error {
 		all[i].target, all[i].at, all[i].err = t.client.AliasTarget(ctx, all[i].alias)
 	})
 	if t.app.ctx.Err() != nil && len(all) > 0 {
-		return kmserr.New(kmserr.DeadlineExceeded, "interrupted: the keys were done, but not what %s mean now", describe(len(all), "alias")).
+		return kmserr.New(kmserr.DeadlineExceeded, "interrupted: the keys were done, but not what %s now", count(len(all), "alias means", "aliases mean")).
 			WithHint("Run the command again: what was stored is whole and kept.")
 	}
 	for batch := range slices.Chunk(all, maxBatch) {

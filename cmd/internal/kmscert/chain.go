@@ -18,6 +18,7 @@ import (
 
 	nx509 "github.com/notaryproject/notation-core-go/x509"
 
+	"github.com/awskms-offline/awskms-offline/internal/notationwire"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
@@ -27,8 +28,6 @@ import (
 const (
 	// MaxFile is the longest certificate file read, in bytes.
 	MaxFile = 256 << 10
-	// MaxCertificates is how many certificates the verification plugin takes.
-	MaxCertificates = 32
 	// maxRSA is the longest RSA key of a certificate, in bits, as in crypto/tls: to check one signature of the longest that
 	// MaxFile leaves room for takes many minutes, which nothing interrupts.
 	maxRSA = 8192
@@ -264,8 +263,8 @@ func Parse(path string, data []byte) (*Chain, error) {
 		return nil, invalid("%s is a certificate in DER, expected PEM", path).WithHint("`openssl x509 -inform der -in FILE -out FILE.pem` converts it.")
 	case len(certificates) == 0:
 		return nil, invalid("%s holds no certificate in PEM", path)
-	case len(certificates) > MaxCertificates:
-		return nil, invalid("%s holds %d certificates, expected at most %d", path, len(certificates), MaxCertificates)
+	case len(certificates) > notationwire.MaxCertificates:
+		return nil, invalid("%s holds %d certificates, expected at most %d", path, len(certificates), notationwire.MaxCertificates)
 	case len(certificates) != blocks: // what is broken the decoder passes over
 		return nil, invalid("%s has %d PEM blocks, of which %d can be read", path, blocks, len(certificates))
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms"
+	"github.com/awskms-offline/awskms-offline/internal/notationwire"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -30,26 +31,21 @@ const (
 	maxSubject = 1024 // bytes of text
 )
 
-// profile is how KMS signs a certificate with a key of one spec: with the hash that Notation has for that spec.
-type profile struct {
-	kms  kmskey.SigningAlgorithm
-	x509 x509.SignatureAlgorithm
+// x509Algorithms are Notation's algorithms in the names of crypto/x509.
+var x509Algorithms = map[kmskey.SigningAlgorithm]x509.SignatureAlgorithm{
+	kmskey.RSASSAPSSSHA256: x509.SHA256WithRSAPSS,
+	kmskey.RSASSAPSSSHA384: x509.SHA384WithRSAPSS,
+	kmskey.RSASSAPSSSHA512: x509.SHA512WithRSAPSS,
+	kmskey.ECDSASHA256:     x509.ECDSAWithSHA256,
+	kmskey.ECDSASHA384:     x509.ECDSAWithSHA384,
+	kmskey.ECDSASHA512:     x509.ECDSAWithSHA512,
 }
 
-var profiles = map[kmskey.KeySpec]profile{
-	kmskey.RSA2048:     {kmskey.RSASSAPSSSHA256, x509.SHA256WithRSAPSS},
-	kmskey.RSA3072:     {kmskey.RSASSAPSSSHA384, x509.SHA384WithRSAPSS},
-	kmskey.RSA4096:     {kmskey.RSASSAPSSSHA512, x509.SHA512WithRSAPSS},
-	kmskey.ECCNISTP256: {kmskey.ECDSASHA256, x509.ECDSAWithSHA256},
-	kmskey.ECCNISTP384: {kmskey.ECDSASHA384, x509.ECDSAWithSHA384},
-	kmskey.ECCNISTP521: {kmskey.ECDSASHA512, x509.ECDSAWithSHA512},
-}
-
-// Issuer has KMS sign certificates and requests of one key, by that key.
+// Issuer has KMS sign certificates and requests of one key, by that key and with the hash that Notation has for its spec.
 type Issuer struct {
-	signer  *awskms.Signer
-	profile profile
-	public  crypto.PublicKey
+	signer    *awskms.Signer
+	algorithm kmskey.SigningAlgorithm
+	public    crypto.PublicKey
 }
 
 // NewIssuer refuses a key for which Notation has no algorithm. The signer stays the caller's to close.
@@ -59,20 +55,20 @@ func NewIssuer(signer *awskms.Signer) (*Issuer, error) {
 	if err := Signs(key); err != nil {
 		return nil, err
 	}
-	p, there := profiles[key.Spec()]
+	algorithm, there := notationwire.Algorithm(key.Spec())
 	if !there {
 		return nil, kmserr.New(kmserr.UnsupportedOperation, "%s has the key spec %s, for which Notation takes no certificate", arn, key.Spec()).
-			WithHint("Notation takes RSA_2048, RSA_3072, RSA_4096 and ECC_NIST_P256, P384, P521.").WithKey(arn)
+			WithHint("Notation takes %s.", notationwire.KeySpecs).WithKey(arn)
 	}
-	if !slices.Contains(key.SigningAlgorithms(), p.kms) {
-		return nil, kmserr.New(kmserr.AlgorithmNotAllowed, "%s does not sign with %s, which Notation needs for %s", arn, p.kms, key.Spec()).
+	if !slices.Contains(key.SigningAlgorithms(), algorithm) {
+		return nil, kmserr.New(kmserr.AlgorithmNotAllowed, "%s does not sign with %s, which Notation needs for %s", arn, algorithm, key.Spec()).
 			WithHint("Use a key that has this algorithm.").WithKey(arn)
 	}
 	public, err := x509.ParsePKIXPublicKey(key.PublicKeyDER())
 	if err != nil {
 		return nil, kmserr.New(kmserr.Internal, "the public key of %s cannot be put into a certificate: %v", arn, err).WithKey(arn)
 	}
-	return &Issuer{signer: signer, profile: p, public: public}, nil
+	return &Issuer{signer: signer, algorithm: algorithm, public: public}, nil
 }
 
 // ClockTolerance is how far the clocks of two machines may stand apart, as in a decision about a key.
@@ -94,7 +90,7 @@ func (i *Issuer) SelfSigned(ctx context.Context, subject pkix.Name, days int, no
 	template := &x509.Certificate{
 		SerialNumber: serial.Add(serial, big.NewInt(1)), Subject: subject, NotBefore: now.Add(-ClockTolerance), NotAfter: now.AddDate(0, 0, days),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
-		BasicConstraintsValid: true, SignatureAlgorithm: i.profile.x509,
+		BasicConstraintsValid: true, SignatureAlgorithm: x509Algorithms[i.algorithm],
 	}
 	caller := &caller{Issuer: i, ctx: ctx}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, i.public, caller)
@@ -111,7 +107,7 @@ var wanted = []pkix.Extension{
 // Request returns a certificate signing request in PEM (PKCS #10, RFC 2986) for an authority of one's own.
 func (i *Issuer) Request(ctx context.Context, subject pkix.Name) ([]byte, error) {
 	caller := &caller{Issuer: i, ctx: ctx}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject, SignatureAlgorithm: i.profile.x509, ExtraExtensions: wanted}, caller)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject, SignatureAlgorithm: x509Algorithms[i.algorithm], ExtraExtensions: wanted}, caller)
 	return caller.pem("CERTIFICATE REQUEST", der, err)
 }
 
@@ -134,10 +130,10 @@ func (c *caller) sign(digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	pss, isPSS := opts.(*rsa.PSSOptions)
 	_, isRSA := c.public.(*rsa.PublicKey)
 	// KMS's PSS salts are as long as the hash.
-	if opts.HashFunc() != c.profile.kms.Hash() || isPSS != isRSA || isPSS && pss.SaltLength != rsa.PSSSaltLengthEqualsHash {
-		return nil, kmserr.New(kmserr.Internal, "a signature is asked for that %s does not make", c.profile.kms)
+	if opts.HashFunc() != c.algorithm.Hash() || isPSS != isRSA || isPSS && pss.SaltLength != rsa.PSSSaltLengthEqualsHash {
+		return nil, kmserr.New(kmserr.Internal, "a signature is asked for that %s does not make", c.algorithm)
 	}
-	return c.signer.Sign(c.ctx, awskms.SignRequest{Algorithm: c.profile.kms, MessageType: kmskey.Digest, Message: digest})
+	return c.signer.Sign(c.ctx, awskms.SignRequest{Algorithm: c.algorithm, MessageType: kmskey.Digest, Message: digest})
 }
 
 func (c *caller) pem(kind string, der []byte, err error) ([]byte, error) {

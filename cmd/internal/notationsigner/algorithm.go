@@ -1,28 +1,26 @@
 package notationsigner
 
 import (
-	"crypto"
-
 	// The hashes that algorithms name.
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 	"encoding/asn1"
 	"math/big"
+	"slices"
 
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/kmscert"
+	"github.com/awskms-offline/awskms-offline/internal/notationwire"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// algorithm is the one that Notation has for a key spec (signature-specification.md, "Algorithm Selection"), in the names of
-// KMS, of the plugin contract and of Notation's core library.
+// algorithm is one of Notation's, in the names of KMS, of the plugin contract and of Notation's core library. Each is for
+// one key spec alone, so it names that, too.
 type algorithm struct {
-	spec kmskey.KeySpec
-	kms  kmskey.SigningAlgorithm
-	hash crypto.Hash
+	kms kmskey.SigningAlgorithm
 
 	keySpec  plugin.KeySpec
 	hashName plugin.HashAlgorithm
@@ -32,17 +30,17 @@ type algorithm struct {
 }
 
 var algorithms = []algorithm{
-	{kmskey.RSA2048, kmskey.RSASSAPSSSHA256, crypto.SHA256, plugin.KeySpecRSA2048, plugin.HashAlgorithmSHA256,
+	{kmskey.RSASSAPSSSHA256, plugin.KeySpecRSA2048, plugin.HashAlgorithmSHA256,
 		plugin.SignatureAlgorithmRSASSA_PSS_SHA256, signature.KeySpec{Type: signature.KeyTypeRSA, Size: 2048}},
-	{kmskey.RSA3072, kmskey.RSASSAPSSSHA384, crypto.SHA384, plugin.KeySpecRSA3072, plugin.HashAlgorithmSHA384,
+	{kmskey.RSASSAPSSSHA384, plugin.KeySpecRSA3072, plugin.HashAlgorithmSHA384,
 		plugin.SignatureAlgorithmRSASSA_PSS_SHA384, signature.KeySpec{Type: signature.KeyTypeRSA, Size: 3072}},
-	{kmskey.RSA4096, kmskey.RSASSAPSSSHA512, crypto.SHA512, plugin.KeySpecRSA4096, plugin.HashAlgorithmSHA512,
+	{kmskey.RSASSAPSSSHA512, plugin.KeySpecRSA4096, plugin.HashAlgorithmSHA512,
 		plugin.SignatureAlgorithmRSASSA_PSS_SHA512, signature.KeySpec{Type: signature.KeyTypeRSA, Size: 4096}},
-	{kmskey.ECCNISTP256, kmskey.ECDSASHA256, crypto.SHA256, plugin.KeySpecEC256, plugin.HashAlgorithmSHA256,
+	{kmskey.ECDSASHA256, plugin.KeySpecEC256, plugin.HashAlgorithmSHA256,
 		plugin.SignatureAlgorithmECDSA_SHA256, signature.KeySpec{Type: signature.KeyTypeEC, Size: 256}},
-	{kmskey.ECCNISTP384, kmskey.ECDSASHA384, crypto.SHA384, plugin.KeySpecEC384, plugin.HashAlgorithmSHA384,
+	{kmskey.ECDSASHA384, plugin.KeySpecEC384, plugin.HashAlgorithmSHA384,
 		plugin.SignatureAlgorithmECDSA_SHA384, signature.KeySpec{Type: signature.KeyTypeEC, Size: 384}},
-	{kmskey.ECCNISTP521, kmskey.ECDSASHA512, crypto.SHA512, plugin.KeySpecEC521, plugin.HashAlgorithmSHA512,
+	{kmskey.ECDSASHA512, plugin.KeySpecEC521, plugin.HashAlgorithmSHA512,
 		plugin.SignatureAlgorithmECDSA_SHA512, signature.KeySpec{Type: signature.KeyTypeEC, Size: 521}},
 }
 
@@ -52,18 +50,17 @@ func algorithmOf(key *kmskey.Key) (algorithm, error) {
 	if err := kmscert.Signs(key); err != nil {
 		return algorithm{}, err
 	}
-	for _, a := range algorithms {
-		if a.spec == key.Spec() {
-			return a, nil
-		}
+	kms, there := notationwire.Algorithm(key.Spec())
+	if !there {
+		return algorithm{}, kmserr.New(kmserr.UnsupportedOperation, "%s has the key spec %s, for which Notation has no algorithm", arn, key.Spec()).
+			WithHint("Notation takes %s; `awskms-offline sign` takes them all.", notationwire.KeySpecs).WithKey(arn)
 	}
-	return algorithm{}, kmserr.New(kmserr.UnsupportedOperation, "%s has the key spec %s, for which Notation has no algorithm", arn, key.Spec()).
-		WithHint("Notation takes RSA_2048, RSA_3072, RSA_4096 and ECC_NIST_P256, P384, P521; `awskms-offline sign` takes them all.").WithKey(arn)
+	return algorithms[slices.IndexFunc(algorithms, func(a algorithm) bool { return a.kms == kms })], nil
 }
 
 // digest is what KMS signs in place of the message, which may be longer than KMS takes.
 func (a algorithm) digest(message []byte) []byte {
-	h := a.hash.New()
+	h := a.kms.Hash().New()
 	h.Write(message)
 	return h.Sum(nil)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/kmscert"
+	"github.com/awskms-offline/awskms-offline/internal/notationwire"
 )
 
 // TestChains: a chain that Notation would not take is refused before KMS is asked.
@@ -34,7 +35,7 @@ func TestChains(t *testing.T) {
 	good := leaf()
 	pemOf := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
 	whole := must(os.ReadFile(file(t, good, middle, root)))
-	many := make([]*x509.Certificate, kmscert.MaxCertificates+1)
+	many := make([]*x509.Certificate, notationwire.MaxCertificates+1)
 	for i := range many {
 		many[i] = good
 	}

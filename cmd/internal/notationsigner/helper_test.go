@@ -12,6 +12,8 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +152,13 @@ func sign(t testing.TB, request object) *signature.EnvelopeContent {
 	return content
 }
 
+// Flags that a refusal may name: notation's own, and those of a whole command of ours.
+var (
+	aFlag         = regexp.MustCompile(`--[a-z-]+`)
+	wholeCommand  = regexp.MustCompile("`awskms-offline [^`]*`|\\(awskms-offline [^)]*\\)")
+	notationFlags = []string{"--plugin", "--id", "--plugin-config", "--timestamp-url", "--timestamp-root-cert"}
+)
+
 // refused calls a command that must be refused with this code and these words.
 func refused(t testing.TB, command string, request []byte, code plugin.ErrorCode, says ...string) {
 	t.Helper()
@@ -159,6 +168,11 @@ func refused(t testing.TB, command string, request []byte, code plugin.ErrorCode
 	}
 	if failure.ErrCode != code {
 		t.Errorf("got %v, expected %s", failure, code)
+	}
+	for _, flag := range aFlag.FindAllString(wholeCommand.ReplaceAllString(failure.Message, ""), -1) {
+		if !slices.Contains(notationFlags, flag) {
+			t.Errorf("notation has no flag %s: %s", flag, failure.Message)
+		}
 	}
 	for _, text := range says {
 		if !strings.Contains(failure.Message, text) {

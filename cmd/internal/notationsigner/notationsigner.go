@@ -113,8 +113,7 @@ func metadata(o options) *plugin.GetMetadataResponse {
 	}
 }
 
-// explain words an error for who runs notation: the end of the time as what it is, and the command line's flags as options
-// of this plugin.
+// explain words an error for who runs notation: the end of the time as what it is.
 func explain(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -127,7 +126,6 @@ func explain(ctx context.Context, err error) error {
 	if e.Name == kmserr.KMSService && timedOut(err) {
 		e.Name = kmserr.DeadlineExceeded
 	}
-	e.Hint = flagsToOptions.Replace(e.Hint)
 	return &e
 }
 

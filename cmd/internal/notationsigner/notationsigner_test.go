@@ -254,7 +254,11 @@ func TestCredentials(t *testing.T) {
 	request := envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256")))
 	refused(t, "generate-envelope", request.json(), plugin.ErrorCodeAccessDenied, "AccessDeniedException", "there are no AWS credentials", "--plugin-config profile=NAME")
 	request = envelopeOf(kms.arns["p256"], envelopeTypes[0], kms.config(certFile("p256"), "profile", "nobody"))
-	refused(t, "generate-envelope", request.json(), plugin.ErrorCodeValidation, `no profile "nobody"`)
+	refused(t, "generate-envelope", request.json(), plugin.ErrorCodeValidation, `no profile "nobody"`, "--plugin-config profile=NAME")
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
+	request = envelopeOf("alias/release", envelopeTypes[0], map[string]string{"endpoint-url": kms.URL(), "certificate-chain": certFile("p256")})
+	refused(t, "generate-envelope", request.json(), plugin.ErrorCodeValidation, "no Region is known", "--plugin-config region=REGION")
 	if n := len(kms.Requests()); n > 0 {
 		t.Errorf("KMS was asked %d times", n)
 	}

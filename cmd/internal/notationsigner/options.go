@@ -28,11 +28,11 @@ var allOptions = []string{
 	optionChain, optionVerificationPlugin, optionRegion, optionProfile, optionEndpoint, optionHome, optionTSAURL, optionTSARoot,
 }
 
-// flagsToOptions rewords advice that was written for the command line.
-var flagsToOptions = strings.NewReplacer(
-	"--region", "--plugin-config "+optionRegion+"=REGION", "--profile", "--plugin-config "+optionProfile+"=NAME",
-	"--endpoint-url", "--plugin-config "+optionEndpoint+"=URL", "; keys pull and refresh take a smaller --parallel", "",
-)
+// kmsOptions are the names of those that are about KMS, as a user gives them to notation.
+var kmsOptions = awskms.OptionNames{
+	Region: "--plugin-config " + optionRegion + "=REGION", Profile: "--plugin-config " + optionProfile + "=NAME",
+	EndpointURL: "--plugin-config " + optionEndpoint + "=URL",
+}
 
 // options are a call's, checked.
 type options struct {
@@ -51,7 +51,7 @@ type options struct {
 // decodeOptions checks everything in a pluginConfig that needs neither a file nor the network. Its errors are
 // ValidationExceptions that name the option.
 func decodeOptions(config map[string]string) (options, error) {
-	o := options{verificationPlugin: true}
+	o := options{verificationPlugin: true, kms: awskms.Config{Options: kmsOptions}}
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		value := config[name]
 		if slices.Contains(allOptions, name) && value == "" {
