@@ -1,8 +1,8 @@
 package verifier
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"

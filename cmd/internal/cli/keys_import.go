@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -426,8 +427,7 @@ func (r namedRecord) complete(states map[string][]*namedState, f importFlags, at
 
 // notInFuture refuses a time that KMS cannot have answered at yet: it would keep out all newer knowledge until then.
 func notInFuture(what string, t kmskey.Time) error {
-	const tolerance = 5 * time.Minute
-	if now := time.Now(); t.Sub(now) > tolerance {
+	if now := time.Now(); t.Sub(now) > verifier.ClockTolerance {
 		return invalid("%s is %s, which lies in the future: now is %s", what, timeText(t), now.UTC().Format(time.RFC3339)).
 			WithHint("State when KMS gave the answer; if the clock of this machine is wrong, set it.")
 	}

@@ -20,8 +20,9 @@ import (
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
 
-// maxHeld is the longest message, in bytes, that is held in memory where the algorithm needs it whole.
-const maxHeld = 256 << 20
+// maxHeld is the longest message, in bytes, that is held in memory where the algorithm needs it whole: one that is longer
+// would not verify either.
+const maxHeld = verifier.DefaultMaxMessage
 
 // signFlags are the flags of sign.
 type signFlags struct {

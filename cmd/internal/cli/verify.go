@@ -138,7 +138,7 @@ Exit codes: 0 verified; 1 not verified; 2 the call or its files were wrong; 3 th
 	f.StringVar(&messageType, "message-type", "", "what FILE is: RAW, DIGEST or EXTERNAL_MU (default: the message)")
 	f.StringVar(&message, "message", "", "the message's file, instead of the argument")
 	f.BoolVar(&a.explain, "explain", false, "tell each step of the decision on standard error")
-	f.Int64Var(&maxMessage, "max-message", 256<<20, "the longest message in bytes for ED25519_SHA_512 and ML_DSA_SHAKE_256")
+	f.Int64Var(&maxMessage, "max-message", verifier.DefaultMaxMessage, "the longest message in bytes for ED25519_SHA_512 and ML_DSA_SHAKE_256")
 	sm2.add(c)
 	batch.add(c)
 	require(c, "key-id", "signature")

@@ -21,6 +21,7 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/cmd/internal/awskms"
 	"github.com/awskms-offline/awskms-offline/internal/notationwire"
+	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -72,7 +73,7 @@ func NewIssuer(signer *awskms.Signer) (*Issuer, error) {
 }
 
 // ClockTolerance is how far the clocks of two machines may stand apart, as in a decision about a key.
-const ClockTolerance = 5 * time.Minute
+const ClockTolerance = verifier.ClockTolerance
 
 // SelfSigned returns a certificate in PEM that the key signs itself: for digital signatures and code signing alone, of no
 // authority, valid from ClockTolerance ago until so many days from now. A timestamp of a clock that is behind would else be of
