@@ -451,19 +451,23 @@ func (d *decision) stateServes(key *kmskey.Key, r policy.Rules) error {
 		d.warn("%s is %s: KMS %s unless that changes", arn, state, d.kmsWouldNot())
 		return nil
 	}
+	if state.Verifies() { // and the policy lets it not
+		return kmserr.New(kmserr.KMSInvalidState, "%s is %s, and the policy allows the states: %s", arn, state, orNone(r.KeyStates)).
+			WithHint("Use a key that is in one of them, or change the policy.%s", d.besides())
+	}
 	since := ""
 	if at := key.Snapshot().StateTime; !at.IsZero() {
 		since = " at " + stamp(at.Time)
 	}
 	if state == kmskey.StateDisabled {
-		return kmserr.New(kmserr.Disabled, "%s is disabled: KMS said so%s%s", arn, since, d.consequence(state)).
+		return kmserr.New(kmserr.Disabled, "%s is disabled: KMS said so%s%s", arn, since, clause(", so KMS ", d.kmsWouldNot())).
 			WithHint("%s%s%s", kmserr.Lookup(kmserr.Disabled).Cure, d.wayOn(state, r), d.besides())
 	}
 	deletion := ""
 	if at := key.Metadata().DeletionDate; !at.IsZero() {
 		deletion = ", to be deleted on " + stamp(at.Time)
 	}
-	return kmserr.New(kmserr.KMSInvalidState, "%s is %s%s: KMS said so%s%s", arn, state, deletion, since, d.consequence(state)).
+	return kmserr.New(kmserr.KMSInvalidState, "%s is %s%s: KMS said so%s%s", arn, state, deletion, since, clause(", so KMS ", d.kmsWouldNot())).
 		WithHint("%s%s%s", kmserr.Lookup(kmserr.KMSInvalidState).Cure, d.wayOn(state, r), d.besides())
 }
 
@@ -489,14 +493,7 @@ func (d *decision) kmsWouldNot() string {
 	return ""
 }
 
-// consequence and wayOn end the sentence and the hint of a refusal by state.
-func (d *decision) consequence(state kmskey.KeyState) string {
-	if state.Verifies() {
-		return "" // it is the policy that refuses
-	}
-	return clause(", so KMS ", d.kmsWouldNot())
-}
-
+// wayOn ends the hint of a refusal by state.
 func (d *decision) wayOn(state kmskey.KeyState, r policy.Rules) string {
 	if d.usage == kmskey.SignVerify || !mayAllowState(state, r) {
 		return ""

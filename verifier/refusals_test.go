@@ -335,3 +335,37 @@ func TestHowOld(t *testing.T) {
 		}
 	}
 }
+
+// A refusal by the policy names the rules that it may be by; one by anything else does not.
+func TestRefusalNamesItsRules(t *testing.T) {
+	key := record(t, arnA, signerOf(kmskey.ECCNISTP256), state(kmskey.StateEnabled), seen("2026-11-23T12:00:00Z"))
+	disabled := record(t, arnA, signerOf(kmskey.ECCNISTP256), state(kmskey.StateDisabled))
+	const rule, inForce = `restriction "r" (/etc/p.json:3)`, "In force for the key: "
+	for name, c := range map[string]struct {
+		key   *kmskey.Key
+		rules policy.Rules
+		name  kmserr.Name
+		says  string // by whose rules, and what; empty: by none
+	}{
+		"algorithm":    {key, policy.Rules{SigningAlgorithms: []kmskey.SigningAlgorithm{kmskey.SM2DSA}, Applied: []string{rule}}, kmserr.AlgorithmNotAllowed, inForce + rule + "."},
+		"message type": {key, policy.Rules{MessageTypes: []kmskey.MessageType{kmskey.Digest}, Applied: []string{rule, "b"}}, kmserr.AlgorithmNotAllowed, inForce + rule + "; b."},
+		"time":         {key, policy.Rules{NotAfter: time.Unix(1, 0), Applied: []string{"1", "2", "3", "4", "5"}}, kmserr.OutsideValidity, inForce + "1; 2; 3; 4; 5."},
+		"age":          {key, policy.Rules{MaxSnapshotAge: time.Hour, Applied: []string{"1", "2", "3", "4", "5", "6", "7"}}, kmserr.SnapshotExpired, inForce + "1; 2; 3; 4; 5; and 2 more."},
+		"state":        {key, policy.Rules{KeyStates: []kmskey.KeyState{kmskey.StateDisabled}, Applied: []string{rule}}, kmserr.KMSInvalidState, inForce + rule + "."},
+		"KMS's state":  {disabled, policy.Rules{Applied: []string{rule}}, kmserr.Disabled, ""},
+		"KMS's other":  {record(t, arnA, signerOf(kmskey.ECCNISTP256), state(kmskey.StatePendingDeletion)), policy.Rules{Applied: []string{rule}}, kmserr.KMSInvalidState, ""},
+		"without one":  {key, policy.Rules{SigningAlgorithms: []kmskey.SigningAlgorithm{kmskey.SM2DSA}}, kmserr.AlgorithmNotAllowed, ""},
+	} {
+		w := newWorld(t, c.key)
+		w.rules(c.rules)
+		_, err := w.verify(t, good(arnA))
+		refused(t, err, c.name)
+		if hint := kmserr.As(err).Hint; !strings.HasSuffix(hint, c.says) || c.says == "" && strings.Contains(hint, inForce) {
+			t.Errorf("%s: the hint is %q", name, hint)
+		}
+	}
+	w := newWorld(t, key)
+	w.rules(policy.Rules{KeyStates: []kmskey.KeyState{kmskey.StateDisabled}})
+	_, err := w.verify(t, good(arnA))
+	refused(t, err, kmserr.KMSInvalidState, "is Enabled, and the policy allows the states: Disabled", "change the policy")
+}

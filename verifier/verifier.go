@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
@@ -297,7 +298,7 @@ func guarded(body func() error) (err error) {
 	return body()
 }
 
-// typed makes every error a *kmserr.Error that names the key.
+// typed makes every error a *kmserr.Error that names the key, and the rules if it is they that refuse.
 func (v *Verifier) typed(err error, d *decision) error {
 	if err == nil {
 		return nil
@@ -307,12 +308,24 @@ func (v *Verifier) typed(err error, d *decision) error {
 			err = kmserr.New(kmserr.DeadlineExceeded, "the decision was not ready when its time was over (%v)", err).WithCause(err)
 		}
 	}
-	e := kmserr.As(err)
-	if e.KeyARN == "" {
-		named := *e // it may be a value that its maker returns again and again
-		return named.WithKey(d.subject())
+	return kmserr.Besides(err, d.byRules(kmserr.As(err).Name)).WithKey(d.subject())
+}
+
+// byRules is what a hint says of a refusal that a rule of the policy has a part in: which rules there are, and where.
+func (d *decision) byRules(name kmserr.Name) string {
+	switch rules := d.line.PolicyRules; {
+	case len(rules) == 0:
+		return ""
+	case name == kmserr.AlgorithmNotAllowed, name == kmserr.OutsideValidity, name == kmserr.SnapshotExpired,
+		name == kmserr.KMSInvalidState && d.key().State().Verifies():
+		const most = 5
+		text := "In force for the key: " + strings.Join(rules[:min(len(rules), most)], "; ")
+		if more := len(rules) - most; more > 0 {
+			text += fmt.Sprintf("; and %d more", more)
+		}
+		return text + "."
 	}
-	return e
+	return ""
 }
 
 // subject is what an error of the decision is about: the key, as far as it is known.
