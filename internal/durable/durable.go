@@ -21,7 +21,7 @@ import (
 // Permissions of what is made here: nobody but the owner needs the files of a store or log.
 const (
 	FilePerm   fs.FileMode = 0o600
-	FolderPerm fs.FileMode = 0o700
+	folderPerm fs.FileMode = 0o700
 )
 
 // WriteFile makes name hold data, whether it exists or not, by way of a temporary file in the folder tmp, which must
@@ -89,7 +89,7 @@ func MakeFolders(root *os.Root, name string) error {
 	if err := MakeFolders(root, above); err != nil {
 		return err
 	}
-	if err := root.Mkdir(name, FolderPerm); err != nil {
+	if err := root.Mkdir(name, folderPerm); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return nil // made by another process since
 		}

@@ -55,7 +55,7 @@ func TestWriteFile(t *testing.T) {
 		}
 	}
 	if runtime.GOOS != "windows" {
-		for name, want := range map[string]fs.FileMode{"a": FolderPerm, "a/b": FolderPerm, "a/b/file": FilePerm} {
+		for name, want := range map[string]fs.FileMode{"a": folderPerm, "a/b": folderPerm, "a/b/file": FilePerm} {
 			if info, err := root.Stat(name); err != nil || info.Mode().Perm() != want {
 				t.Errorf("%s: %v, %v", name, info.Mode(), err)
 			}

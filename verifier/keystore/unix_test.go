@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/awskms-offline/awskms-offline/internal/testenv"
-	"github.com/awskms-offline/awskms-offline/verifier/internal/fileguard"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 )
@@ -175,7 +174,7 @@ func TestManyWarningsAreBounded(t *testing.T) {
 	}
 	for range s.List() {
 	}
-	if w := s.Warnings(); len(w) != fileguard.MaxWarnings+1 {
+	if w := s.Warnings(); len(w) != 10+1 {
 		t.Errorf("%d warnings: %q", len(w), w)
 	}
 }

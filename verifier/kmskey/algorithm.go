@@ -253,9 +253,9 @@ func JoinNames[T ~string](names []T) string {
 	return strings.Join(texts, ", ")
 }
 
-// NearestName returns the one of KMS's names that a person most likely meant by text: the same but for letter case and
+// nearestName returns the one of KMS's names that a person most likely meant by text: the same but for letter case and
 // separators, or nearly. Empty if none is near. It is for hints and decides nothing.
-func NearestName[T ~string](text string, names []T) T {
+func nearestName[T ~string](text string, names []T) T {
 	squeeze := strings.NewReplacer("_", "", "-", "", " ", "")
 	squeezed := make([]string, len(names))
 	for i, name := range names {
@@ -272,9 +272,9 @@ func NearestName[T ~string](text string, names []T) T {
 	return names[i]
 }
 
-// HintNearest is NearestName as a sentence for a hint; empty if none is near.
+// HintNearest is nearestName as a sentence for a hint; empty if none is near.
 func HintNearest[T ~string](text string, names []T) string {
-	if near := NearestName(text, names); near != "" {
+	if near := nearestName(text, names); near != "" {
 		return "Did you mean " + string(near) + "?"
 	}
 	return ""

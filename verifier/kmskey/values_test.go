@@ -301,7 +301,7 @@ func TestNearestName(t *testing.T) {
 		"ED25519_SHA512": ED25519SHA512, "SM2_DSA": SM2DSA, "ml_dsa_shake256": MLDSASHAKE256, "HS256": "", "ECDSA_SHA_1": "",
 		"rsassa-pss-sha-256": RSASSAPSSSHA256, "RSASSA_PSS_SHA256": RSASSAPSSSHA256, "ECDSA_SHA_26": ECDSASHA256, "ECDSA_SHA_2": "", "": "", "ECDSA": "", "RSASSA_PSS": "",
 	} {
-		if got := NearestName(text, SigningAlgorithms()); got != want {
+		if got := nearestName(text, SigningAlgorithms()); got != want {
 			t.Errorf("%q: got %q, expected %q", text, got, want)
 		}
 	}

@@ -39,8 +39,8 @@ type Guard struct {
 	more     bool
 }
 
-// MaxWarnings bounds what a folder that is wrong throughout makes a caller print.
-const MaxWarnings = 10
+// maxWarnings bounds what a folder that is wrong throughout makes a caller print.
+const maxWarnings = 10
 
 // New returns a guard for one reader.
 func New(opts Options) *Guard {
@@ -113,7 +113,7 @@ func (g *Guard) warn(text string) {
 	if _, there := g.warnings[text]; there {
 		return
 	}
-	if len(g.warnings) >= MaxWarnings {
+	if len(g.warnings) >= maxWarnings {
 		g.more = true
 		return
 	}
@@ -131,7 +131,7 @@ func (g *Guard) Warnings() []string {
 	}
 	slices.Sort(texts)
 	if g.more {
-		texts = append(texts, fmt.Sprintf("there are more than %d such warnings", MaxWarnings))
+		texts = append(texts, fmt.Sprintf("there are more than %d such warnings", maxWarnings))
 	}
 	return texts
 }

@@ -528,15 +528,15 @@ func TestReadOnlyMountOfAClosedFile(t *testing.T) {
 // A warning that comes again is none more.
 func TestWarningsAreCountedOnce(t *testing.T) {
 	g := New(Options{})
-	for i := range MaxWarnings {
+	for i := range maxWarnings {
 		g.warn(strings.Repeat("w", i+1))
 	}
 	g.warn("w")
-	if w := g.Warnings(); len(w) != MaxWarnings || strings.Contains(strings.Join(w, "|"), "there are more") {
+	if w := g.Warnings(); len(w) != maxWarnings || strings.Contains(strings.Join(w, "|"), "there are more") {
 		t.Errorf("got %q", w)
 	}
 	g.warn("another")
-	if w := g.Warnings(); len(w) != MaxWarnings+1 || !strings.Contains(w[MaxWarnings], "there are more than 10") {
+	if w := g.Warnings(); len(w) != maxWarnings+1 || !strings.Contains(w[maxWarnings], "there are more than 10") {
 		t.Errorf("got %q", w)
 	}
 }

@@ -41,7 +41,7 @@ func Encrypt(pub *spki.PublicKey, alg kmskey.EncryptionAlgorithm, plaintext []by
 	if !slices.Contains(spec.EncryptionAlgorithms(), alg) {
 		return nil, kmserr.New(kmserr.InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s", alg, spec)
 	}
-	if err := CheckLength(spec, alg, len(plaintext)); err != nil {
+	if err := checkLength(spec, alg, len(plaintext)); err != nil {
 		return nil, err
 	}
 	var ciphertext []byte
@@ -92,9 +92,9 @@ func oaep(h hash.Hash, pub *rsa.PublicKey, plaintext []byte) ([]byte, error) {
 	return rsa.EncryptOAEP(h, rand.Reader, pub, plaintext, nil)
 }
 
-// CheckLength refuses a plaintext of n bytes that KMS does not take with alg and a key of this spec, and says how many it
+// checkLength refuses a plaintext of n bytes that KMS does not take with alg and a key of this spec, and says how many it
 // may have. n is what was read, which may be one byte more than allowed.
-func CheckLength(spec kmskey.KeySpec, alg kmskey.EncryptionAlgorithm, n int) error {
+func checkLength(spec kmskey.KeySpec, alg kmskey.EncryptionAlgorithm, n int) error {
 	most := alg.MaxPlaintext(spec)
 	switch {
 	case n == 0:
