@@ -569,6 +569,54 @@ func TestCosignTakesAnEmptyAnswerForAYes(t *testing.T) {
 	t.Logf("%d tampered signatures passed with a plugin that answers {}", passed)
 }
 
+// TestCosignTakesNoKeyFromABundle: cosign before 2.6.5 and 3.1.3 takes the public key in a bundle of the old format for the one
+// that --key names, says yes to whoever made the bundle, and does not ask the plugin (GHSA-fx35-mq7g-6g98).
+func TestCosignTakesNoKeyFromABundle(t *testing.T) {
+	p256 := signers[0]
+	stranger := signer{key: "p256-stranger", algorithm: "ECDSA_SHA_256"}
+	key := read(t, publicPEM(t, cosignHost(t, shared.bin), stranger.key))
+	certificate := read(t, fixture.Lookup(stranger.key).CertificateFile(shared.testdata))
+	statement := blobStatement(harness.CustomPredicate)
+	for _, c := range clients(t) {
+		for _, command := range []struct {
+			words  []string
+			signed func(s signer) []byte
+		}{
+			{[]string{"verify-blob"}, func(s signer) []byte { return s.sign(t, []byte(cosignMessage)) }},
+			{[]string{"verify-blob-attestation", "--type", harness.CustomPredicate}, func(s signer) []byte {
+				return harness.Envelope(statement, s.sign(t, harness.PAE(statement)))
+			}},
+		} {
+			for _, b := range []struct {
+				name, reference string
+				signer
+				brings string
+				expectation
+			}{
+				{"nothing", fixture.Lookup(p256.key).ARN(), p256, "", expectation{ok: true}}, // so what follows is not refused for its format
+				{"another key", fixture.Lookup(p256.key).ARN(), stranger, key, expectation{says: "loading verifier certificate from bundle"}},
+				{"another key in base64", fixture.Lookup(p256.key).ARN(), stranger, base64.StdEncoding.EncodeToString([]byte(key)), expectation{says: "loading verifier certificate from bundle"}},
+				{"another key for a disabled one", fixture.Lookup("p256-disabled").ARN(), stranger, key, expectation{says: "loading verifier certificate from bundle"}},
+				{"another key for one that is not there", "alias/none", stranger, key, expectation{says: "loading verifier certificate from bundle"}},
+				{"another key's certificate", fixture.Lookup(p256.key).ARN(), stranger, certificate, expectation{says: "awskms-offline: KMSInvalidSignatureException"}},
+			} {
+				t.Run(c.name+"/"+command.words[0]+"/"+b.name, func(t *testing.T) {
+					h := cosignHost(t, shared.bin)
+					args := append(slices.Clone(command.words), "--bundle", file(t, h, "old.bundle", harness.OldBundle(command.signed(b.signer), b.brings)))
+					b.check(t, verifyWith(t, c, h, "awskms-offline:///"+b.reference, append(args, file(t, h, "message", []byte(cosignMessage)))))
+					log, err := os.ReadFile(filepath.Join(h.Dir, "state", "awskms-offline", "audit.jsonl"))
+					if err != nil && !os.IsNotExist(err) { // a plugin that is not asked writes none
+						t.Fatal(err)
+					}
+					if strings.Contains(string(log), `"verified":true`) != b.ok {
+						t.Errorf("the log says:\n%s", log)
+					}
+				})
+			}
+		}
+	}
+}
+
 // TestCosignSigning: what cannot be done here says what can.
 func TestCosignSigning(t *testing.T) {
 	for _, c := range clients(t) {

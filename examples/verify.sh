@@ -1,6 +1,6 @@
 #!/bin/sh
 # Verifies images with notation and cosign before anything uses them, in any CI with a shell: verify.sh IMAGE@sha256:DIGEST…
-# notation, cosign and curl are on PATH; ci/install.sh and ci/verify-image.sh of this project's release lie in ci/ of yours. The files
+# notation, cosign (2.6.5, or 3.1.3 or newer) and curl are on PATH; ci/install.sh and ci/verify-image.sh of this project's release lie in ci/ of yours. The files
 # below trust/ are yours: keys.tar is what `awskms-offline keys export` wrote and its SHA-256 what it printed.
 set -eu
 : "${AWSKMS_OFFLINE_VERSION:=0.1.0}"

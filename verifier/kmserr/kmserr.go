@@ -118,7 +118,7 @@ var table = []Entry{
 		"Ask whoever blocked it; `awskms-offline keys show` tells the reason."},
 	{KeyNotAllowed, ExitRefused, notationAccessDenied,
 		"The policy's list of allowed keys does not hold this key.",
-		"A policy with `\"allowList\": true` is in force and no grant names the key; the record comes from a source that the policy does not take; in `doctor`, Notation's set-up lets other keys in.",
+		"A policy with `\"allowList\": true` is in force and no grant names the key; the record comes from a source that the policy does not take; in `doctor`, Notation's or cosign's set-up lets other keys in.",
 		"Name the key's ARN in a grant of that policy with `\"verify\": true` (docs/policy.md), or use an allowed key."},
 	{AlgorithmNotAllowed, ExitRefused, notationAccessDenied,
 		"The policy does not allow this signing algorithm or message type for this key.",

@@ -28,7 +28,7 @@ const partStore = "store"
 // finding is one line of doctor's report.
 type finding struct {
 	Level string `json:"Level"`
-	Part  string `json:"Part"` // "store", "notation"
+	Part  string `json:"Part"` // "store", "notation", "cosign"
 	Fact  string `json:"Fact"`
 	Cure  string `json:"Cure,omitempty"`
 }
@@ -49,16 +49,17 @@ func (a *app) doctor() *cobra.Command {
 	var repair bool
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check the store, and whether Notation is set up safely",
+		Short: "Check the store, and whether Notation and cosign are set up safely",
 		Long: `Checks the store: which one is used and why, its permissions, every record, alias and block. Checks Notation, where it is
 configured: the plugin is installed and of this version, no other is installed that a signature could choose, the trust policy
 names only key ARNs at level strict, its ca: stores hold only certificates of the keys that it names, and the log of
-decisions is not sent where Notation loses it.
+decisions is not sent where Notation loses it. Checks the cosign on PATH, if there is one: its version, as of 2.6.5 and 3.1.3
+the key in a file of --bundle does not take the place of --key. None of them is run.
 
 --bundle also writes what the report of a fault needs into one file of JSON, to be read before it is sent: versions, findings, the names,
 modes and sizes of the store's files, counts. It holds no file's content, no credentials, and no account numbers.
 
-Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's set-up; 3 the store is damaged.`,
+Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's set-up, or cosign's; 3 the store is damaged.`,
 		Example: "  awskms-offline doctor\n  awskms-offline doctor --repair\n  awskms-offline doctor --bundle report.json",
 		Args:    exactly(0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
@@ -70,6 +71,7 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 			if err := examineNotation(r, notationDir, v); err != nil {
 				return err
 			}
+			examineCosign(r)
 			if bundleFile != "" {
 				store, err := a.openStoreQuietly() // also under a policy that nothing can be decided by
 				if err == nil {
@@ -88,7 +90,7 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 			}
 			if slices.ContainsFunc(r.findings, func(f finding) bool { return f.Level == levelDanger }) {
 				a.printed = true
-				return kmserr.New(kmserr.KeyNotAllowed, "Notation's set-up is not safe")
+				return kmserr.New(kmserr.KeyNotAllowed, "the set-up of Notation or cosign is not safe")
 			}
 			return nil
 		},

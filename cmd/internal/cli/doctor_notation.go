@@ -167,15 +167,7 @@ func examineOurPlugin(r *report, dir, name string) {
 		r.add(levelDanger, "notation", kmserr.As(err).Hint, "%s", kmserr.As(err).Fact)
 		return
 	}
-	version := ""
-	for _, s := range info.Settings {
-		if s.Key == "-ldflags" {
-			if _, after, ok := strings.Cut(s.Value, "internal/buildinfo.Version="); ok {
-				version, _, _ = strings.Cut(strings.Trim(after, `"' `), " ")
-				version = strings.Trim(version, `"'`)
-			}
-		}
-	}
+	version := linked(info, "internal/buildinfo.Version=")
 	if self, err := os.Executable(); err == nil && version == "" {
 		// Neither was stamped: then the version is the same unless the one beside this program is another file.
 		beside := filepath.Join(filepath.Dir(self), filepath.Base(path))
@@ -192,6 +184,19 @@ func examineOurPlugin(r *report, dir, name string) {
 		return
 	}
 	r.add(levelOK, "notation", "", "the plugin %s is installed, version %s", name, version)
+}
+
+// linked is the text that -ldflags gave a variable of the program; empty if none is recorded, as it is not with -trimpath.
+func linked(info *debug.BuildInfo, variable string) (text string) {
+	for _, s := range info.Settings {
+		if s.Key == "-ldflags" {
+			if _, after, ok := strings.Cut(s.Value, variable); ok {
+				text, _, _ = strings.Cut(strings.Trim(after, `"' `), " ")
+				text = strings.Trim(text, `"'`)
+			}
+		}
+	}
+	return text
 }
 
 // ourPlugin reads what the Go linker wrote into the plugin of ours that path should be. It is not run.

@@ -79,6 +79,16 @@ func EnvelopeBundle(statement, signature []byte) []byte {
 	return bundle("dsseEnvelope", envelope(statement, signature))
 }
 
+// OldBundle is a bundle of cosign's own format, before sigstore had one: a file's signature, or an envelope, and a certificate if
+// that is not empty.
+func OldBundle(signature []byte, certificate string) []byte {
+	members := map[string]string{"base64Signature": base64.StdEncoding.EncodeToString(signature)}
+	if certificate != "" {
+		members["cert"] = certificate
+	}
+	return mustJSON(members)
+}
+
 func bundle(content string, value any) []byte {
 	return mustJSON(map[string]any{
 		"mediaType":            BundleType,
