@@ -122,7 +122,11 @@ func TestSameOnWindows(t *testing.T) {
 	}{
 		{`C:\ProgramData\keys`, `C:\ProgramData\keys`, true},
 		{`C:\ProgramData\keys`, `c:\PROGRAMDATA\Keys`, true},
+		{`C:\aZ`, `C:\Az`, true},
 		{`C:\keys`, `C:\keys2`, false},
+		{`C:\a;`, `C:\a[`, false},
+		{`C:\a@`, "C:\\a`", false},
+		{`C:\a[`, `C:\a{`, false},
 		{`C:\keys`, "C:\\\u212aeys", false}, // KELVIN SIGN
 		{`C:\store`, "C:\\\u017ftore", false},
 		{"C:\\\u00e9", "C:\\\u00c9", false},
