@@ -104,6 +104,16 @@ func TestLogOnABadDisk(t *testing.T) {
 							}
 						}
 					}
+					if disk == "read-only" && mode != "off" { // which shows without writing
+						code, stdout, _ := call("doctor")
+						level, exit := "warning ", 0
+						if mode == "required" {
+							level, exit = "danger ", kmserr.ExitOurSide
+						}
+						if code != exit || !strings.Contains(stdout, level) || !strings.Contains(stdout, "read-only file system") {
+							t.Errorf("doctor: exit code %d\n%s", code, stdout)
+						}
+					}
 					if mode != "off" {
 						write(t, filepath.Join(dir, "message"), []byte(message))
 						write(t, filepath.Join(dir, "sig"), good)
