@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -268,14 +269,18 @@ hours old, the log is required, and nobody but the owner may write the store. A 
 			if err != nil {
 				return err
 			}
-			if file == "" {
+			homes := file == ""
+			if homes {
 				home, err := keystore.Locate(a.homeFlag(), "--home")
 				if err != nil {
 					return err
 				}
 				file = filepath.Join(home.Path, policy.FileName)
 			}
-			if err := writeNewFor("--file", file, data); err != nil {
+			switch err := writeNewFor("--file", file, data); {
+			case homes && errors.Is(err, fs.ErrExist):
+				return invalid("the policy %s is there already", file).WithHint("Edit it, or write another with --file.")
+			case err != nil:
 				return err
 			}
 			if len(allow) == 0 {
