@@ -515,8 +515,16 @@ func (a *app) stateForStored(s *namedState, f importFlags, at kmskey.Time) (*kms
 // publicKeyRecord makes a record of a bare public key.
 func publicKeyRecord(der []byte, f importFlags) (kmskey.Record, error) {
 	if f.keyID == "" || f.usage == "" {
-		return kmskey.Record{}, invalid("this is a bare public key, which does not say what KMS key it is").
-			WithHint("Give --key-id with the key's ARN and --key-usage.")
+		e := invalid("this is a bare public key, which does not say what KMS key it is")
+		switch {
+		case f.keyID != "":
+			e = invalid("this is a bare public key, which does not say what it is for").WithHint("Give --key-usage: SIGN_VERIFY for a key that signs.")
+		case f.usage != "":
+			e = e.WithHint("Give --key-id with the key's ARN.")
+		default:
+			e = e.WithHint("Give --key-id with the key's ARN and --key-usage.")
+		}
+		return kmskey.Record{}, e
 	}
 	_, spec, err := kmskey.FingerprintDER(der)
 	if err != nil {
