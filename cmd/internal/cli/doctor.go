@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
+	"github.com/awskms-offline/awskms-offline/internal/nearest"
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
@@ -102,7 +104,7 @@ that the policy requires cannot be written.`,
 	}
 	c.Flags().StringVar(&notationDir, "notation-config", "", "Notation's configuration folder (default: $NOTATION_CONFIG, else notation in the user's configuration folder)")
 	pathVar(c.Flags(), &bundleFile, "bundle", "", "also write what the report of a fault needs into this new file")
-	c.Flags().BoolVar(&repair, "repair", false, "mend what a crash may have left: the index, aliases without a key")
+	c.Flags().BoolVar(&repair, "repair", false, "mend what a crash may have left: the index, aliases without a key and without a history")
 	return c
 }
 
@@ -201,6 +203,12 @@ func examineFiles(r *report, store *keystore.Store) (damage error) {
 		cure := p.Remedy
 		if p.Repairable {
 			cure = "Run `awskms-offline doctor --repair`."
+		}
+		if name := filepath.Base(p.Path); p.Harmless && len(r.rules.Files()) == 0 && nearest.Name(name, []string{policy.FileName}) != "" {
+			cure = "Is " + policy.FileName + " meant? No policy is in force."
+		}
+		if !p.Repairable && strings.HasSuffix(p.Remedy, "or remove the alias.") {
+			cure = fmt.Sprintf("It meant other keys before, so --repair keeps it. Import that key, or run `awskms-offline keys remove %s`.", p.KeyARN)
 		}
 		fact := p.Fact
 		if !strings.Contains(fact, p.Path) {
