@@ -13,7 +13,7 @@
 #   NOTATION_FLAGS  further flags of `notation verify`, separated by spaces
 #   COSIGN_FLAGS    the same for `cosign verify`
 #
-# Exit code 0: every image was verified by every verifier. 1: one was refused. 2: the call was wrong. An image that Notation's trust policy
+# Exit code 0: every image was verified by every verifier. 1: one was refused. 2: the call was wrong, or RESULTS cannot be written. An image that Notation's trust policy
 # lets through unverified (level skip), or although a check failed (level permissive or audit, or an override), counts as refused.
 # f: no word of a variable is a pattern for files.
 set -euf
@@ -26,7 +26,7 @@ usage() {
 verifiers=${VERIFIERS:-notation cosign}
 results=${RESULTS:-awskms-offline-results}
 # What an earlier run found must not be taken for what this one did, however it ends.
-rm -f "$results/results.json" "$results/junit.xml"
+rm -f "$results/results.json" "$results/junit.xml" || usage "RESULTS is \"$results\", where an earlier run's results cannot be removed"
 # An environment may have a variable of this name.
 verifier=
 for verifier in $verifiers; do
@@ -81,7 +81,11 @@ unset COSIGN_CHECK_CLAIMS COSIGN_LOCAL_IMAGE COSIGN_ATTACHMENT COSIGN_SIGNATURE 
 # says asks whether the client's output has a line that is all of this pattern.
 says() { printf '%s\n' "$output" | LC_ALL=C grep -q -x -e "$1"; }
 
-mkdir -p "$results"
+mkdir -p "$results" || usage "RESULTS is \"$results\", and this folder cannot be made"
+for file in results.json junit.xml; do
+	(: >"$results/$file") || usage "RESULTS is \"$results\", and $file cannot be written there"
+	rm -f "$results/$file"
+done
 tests=0 refused=0 rows='' cases=''
 for image in "$@"; do
 	digest=${image##*@}
@@ -140,7 +144,9 @@ verify-image.sh: $why"
 "
 	done
 done
-printf '[%s\n]\n' "$rows" >"$results/results.json"
+unwritten=
+printf '[%s\n]\n' "$rows" >"$results/results.json" || unwritten=results.json
 printf '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n<testsuite name="awskms-offline" tests="%d" failures="%d" errors="0">\n%s</testsuite>\n</testsuites>\n' \
-	"$tests" "$refused" "$cases" >"$results/junit.xml"
+	"$tests" "$refused" "$cases" >"$results/junit.xml" || unwritten=junit.xml
 [ "$refused" -eq 0 ] || exit 1
+[ -z "$unwritten" ] || usage "RESULTS is \"$results\", and $unwritten cannot be written there"

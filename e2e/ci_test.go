@@ -775,6 +775,12 @@ func TestShellExample(t *testing.T) {
 		}
 	}
 
+	for _, results := range []string{verify, filepath.Join(verify, "results")} { // which is a file
+		if result := run([]string{"RESULTS=" + results}, j.good); result.Code != 2 || !strings.Contains(result.Stderr, "RESULTS is ") || strings.Contains(result.Stdout, "verified") {
+			t.Errorf("RESULTS is %s: expected exit code 2 before any image is looked at\n%s", results, result)
+		}
+	}
+
 	// A client that ends with 0 has not, by that alone, verified this image with this key.
 	cosign := client{name: "cosign 3", path: build.ClientPath(shared.root, "cosign")}
 	_, goodDigest, _ := strings.Cut(j.good, "@")

@@ -104,7 +104,7 @@ func (l *FileLog) Append(ctx context.Context, d Decision) error {
 // first of them may be there.
 func (l *FileLog) AppendAll(ctx context.Context, all []Decision) error {
 	if l == nil || l.turn == nil {
-		return kmserr.New(kmserr.AuditUnavailable, "the log was not made by NewFileLog")
+		return errNotMade()
 	}
 	if len(all) == 0 {
 		return nil
@@ -476,6 +476,85 @@ func (l *FileLog) LastTime() (time.Time, error) {
 	}
 	last, err := d.readTail(nil, 0)
 	return last.time, err
+}
+
+// Check says why Append could not write a line now, as far as that shows without writing: it makes and changes nothing, and
+// takes no lock. nil if nothing speaks against it; else an AuditUnavailableException.
+func (l *FileLog) Check() error {
+	if l == nil || l.turn == nil {
+		return errNotMade()
+	}
+	if l.cfg.Path == "-" {
+		return nil
+	}
+	guard, tree, err := l.openTree(false)
+	if errors.Is(err, fileguard.ErrAbsent) {
+		return l.checkAbove()
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.Close() }() // nothing is written through it
+	d := newFolder(tree.Root(), l.cfg.Path)
+	makes := false // a file in the folder
+	switch lock, _, err := d.openRegular(d.name+lockSuffix, os.O_RDWR); {
+	case errors.Is(err, fs.ErrNotExist):
+		makes = true
+	case err != nil:
+		return unavailable(err, "the log's lock %s cannot be taken: %v", d.path(d.name+lockSuffix), fileguard.Cause(err))
+	default:
+		lock.Close()
+	}
+	f, info, err := d.openRegular(d.name, os.O_RDWR|os.O_APPEND)
+	var size int64
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f, makes = nil, true
+	case err != nil:
+		return unavailable(err, "the log %s cannot be opened: %v", l.cfg.Path, fileguard.Cause(err))
+	default:
+		defer f.Close()
+		if err := guard.File(l.cfg.Path, f); err != nil {
+			return guarded(err)
+		}
+		size = info.Size()
+	}
+	last, err := d.readTail(f, size)
+	if err != nil {
+		return err
+	}
+	if !makes && last.end == size { // else an incomplete end is to be kept aside
+		return nil
+	}
+	if err := mayMakeFiles(tree.Root().Name()); err != nil {
+		return unavailable(err, "no file can be made in the log's folder %s: %v", d.dir, fileguard.Cause(err))
+	}
+	return nil
+}
+
+// checkAbove is Check where the log's folder is not there.
+func (l *FileLog) checkAbove() error {
+	guard := fileguard.New(fileguard.Options{Unsafe: l.cfg.UnsafePermissions})
+	dir := filepath.Dir(l.cfg.Path)
+	above := filepath.Dir(dir)
+	for {
+		real, err := guard.ResolveFolder(above)
+		switch {
+		case err == nil:
+			if err := mayMakeFiles(real); err != nil {
+				return unavailable(err, "the log's folder %s cannot be made below %s: %v", dir, above, fileguard.Cause(err))
+			}
+			return nil
+		case !errors.Is(err, fileguard.ErrAbsent) || above == filepath.Dir(above):
+			return guarded(err)
+		}
+		above = filepath.Dir(above)
+	}
+}
+
+// errNotMade is of a FileLog that is no log.
+func errNotMade() error {
+	return kmserr.New(kmserr.AuditUnavailable, "the log was not made by NewFileLog")
 }
 
 // unavailable is the error of a log that cannot be written; one that has our name already says more.

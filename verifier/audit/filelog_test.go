@@ -88,9 +88,13 @@ func TestPermissions(t *testing.T) {
 			if err := c.change(); err != nil {
 				t.Fatal(err)
 			}
+			unavailableError(t, openLog(t, Config{Path: path}).Check(), c.says, "chmod o-w")
 			unavailableError(t, openLog(t, Config{Path: path}).Append(t.Context(), decision(2)), c.says, "chmod o-w")
 			if _, err := openLog(t, Config{Path: path}).LastTime(); err == nil {
 				t.Error("its last time is believed")
+			}
+			if err := openLog(t, Config{Path: path, UnsafePermissions: true}).Check(); err != nil {
+				t.Errorf("looked at with UnsafePermissions: %v", err)
 			}
 			if err := openLog(t, Config{Path: path, UnsafePermissions: true}).Append(t.Context(), decision(2)); err != nil {
 				t.Errorf("with UnsafePermissions: %v", err)
@@ -123,6 +127,7 @@ func TestNoOrdinaryFile(t *testing.T) {
 					t.Skipf("that %s in the place of %s is refused is not tested: %v", what, name, err)
 				}
 				l := openLog(t, Config{Path: filepath.Join(dir, FileName)})
+				unavailableError(t, l.Check(), path+" is "+what)
 				unavailableError(t, l.Append(t.Context(), decision(1)), path+" is "+what)
 				if name == FileName {
 					unavailableError(t, errOf(l.LastTime()), path+" is "+what)
@@ -158,6 +163,10 @@ func TestForeignFile(t *testing.T) {
 			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
+			unavailableError(t, openLog(t, Config{Path: path}).Check(), path, "audit verify")
+			if _, err := os.Lstat(path + lockSuffix); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("looking made a lock: %v", err)
+			}
 			unavailableError(t, openLog(t, Config{Path: path}).Append(t.Context(), decision(1)), path, "audit verify")
 			if got, err := os.ReadFile(path); err != nil || string(got) != content {
 				t.Errorf("the file was changed: %d bytes, %v", len(got), err)
@@ -176,6 +185,7 @@ func TestNoPlace(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	unavailableError(t, openLog(t, Config{Path: filepath.Join(file, "below", FileName)}).Check())
 	unavailableError(t, openLog(t, Config{Path: filepath.Join(file, "below", FileName)}).Append(t.Context(), decision(1)))
 	if runtime.GOOS == "windows" || os.Geteuid() == 0 {
 		t.Skip("every folder can be written by this user: a folder that is closed to it is not tested")
@@ -186,6 +196,7 @@ func TestNoPlace(t *testing.T) {
 	}
 	t.Cleanup(func() { os.Chmod(closed, 0o700) })
 	for _, path := range []string{filepath.Join(closed, FileName), filepath.Join(closed, "below", FileName)} {
+		unavailableError(t, openLog(t, Config{Path: path}).Check(), "Let the current user write it")
 		unavailableError(t, openLog(t, Config{Path: path}).Append(t.Context(), decision(1)), "Let the current user write it")
 	}
 }
@@ -918,6 +929,39 @@ func TestLastTime(t *testing.T) {
 	writeLines(t, path, []string{"{}\n"})
 	if at, err := openLog(t, Config{Path: path}).LastTime(); err == nil || !at.IsZero() {
 		t.Errorf("of no log: %v, %v", at, err)
+	}
+}
+
+// TestCheck: who looks whether lines can be written leaves no trace, whatever is there.
+func TestCheck(t *testing.T) {
+	absent, deep, whole, torn := filepath.Join(t.TempDir(), FileName), filepath.Join(t.TempDir(), "a", "b", FileName), newLog(t, 2), newLog(t, 2)
+	f, err := os.OpenFile(torn, os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.WriteString(`{"eventVersion":"1.0","eve`)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"no file": absent, "no folders": deep, "a log": whole, "an incomplete end": torn, "standard error": "-"} {
+		content := func() string {
+			names, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*"))
+			data, _ := os.ReadFile(path)
+			return fmt.Sprint(names, string(data))
+		}
+		before := content()
+		if err := openLog(t, Config{Path: path, Writer: io.Discard}).Check(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after := content(); after != before {
+			t.Errorf("%s: there was %s, and is %s", name, before, after)
+		}
+	}
+	if _, err := os.Lstat(filepath.Dir(filepath.Dir(deep))); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder was made: %v", err)
+	}
+	for _, l := range []*FileLog{nil, {}} {
+		unavailableError(t, l.Check(), "NewFileLog")
 	}
 }
 

@@ -3,3 +3,6 @@
 package audit
 
 const nonblock = 0
+
+// mayMakeFiles asks whether the process may make files in a folder; here only trying tells.
+func mayMakeFiles(string) error { return nil }

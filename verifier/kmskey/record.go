@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -228,6 +229,9 @@ func (k *Key) checkMetadata(r Record) error {
 		return disagree("KeyMetadata.KeyUsage says %s, but KeyUsage says %s", m.KeyUsage, r.KeyUsage)
 	case m.KeyState == StateUnknown:
 		return disagree("KeyMetadata is there, but its KeyState is empty")
+	case m.Enabled != nil && *m.Enabled && !slices.Contains(keyStates, m.KeyState): // else a state that KMS may have by now
+		return disagree("KeyMetadata.KeyState is %q, which is no state of KMS that is known here, though KeyMetadata.Enabled says true", m.KeyState).
+			WithHint("%s", strings.TrimSpace(HintNearest(string(m.KeyState), keyStates)+" Expected is the answer of `aws kms describe-key` as it came."))
 	case m.Enabled != nil && *m.Enabled && !m.KeyState.Verifies(),
 		m.Enabled != nil && !*m.Enabled && m.KeyState == StateEnabled:
 		return disagree("KeyMetadata.Enabled says %t, but KeyMetadata.KeyState says %s", *m.Enabled, m.KeyState)

@@ -254,6 +254,7 @@ func TestDisagreements(t *testing.T) {
 		"KeyMetadata.KeyId of other":  {meta(object{"KeyState": "Enabled", "KeyId": mrk}), []string{"KeyMetadata.KeyId says " + mrk, keyARN}},
 		"KeyMetadata.KeySpec":         {meta(object{"KeyState": "Enabled", "KeySpec": "RSA_2048"}), []string{"KeyMetadata.KeySpec says RSA_2048", "ECC_NIST_P256"}},
 		"KeyMetadata.KeyUsage":        {meta(object{"KeyState": "Enabled", "KeyUsage": "KEY_AGREEMENT"}), []string{"KeyMetadata.KeyUsage says KEY_AGREEMENT", "SIGN_VERIFY"}},
+		"Enabled and no state":        {meta(object{"KeyState": "enabled", "Enabled": true}), []string{`KeyState is "enabled", which is no state of KMS`, "Did you mean Enabled?"}},
 		"Enabled and Disabled":        {meta(object{"KeyState": "Disabled", "Enabled": true}), []string{"Enabled says true", "KeyState says Disabled"}},
 		"Enabled and PendingDeletion": {meta(object{"KeyState": "PendingDeletion", "Enabled": true}), []string{"Enabled says true", "PendingDeletion"}},
 		"Enabled and unknown to us":   {meta(object{"KeyState": "Frozen", "Enabled": true}), []string{"Enabled says true", "Frozen"}},

@@ -24,6 +24,11 @@ const (
 	StateUpdating          KeyState = "Updating"
 )
 
+// keyStates are KMS's, as far as they are known.
+var keyStates = []KeyState{
+	StateCreating, StateEnabled, StateDisabled, StatePendingDeletion, StatePendingImport, StatePendingReplicaDel, StateUnavailable, StateUpdating,
+}
+
 // StateNotFound is ours: KMS answered NotFoundException for a key that it had before, so the key was deleted.
 const StateNotFound KeyState = "NotFound"
 

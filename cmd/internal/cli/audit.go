@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,9 +61,10 @@ func (a *app) auditShow(file *string) *cobra.Command {
 	var since, until string
 	var follow bool
 	c := &cobra.Command{
-		Use:     "show",
-		Short:   "Show decisions, oldest first",
-		Long:    "Shows the lines of the log that the flags choose, one a line; with --output json the lines as they are. The chain is not checked: audit verify does.",
+		Use:   "show",
+		Short: "Show decisions, oldest first",
+		Long: `Shows the lines of the log that the flags choose, one a line: number, time, user, program, what was asked, key, result; with --output json
+the lines as they are. The chain is not checked: audit verify does.`,
 		Example: "  awskms-offline audit show --key alias/release --since 2026-11-01T00:00:00Z\n  awskms-offline audit show --result refused --since 24h --follow",
 		Args:    exactly(0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -79,6 +82,14 @@ func (a *app) auditShow(file *string) *cobra.Command {
 				}
 				*bound.at = at
 			}
+			switch {
+			case follow && until != "":
+				return invalid("--follow and --until are given, expected one of them").WithHint("What is written from now on has no end but Ctrl-C; leave --follow out.")
+			case !filter.Since.IsZero() && !filter.Until.IsZero() && !filter.Since.Before(filter.Until):
+				return invalid("--until %s is %s, which is not after --since %s, %s: no line lies between them",
+					until, filter.Until.UTC().Format(time.RFC3339), since, filter.Since.UTC().Format(time.RFC3339)).
+					WithHint("A line is shown from --since on, and before --until; 7d means seven days ago.")
+			}
 			if err := checkResult(filter.Result); err != nil {
 				return err
 			}
@@ -86,24 +97,65 @@ func (a *app) auditShow(file *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.showLines(path, filter, follow)
+			return a.showLines(path, *file != "", filter, follow)
 		},
 	}
 	fl := c.Flags()
 	fl.StringVar(&filter.Key, "key", "", "decisions about this key: its ARN or key ID, or what it was asked for by")
 	fl.StringVar(&since, "since", "", "not before this time: RFC 3339, or so long ago as 24h or 7d")
-	fl.StringVar(&until, "until", "", "before this time, likewise")
+	fl.StringVar(&until, "until", "", "before this time, likewise; not with --follow")
 	fl.StringVar(&filter.Result, "result", "", "verified, refused, or an error's name such as DisabledException")
-	fl.StringVar(&filter.FrontEnd, "front-end", "", "asked by this program: awskms-offline, notation-awskms-offline, sigstore-kms-awskms-offline")
+	fl.StringVar(&filter.FrontEnd, "front-end", "", "asked by this program: "+strings.Join(ownFrontEnds, ", "))
 	fl.BoolVar(&follow, "follow", false, "go on with what is written from now on, until Ctrl-C")
 	return c
 }
 
-// showLines prints the lines that the filter takes, and goes on after one that cannot be read: the error tells of these.
-func (a *app) showLines(path string, filter audit.Filter, follow bool) error {
+// ownFrontEnds are this project's own. A program on the library writes its own name.
+var ownFrontEnds = []string{name, "notation-" + name, "sigstore-kms-" + name}
+
+// unmet says of a filter that no line has met that it may be misspelt, which else looks like a thing that never happened. A log
+// holds what callers wrote, and other programs' names: only where there is none of these is that known. nil if nothing speaks
+// for a misspelling.
+func unmet(filter audit.Filter) error {
+	if filter.FrontEnd != "" && !slices.Contains(ownFrontEnds, filter.FrontEnd) {
+		return invalid("--front-end is %q, by which no such line was written, and none of %s", filter.FrontEnd, strings.Join(ownFrontEnds, ", ")).
+			WithHint("Name one of these; a program on the library writes the name that it gave itself.")
+	}
+	if _, err := kmskey.ParseRef(filter.Key); filter.Key != "" && err != nil {
+		e := kmserr.As(err)
+		return invalid("--key: %s, and no such line is of a call that named it so", e.Fact).WithHint("%s", e.Hint)
+	}
+	return nil
+}
+
+// noLog is an error if the file that --log names is no log at all: of its first lines, many of them, none is one of a log, be it
+// a damaged one.
+func (a *app) noLog(path string) error {
+	const enough = 10_000
+	lines := 0
+	for entry, err := range audit.Lines(a.ctx, path, audit.Filter{}) {
+		if !kmserr.Is(err, kmserr.AuditIntegrity) || bytes.HasPrefix(entry.Raw, []byte(`{"eventVersion":`)) {
+			return nil
+		}
+		if lines++; lines == enough {
+			break
+		}
+	}
+	if lines == 0 {
+		return nil
+	}
+	return invalid("%s is no log of awskms-offline: no line of it is one of a log", path).WithHint("`awskms-offline doctor` tells where the log is.")
+}
+
+// showLines prints the lines that the filter takes, and goes on after one that cannot be read: the error tells of these. chosen
+// says that --log names the file.
+func (a *app) showLines(path string, chosen bool, filter audit.Filter, follow bool) error {
 	lines := audit.Lines
 	if follow {
 		lines = audit.Follow
+		if err := unmet(filter); err != nil {
+			a.note(kmserr.As(err).Fact)
+		}
 	}
 	var damaged []error
 	shown, more, gravest := 0, 0, 0
@@ -143,7 +195,15 @@ func (a *app) showLines(path string, filter audit.Filter, follow bool) error {
 		}
 		shown++
 	}
+	if shown == 0 && !follow && chosen && len(damaged) > 0 {
+		if err := a.noLog(path); err != nil {
+			return err
+		}
+	}
 	if shown == 0 && len(damaged) == 0 && !follow { // else a misspelt key would look like one that was never asked for
+		if err := unmet(filter); err != nil {
+			return err
+		}
 		a.note("no line of the log is of this kind")
 	}
 	if more > 0 {
@@ -193,7 +253,11 @@ func entryText(e audit.Entry) string {
 	if key == "" {
 		key = e.Asked
 	}
-	text := fmt.Sprintf("%d %s %s %s %s %s", e.Sequence, e.EventTime.UTC().Format(time.RFC3339), e.FrontEnd.Name, e.EventName, orDash(key), result)
+	user := e.UserIdentity.UserName
+	if user == "" {
+		user = e.UserIdentity.PrincipalID
+	}
+	text := fmt.Sprintf("%d %s %s %s %s %s %s", e.Sequence, e.EventTime.UTC().Format(time.RFC3339), orDash(user), e.FrontEnd.Name, e.EventName, orDash(key), result)
 	if e.SigningAlgorithm != "" {
 		text += " " + e.SigningAlgorithm
 	}
@@ -235,6 +299,9 @@ broken place is named. Lines missing at the end, and a log written anew, show on
 				return err
 			}
 			report, err := audit.Verify(a.ctx, path, opts)
+			if kmserr.Is(err, kmserr.AuditIntegrity) && *file != "" && head == "" && start == "" {
+				err = cmp.Or(a.noLog(path), err) // nobody changed a file that was named by mistake
+			}
 			if err != nil {
 				return err
 			}
@@ -249,7 +316,7 @@ broken place is named. Lines missing at the end, and a log written anew, show on
 				a.warn([]string{fmt.Sprintf("%s of the log, which a crash leaves: audit show names the file that each was kept in",
 					count(report.Recovered, "line tells of an incomplete end", "lines tell of incomplete ends"))})
 			}
-			return a.printf("Intact: %d lines in %s, head %s\n", report.Lines, count(report.Files, "file", "files"), report.Last)
+			return a.printf("Intact: %s in %s, head %s\n", count(report.Lines, "line", "lines"), count(report.Files, "file", "files"), report.Last)
 		},
 	}
 	c.Flags().StringVar(&head, "expect-head", "", "the log must hold this head, which audit head printed before")

@@ -65,7 +65,11 @@ func (f *batchFlags) check(c *cobra.Command, args []string) error {
 	}
 	for _, name := range ofOne {
 		if c.Flags().Changed(name) {
-			return invalid("--%s and --batch are given, expected one or the other", name).WithHint("Each line of a batch says it for itself; docs/batch.md has the members.")
+			e := invalid("--%s and --batch are given, expected one or the other", name)
+			if name == "explain" {
+				return e.WithHint("Verify that line alone with --explain.")
+			}
+			return e.WithHint("Each line of a batch says it for itself; docs/batch.md has the members.")
 		}
 	}
 	switch {
@@ -138,15 +142,15 @@ type batchRun struct {
 	stoppedEarly bool
 
 	out     *bufio.Writer
-	pending int64 // answers in out
-	written int64 // answers handed over for certain
+	pending []kmserr.Name // answers in out: why they are no, "" for a yes
+	written int64         // answers handed over for certain
 	reports []batchReport
 	bar     *progressbar.ProgressBar
 
 	began    time.Time
 	answers  int64
-	verified int64
-	refusals map[kmserr.Name]int64
+	verified int64                 // of those written
+	refusals map[kmserr.Name]int64 // of those written
 	worst    error
 }
 
@@ -280,6 +284,9 @@ func (r *batchRun) questions() iter.Seq[verifier.Question] {
 				return
 			case number <= r.flags.skip:
 				continue
+			case number == 1 && hasUTF16Mark(data): // no line would be one
+				r.broken = invalid("%s is UTF-16 text, expected JSON Lines in UTF-8", naming("--batch", r.flags.file)).WithHint(notUTF16)
+				return
 			}
 			line := &batchLineState{number: number, size: int64(len(data))}
 			if !r.held.push(line) || !yield(r.question(line, data, tooLong)) {
@@ -373,10 +380,9 @@ func (r *batchRun) answer(line *batchLineState, answer verifier.Answer) error {
 		}
 	}
 	r.answers++
-	if answer.Err == nil {
-		r.verified++
-	} else {
-		r.refusals[kmserr.As(answer.Err).Name]++
+	var refusal kmserr.Name
+	if answer.Err != nil {
+		refusal = kmserr.As(answer.Err).Name
 		if r.worst == nil || kmserr.ExitCode(answer.Err) > kmserr.ExitCode(r.worst) {
 			r.worst = answer.Err
 		}
@@ -386,7 +392,7 @@ func (r *batchRun) answer(line *batchLineState, answer verifier.Answer) error {
 			return err
 		}
 	}
-	r.pending++
+	r.pending = append(r.pending, refusal)
 	_, _ = r.out.Write(append(data, '\n')) // flush returns its error, which stays
 	if r.bar != nil {
 		n := line.size + 1
@@ -405,7 +411,15 @@ func (r *batchRun) flush() error {
 	if err := r.out.Flush(); err != nil {
 		return kmserr.New(kmserr.StoreAccess, "the answers cannot be written to standard output: %v", reason(err)).WithCause(err)
 	}
-	r.written, r.pending = r.written+r.pending, 0
+	for _, refusal := range r.pending {
+		r.written++
+		if refusal == "" {
+			r.verified++
+		} else {
+			r.refusals[refusal]++
+		}
+	}
+	r.pending = r.pending[:0]
 	return nil
 }
 
@@ -418,7 +432,10 @@ func (r *batchRun) finish(stop error) error {
 	}
 	var said *kmserr.Error
 	next := r.flags.skip + r.written
-	resume := fmt.Sprintf("`--skip %d` goes on behind them.", next)
+	resume := ""
+	if r.written > 0 {
+		resume = fmt.Sprintf("`--skip %d` goes on behind them.", next)
+	}
 	switch {
 	case errors.Is(stop, errFailFast):
 		r.stoppedEarly = true
@@ -455,12 +472,12 @@ func (r *batchRun) finish(stop error) error {
 }
 
 func (r *batchRun) summary() string {
-	text := fmt.Sprintf("%s: %d verified, %d not", count(r.answers, "line", "lines"), r.verified, r.answers-r.verified)
+	text := fmt.Sprintf("%s: %d verified, %d not", count(r.written, "line", "lines"), r.verified, r.written-r.verified)
 	for i, name := range slices.Sorted(maps.Keys(r.refusals)) {
 		text += fmt.Sprintf("%s %d %s", map[bool]string{true: ":", false: ","}[i == 0], r.refusals[name], name)
 	}
 	took := time.Since(r.began)
-	return text + fmt.Sprintf("; %s, %.0f lines/s", took.Round(time.Millisecond), float64(r.answers)/max(took.Seconds(), 0.001))
+	return text + fmt.Sprintf("; %s, %.0f lines/s", took.Round(time.Millisecond), float64(r.written)/max(took.Seconds(), 0.001))
 }
 
 // lines are those of the input, however long.

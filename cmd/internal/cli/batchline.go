@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -55,6 +56,10 @@ func (q batchLine) request() (verifier.Request, error) {
 	}
 	if req.MessageType, err = notEmpty("message_type", q.MessageType, kmskey.MessageTypes()); err != nil {
 		return req, err
+	}
+	if req.MessageType != kmskey.MessageTypeUnset && !slices.Contains(kmskey.MessageTypes(), req.MessageType) {
+		return req, invalid("the member message_type is %q, expected %s", req.MessageType, kmskey.JoinNames(kmskey.MessageTypes())).
+			WithHint("%s", kmskey.HintNearest(string(req.MessageType), kmskey.MessageTypes()))
 	}
 	given := 0
 	for _, is := range []bool{q.Message != nil, q.MessageFile != nil, q.Digest != nil} {

@@ -3,12 +3,17 @@ package cli
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
+	"github.com/awskms-offline/awskms-offline/internal/nearest"
 	"github.com/awskms-offline/awskms-offline/verifier"
+	"github.com/awskms-offline/awskms-offline/verifier/audit"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
 	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
@@ -50,7 +55,8 @@ func (a *app) doctor() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the store, and whether Notation and cosign are set up safely",
-		Long: `Checks the store: which one is used and why, its permissions, every record, alias and block. Checks Notation, where it is
+		Long: `Checks the store: which one is used and why, its permissions, every record, alias and block; that decisions can be logged; that the
+policy names keys of the store, and lets one of them verify. Checks Notation, where it is
 configured: the plugin is installed and of this version, no other is installed that a signature could choose, the trust policy
 names only key ARNs at level strict, its ca: stores hold only certificates of the keys that it names, and the log of
 decisions is not sent where Notation loses it. Checks the cosign on PATH, if there is one: its version, as of 2.6.5 and 3.1.3
@@ -59,7 +65,8 @@ the key in a file of --bundle does not take the place of --key. None of them is 
 --bundle also writes what the report of a fault needs into one file of JSON, to be read before it is sent: versions, findings, the names,
 modes and sizes of the store's files, counts. It holds no file's content, no credentials, and no account numbers.
 
-Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's set-up, or cosign's; 3 the store is damaged.`,
+Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's set-up, or cosign's; 3 the store is damaged, or the log
+that the policy requires cannot be written.`,
 		Example: "  awskms-offline doctor\n  awskms-offline doctor --repair\n  awskms-offline doctor --bundle report.json",
 		Args:    exactly(0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
@@ -97,7 +104,7 @@ Exit codes: 0 nothing dangerous was found; 1 something dangerous in Notation's s
 	}
 	c.Flags().StringVar(&notationDir, "notation-config", "", "Notation's configuration folder (default: $NOTATION_CONFIG, else notation in the user's configuration folder)")
 	pathVar(c.Flags(), &bundleFile, "bundle", "", "also write what the report of a fault needs into this new file")
-	c.Flags().BoolVar(&repair, "repair", false, "mend what a crash may have left: the index, aliases without a key")
+	c.Flags().BoolVar(&repair, "repair", false, "mend what a crash may have left: the index, aliases without a key and without a history")
 	return c
 }
 
@@ -119,13 +126,18 @@ func (a *app) examineStore(r *report, repair bool) (v *verifier.Verifier, err er
 	store := v.Store()
 	r.rules = v.Policy()
 	r.add(levelOK, partStore, "", "the store is %s, chosen by %s", store.Home().Path, store.Home().ChosenBy)
-	a.examineLogPlace(r)
+	unlogged := a.examineLog(r)
 	damage := examineFiles(r, store)
 	examineKeys(r, store)
+	examineGrants(r, store)
+	a.examineOutlook(r, v)
 	for i, w := range slices.Concat(store.Warnings(), r.rules.Warnings()) {
 		if !slices.Contains(store.Warnings()[:min(i, len(store.Warnings()))], w) { // the machine's folder may be both's
 			r.add(levelWarning, partStore, "", "%s", w)
 		}
+	}
+	if damage == nil {
+		damage = unlogged
 	}
 	return v, damage
 }
@@ -148,10 +160,26 @@ func (a *app) repair(r *report) error {
 	return nil
 }
 
-func (a *app) examineLogPlace(r *report) {
-	switch path, err := verifier.LogPath(a.verifierOptions()); {
+// examineLog looks at the log as whoever writes a line does, and writes none. The error is why a log that the policy requires
+// cannot be written: nothing verifies then.
+func (a *app) examineLog(r *report) error {
+	path, err := verifier.LogPath(a.verifierOptions())
+	required := r.rules.Log().Required
+	level, without := levelWarning, "no decision is logged"
+	if required {
+		level, without = levelDanger, "every verification is refused, as the policy requires the log"
+	}
+	if err == nil && path != "" && path != "-" {
+		var log *audit.FileLog
+		log, err = audit.NewFileLog(audit.Config{Path: path, UnsafePermissions: a.unsafe && !r.rules.Store().StrictPermissions})
+		if err == nil {
+			err = log.Check()
+		}
+	}
+	switch {
 	case err != nil:
-		r.add(levelWarning, partStore, "", "where decisions are logged cannot be told: %v", err)
+		e := kmserr.As(err)
+		r.add(level, partStore, e.Hint, "%s: %s", without, e.Fact)
 	case path == "":
 		r.add(levelOK, partStore, "", "the policy switches the log of decisions off")
 	case path == "-":
@@ -159,6 +187,10 @@ func (a *app) examineLogPlace(r *report) {
 	default:
 		r.add(levelOK, partStore, "", "decisions are logged to %s", path)
 	}
+	if required {
+		return err
+	}
+	return nil
 }
 
 // examineFiles returns the first damage for which the store cannot be relied on.
@@ -171,6 +203,12 @@ func examineFiles(r *report, store *keystore.Store) (damage error) {
 		cure := p.Remedy
 		if p.Repairable {
 			cure = "Run `awskms-offline doctor --repair`."
+		}
+		if name := filepath.Base(p.Path); p.Harmless && len(r.rules.Files()) == 0 && nearest.Name(name, []string{policy.FileName}) != "" {
+			cure = "Is " + policy.FileName + " meant? No policy is in force."
+		}
+		if !p.Repairable && strings.HasSuffix(p.Remedy, "or remove the alias.") {
+			cure = fmt.Sprintf("It meant other keys before, so --repair keeps it. Import that key, or run `awskms-offline keys remove %s`.", p.KeyARN)
 		}
 		fact := p.Fact
 		if !strings.Contains(fact, p.Path) {
@@ -213,6 +251,75 @@ func examineKeys(r *report, store *keystore.Store) {
 	if undated > 0 {
 		r.add(levelWarning, partStore, "Import them again with --snapshot-time.", "%s without a date: an age limit would refuse them", count(undated, "key", "keys"))
 	}
+}
+
+// maxAbsent is how many keys are told one by one that grants name and the store does not hold: a policy may be for more stores
+// than one.
+const maxAbsent = 10
+
+// examineGrants tells of what grants name and the store does not hold, as a misspelt alias. Whoever made r.rules has checked the
+// files, so that here only names are read from them.
+func examineGrants(r *report, store *keystore.Store) {
+	absent := 0
+	for _, file := range r.rules.Files() {
+		var doc struct {
+			Grants []struct {
+				Name string   `json:"name"`
+				Keys []string `json:"keys"`
+			} `json:"grants"`
+		}
+		data, err := os.ReadFile(file.Path)
+		if err != nil || json.Unmarshal(data, &doc) != nil {
+			continue // changed since, and the next run says how
+		}
+		for _, grant := range doc.Grants {
+			for _, key := range grant.Keys {
+				ref, err := kmskey.ParseRef(key)
+				if err != nil {
+					continue
+				}
+				_, err = store.Resolve(ref, keystore.ResolveOptions{ExactRegion: r.rules.Store().ExactRegion})
+				if !kmserr.Is(err, kmserr.NotFound) {
+					continue // what is damaged Fsck tells
+				}
+				if absent++; absent <= maxAbsent {
+					r.add(levelWarning, partStore, kmserr.As(err).Hint, "the grant %q of %s names %s, which is not in the store", grant.Name, file.Path, key)
+				}
+			}
+		}
+	}
+	if absent > maxAbsent {
+		r.add(levelWarning, partStore, "", "grants name %s that %s not in the store", count(absent-maxAbsent, "more key", "more keys"), map[bool]string{true: "is", false: "are"}[absent-maxAbsent == 1])
+	}
+}
+
+// examineOutlook tells if nothing verifies by any of the store's signing keys.
+func (a *app) examineOutlook(r *report, v *verifier.Verifier) {
+	refusals := make(map[kmserr.Name]int)
+	for entry, err := range v.Store().List() {
+		if err != nil || entry.Key.Usage() != kmskey.SignVerify {
+			continue
+		}
+		outlook, err := v.Outlook(a.ctx, entry.Key.ARN().String())
+		if err != nil || outlook.Refusal == nil {
+			return // one verifies, or nothing can be said, which is told elsewhere
+		}
+		refusals[kmserr.As(outlook.Refusal).Name]++
+	}
+	if len(refusals) > 0 {
+		r.add(levelWarning, partStore, seeStatus, "no key of this store verifies under the policy: %s", refusalCounts(refusals))
+	}
+}
+
+const seeStatus = "`awskms-offline keys status` and `awskms-offline policy show KEY` say why."
+
+// refusalCounts is how often keys are refused by which error.
+func refusalCounts(refusals map[kmserr.Name]int) string {
+	var counts []string
+	for _, code := range slices.Sorted(maps.Keys(refusals)) {
+		counts = append(counts, fmt.Sprintf("%d %s", refusals[code], code))
+	}
+	return strings.Join(counts, ", ")
 }
 
 func (a *app) printReport(r *report) error {

@@ -154,7 +154,7 @@ func examinePlugins(r *report, dir string) (installed bool) {
 		}
 	}
 	if !installed {
-		r.add(levelWarning, "notation", "Install it: notation plugin install --file awskms-offline.tar.gz.", "the plugin %s is not installed in %s", notationPlugin, dir)
+		r.add(levelWarning, "notation", installPlugin(), "the plugin %s is not installed in %s", notationPlugin, dir)
 	}
 	return installed
 }

@@ -149,7 +149,7 @@ func parseKeyFile(file string, data []byte, f importFlags, all *importSet) error
 	switch {
 	case hasByteOrderMark(data):
 		return invalid("the file starts with a byte order mark, expected plain UTF-8 or DER").
-			WithHint("PowerShell's > writes UTF-16: write it with `| Out-File -Encoding ascii FILE` instead.")
+			WithHint(notUTF16)
 	case len(text) == 0:
 		return invalid("the file is empty").WithHint("Expected is the JSON that `aws kms get-public-key` prints, or a public key.")
 	case namesPrivate(text):
@@ -176,12 +176,7 @@ func parseKeyFile(file string, data []byte, f importFlags, all *importSet) error
 }
 
 func hasByteOrderMark(data []byte) bool {
-	for _, mark := range []string{"\xff\xfe", "\xfe\xff", "\xef\xbb\xbf"} {
-		if bytes.HasPrefix(data, []byte(mark)) {
-			return true
-		}
-	}
-	return false
+	return hasUTF16Mark(data) || bytes.HasPrefix(data, []byte(utf8Mark))
 }
 
 func addPublicKey(file string, der []byte, f importFlags, all *importSet) error {

@@ -97,6 +97,10 @@ func (a *app) runImport(f importFlags, args []string) error {
 		}
 	}
 	for _, alias := range f.aliases {
+		if ref, err := kmskey.ParseRef(alias); err == nil && ref.Alias != "" && !ref.Scope.IsZero() {
+			return invalid("--alias is the alias ARN %s, expected alias/NAME", alias).
+				WithHint("Write %s: Region and account are the key's.", ref.Alias)
+		}
 		if _, err := kmskey.ParseAlias(alias); err != nil {
 			return err
 		}
@@ -342,8 +346,13 @@ func (a *app) complete(all *importSet, f importFlags, at kmskey.Time) ([]pending
 	}
 	for _, r := range all.records {
 		key, err := r.complete(states, f, at)
+		file := r.file
+		var state ofState
+		if errors.As(err, &state) {
+			file, err = state.file, state.error
+		}
 		if err != nil {
-			failed = append(failed, inFile(r.file, err))
+			failed = append(failed, inFile(file, err))
 			continue
 		}
 		opts := keystore.PutOptions{MoveAlias: f.moveAlias, Aliases: slices.Clone(f.aliases), AliasTime: key.Record().Snapshot.Time}
@@ -405,6 +414,7 @@ func (r namedRecord) complete(states map[string][]*namedState, f importFlags, at
 		record.KeyID = f.keyID
 	}
 	matching := states[record.KeyID]
+	joined := ""
 	switch {
 	case len(matching) > 1:
 		return nil, invalid("%s and %s both are describe-key answers for the key ID %s", matching[0].file, matching[1].file, record.KeyID).
@@ -414,6 +424,7 @@ func (r namedRecord) complete(states map[string][]*namedState, f importFlags, at
 	case len(matching) == 1:
 		s := matching[0]
 		s.used = true
+		joined = s.file
 		record.KeyID, record.KeyMetadata, record.Snapshot.StateTime = s.metadata.Arn, &s.metadata, kmskey.Time{}
 	}
 	stamp(&record, at)
@@ -422,7 +433,21 @@ func (r namedRecord) complete(states map[string][]*namedState, f importFlags, at
 			return nil, err
 		}
 	}
-	return kmskey.NewKey(record)
+	key, err := kmskey.NewKey(record)
+	if err != nil && joined != "" {
+		alone := record
+		alone.KeyMetadata, alone.Snapshot.StateTime = nil, kmskey.Time{}
+		if _, without := kmskey.NewKey(alone); without == nil { // then what the state says is at fault
+			return nil, ofState{joined, err}
+		}
+	}
+	return key, err
+}
+
+// ofState is an error about a key state that came in another file than the key.
+type ofState struct {
+	file string
+	error
 }
 
 // notInFuture refuses a time that KMS cannot have answered at yet: it would keep out all newer knowledge until then.
@@ -490,8 +515,16 @@ func (a *app) stateForStored(s *namedState, f importFlags, at kmskey.Time) (*kms
 // publicKeyRecord makes a record of a bare public key.
 func publicKeyRecord(der []byte, f importFlags) (kmskey.Record, error) {
 	if f.keyID == "" || f.usage == "" {
-		return kmskey.Record{}, invalid("this is a bare public key, which does not say what KMS key it is").
-			WithHint("Give --key-id with the key's ARN and --key-usage.")
+		e := invalid("this is a bare public key, which does not say what KMS key it is")
+		switch {
+		case f.keyID != "":
+			e = invalid("this is a bare public key, which does not say what it is for").WithHint("Give --key-usage: SIGN_VERIFY for a key that signs.")
+		case f.usage != "":
+			e = e.WithHint("Give --key-id with the key's ARN.")
+		default:
+			e = e.WithHint("Give --key-id with the key's ARN and --key-usage.")
+		}
+		return kmskey.Record{}, e
 	}
 	_, spec, err := kmskey.FingerprintDER(der)
 	if err != nil {

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"errors"
+	"os"
 	"os/user"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,9 +53,8 @@ another name, Region or record is blocked too. A block stays through import and 
 		RunE: func(_ *cobra.Command, args []string) error {
 			b := keystore.Block{Reason: reason, By: by, Time: kmskey.Time{Time: time.Now().UTC().Truncate(time.Second)}}
 			if by == "" {
-				if u, err := user.Current(); err == nil {
-					b.By = u.Username
-				}
+				u, err := user.Current()
+				b.By = userName(u, err, os.Getuid())
 			}
 			if since != "" {
 				var err error
@@ -80,6 +81,18 @@ another name, Region or record is blocked too. A block stays through import and 
 	c.Flags().StringVar(&by, "by", "", "who blocks it (default: the current user)")
 	c.Flags().StringVar(&since, "since", "", "since when the key is not to be trusted, RFC 3339; recorded only")
 	return c
+}
+
+// userName is the name of the current user or, as in a container that has no list of users, the number; "" where neither is
+// known.
+func userName(u *user.User, err error, number int) string {
+	switch {
+	case err == nil && u.Username != "":
+		return u.Username
+	case number >= 0: // Windows has none
+		return strconv.Itoa(number)
+	}
+	return ""
 }
 
 // blockTarget returns the ARN to block. A key ARN needs no record: a key may be blocked before it is known.

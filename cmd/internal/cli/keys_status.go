@@ -51,8 +51,8 @@ algorithms that record and policy leave. Keys that are refused stand first, then
 
 A key is stale if what is known of it is too old for the policy, or will be --within the time given, or if the policy demands a known
 state and its is not. With --check a stale
-key makes the exit code 1, so that CI can watch a store, and so does a store without a signing key; a key that was disabled or blocked on
-purpose is not stale. A named key that does not sign is an error.`,
+key makes the exit code 1, so that CI can watch a store, and so does a store without a signing key, and that no key verifies; a key that
+was disabled or blocked on purpose is not stale. A named key that does not sign is an error.`,
 		Example: "  awskms-offline keys status\n  awskms-offline keys status --check --within 72h",
 		RunE: func(c *cobra.Command, args []string) error {
 			within, ok := kmskey.ParseAge(ahead)
@@ -65,7 +65,7 @@ purpose is not stale. A named key that does not sign is an error.`,
 			return a.runStatus(args, check, within)
 		},
 	}
-	c.Flags().BoolVar(&check, "check", false, "exit with 1 if a key is stale, or none signs")
+	c.Flags().BoolVar(&check, "check", false, "exit with 1 if a key is stale, or none verifies")
 	c.Flags().StringVar(&ahead, "within", "0s", "count as stale what will be in this time: 3d, 72h")
 	return c
 }
@@ -119,6 +119,9 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 		problems = append(problems, kmserr.New(kmserr.SnapshotExpired, "%s too old for the policy%s", count(stale, "key is", "keys are"), withinText(within)).
 			WithHint("Run `awskms-offline keys refresh` where AWS can be called, or import newer answers."))
 	}
+	if check && len(problems) == 0 {
+		problems = append(problems, noneVerifies(rows)...)
+	}
 	if a.output == "json" {
 		return a.result(map[string]any{"Keys": rows}, problems)
 	}
@@ -130,6 +133,22 @@ func (a *app) runStatus(names []string, check bool, within time.Duration) error 
 		return err
 	}
 	return errors.Join(problems...)
+}
+
+// noneVerifies is an error if every key is refused, whatever for: a policy that names no key by its right name makes none stale.
+func noneVerifies(rows []statusRow) []error {
+	refusals := make(map[kmserr.Name]int)
+	for _, row := range rows {
+		if row.Verifies {
+			return nil
+		}
+		refusals[kmserr.Name(row.Refusal.Code)]++
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return []error{kmserr.New(kmserr.Name(rows[0].Refusal.Code), "no key verifies: %s", refusalCounts(refusals)).
+		WithHint("%s", "`awskms-offline policy show KEY` tells the rules for one, `awskms-offline doctor` what a policy names and the store lacks.")}
 }
 
 // statusRowOf asks what a key, and its aliases, are good for.

@@ -104,6 +104,16 @@ func TestLogOnABadDisk(t *testing.T) {
 							}
 						}
 					}
+					if disk == "read-only" && mode != "off" { // which shows without writing
+						code, stdout, _ := call("doctor")
+						level, exit := "warning ", 0
+						if mode == "required" {
+							level, exit = "danger ", kmserr.ExitOurSide
+						}
+						if code != exit || !strings.Contains(stdout, level) || !strings.Contains(stdout, "read-only file system") {
+							t.Errorf("doctor: exit code %d\n%s", code, stdout)
+						}
+					}
 					if mode != "off" {
 						write(t, filepath.Join(dir, "message"), []byte(message))
 						write(t, filepath.Join(dir, "sig"), good)
@@ -229,11 +239,11 @@ func TestAuditShowFollowDamage(t *testing.T) {
 	}
 }
 
-// TestAuditShowOfNoLog: of a file that is no log, so many lines are told as anybody reads.
+// TestAuditShowOfNoLog: of a log that is damaged throughout, so many lines are told as anybody reads.
 func TestAuditShowOfNoLog(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "audit.jsonl")
 	for lines, says := range map[int]string{maxDamage: "", maxDamage + 50: "there are 50 more such lines"} {
-		write(t, log, bytes.Repeat([]byte("no line\n"), lines))
+		write(t, log, append([]byte(`{"eventVersion":`+"\n"), bytes.Repeat([]byte("no line\n"), lines-1)...))
 		code, stdout, stderr := call("audit", "show", "--log", log)
 		if code != 1 || stdout != "" || strings.Count(stderr, "AuditIntegrityException") != min(lines, maxDamage+1) || !strings.Contains(stderr, says) {
 			t.Errorf("%d lines: exit code %d, %d told\n%.3000s", lines, code, strings.Count(stderr, "AuditIntegrityException"), stderr)

@@ -55,7 +55,7 @@ func absentFor(flag, file string) error {
 }
 
 func there(flag, file string) error {
-	return invalid("%s names %s, which is there already", flag, file).WithHint("Name a new file, or remove that one.")
+	return invalid("%s names %s, which is there already", flag, file).WithHint("Name a new file, or remove that one.").WithCause(fs.ErrExist)
 }
 
 // streamNewFor is writeNewFor for what is made as it is written.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -90,11 +91,21 @@ func installedPlugin() (path string, err error) {
 	if _, err := ourPlugin(path, notationPlugin); err != nil {
 		if absent(path) {
 			return "", invalid("the plugin %s is not installed: there is no %s", notationPlugin, path).
-				WithHint("Install it: notation plugin install --file awskms-offline.tar.gz.")
+				WithHint("%s", installPlugin())
 		}
 		return "", err
 	}
 	return path, nil
+}
+
+// installPlugin says how the plugin is installed, by what a release calls its archive for this system.
+func installPlugin() string {
+	form := "tar.gz"
+	if runtime.GOOS == "windows" {
+		form = "zip"
+	}
+	return fmt.Sprintf("Install it: notation plugin install --file notation-%s_VERSION_%s_%s.%s, from a release as docs/install.md says.",
+		notationPlugin, runtime.GOOS, runtime.GOARCH, form)
 }
 
 // pluginPath is the program of a plugin in its folder (Notary Project, plugin-extensibility.md, "Installation").

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/awskms-offline/awskms-offline/verifier"
 	"github.com/awskms-offline/awskms-offline/verifier/keystore"
+	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 	"github.com/awskms-offline/awskms-offline/verifier/kmskey"
 	"github.com/awskms-offline/awskms-offline/verifier/policy"
 )
@@ -85,13 +87,38 @@ func (a *app) checkPolicy(value string) (warnings []string, err error) {
 		if err != nil {
 			return nil, err
 		}
+		if hasByteOrderMark(data) {
+			return nil, markedPolicy("standard input")
+		}
 		return policy.CheckBytes("standard input", data)
 	case file == "":
 		return nil, invalid("the policy is %q, expected a file", value).WithHint("Give a path, fileb://path, or - for standard input.")
-	case a.isHomes(file):
-		return policy.CheckHome(file)
 	}
-	return policy.Check(file)
+	check := policy.Check
+	if a.isHomes(file) {
+		check = policy.CheckHome
+	}
+	warnings, err = check(file)
+	if err != nil && beginsWithMark(file) {
+		return nil, markedPolicy(file)
+	}
+	return warnings, err
+}
+
+// markedPolicy is said of a policy that an editor, or PowerShell, has written with a byte order mark.
+func markedPolicy(file string) error {
+	return kmserr.New(kmserr.PolicyInvalid, "%s starts with a byte order mark, expected plain UTF-8", file).WithHint(notUTF16)
+}
+
+func beginsWithMark(file string) bool {
+	f, err := openIfOrdinary(file)
+	if f == nil || err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, len(utf8Mark))
+	n, _ := io.ReadFull(f, head) // what is shorter has no mark
+	return hasByteOrderMark(head[:n])
 }
 
 // isHomes reports whether a file is the policy of the home in use, and not of the machine's folder: that may say less.
@@ -268,14 +295,18 @@ hours old, the log is required, and nobody but the owner may write the store. A 
 			if err != nil {
 				return err
 			}
-			if file == "" {
+			homes := file == ""
+			if homes {
 				home, err := keystore.Locate(a.homeFlag(), "--home")
 				if err != nil {
 					return err
 				}
 				file = filepath.Join(home.Path, policy.FileName)
 			}
-			if err := writeNewFor("--file", file, data); err != nil {
+			switch err := writeNewFor("--file", file, data); {
+			case homes && errors.Is(err, fs.ErrExist):
+				return invalid("the policy %s is there already", file).WithHint("Edit it, or write another with --file.")
+			case err != nil:
 				return err
 			}
 			if len(allow) == 0 {

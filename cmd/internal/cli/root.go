@@ -51,6 +51,8 @@ type app struct {
 	explain bool
 	// asked is set once the verifier was asked, which logs its decision itself.
 	asked bool
+	// pages writes what cobra prints: help, versions, completions.
+	pages pageWriter
 	// printed is set by a command whose result holds its refusals already.
 	printed bool
 	// warned are the warnings that were told.
@@ -76,6 +78,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		err = helpInstead(command)
+	}
+	if a.pages.err != nil && err == nil {
+		err = unwritten(a.pages.err)
 	}
 	if err != nil && !a.printed {
 		err = a.refuse(command, err)
@@ -167,8 +172,9 @@ func (a *app) command() *cobra.Command {
 		Args:                       noSuchCommand,
 		RunE:                       noCommand,
 	}
+	a.pages.w = a.stdout
 	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
+	root.SetOut(&a.pages)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if asksForJSON(a.args) {
@@ -180,8 +186,11 @@ func (a *app) command() *cobra.Command {
 		}
 		var twice givenTwice
 		var value *pflag.InvalidValueError
-		if errors.As(err, &twice) && errors.As(err, &value) {
+		if errors.As(err, &value) && errors.As(err, &twice) {
 			return invalid("--%s %v", value.GetFlag().Name, twice).WithCause(err).WithHint("Give it once: of two values only the last would count.")
+		}
+		if value != nil {
+			return invalidValue(value).WithHint("See `%s --help`.", c.CommandPath())
 		}
 		e := invalid("%s", err.Error()).WithCause(err)
 		if near := meantFlag(c, err); near != "" {
@@ -196,6 +205,9 @@ func (a *app) command() *cobra.Command {
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if err := noneEmpty(c); err != nil {
 			return err
+		}
+		if info, err := os.Stat(a.home); a.home != "" && err == nil && !info.IsDir() {
+			return kmserr.New(kmserr.StoreAccess, "--home names %s, which is no folder", a.home).WithHint("Name the key store's folder; `awskms-offline doctor` tells the one in use without the flag.")
 		}
 		switch a.output {
 		case "text", "json":
@@ -215,6 +227,19 @@ func (a *app) command() *cobra.Command {
 	eachOnce(root)
 	a.root = root
 	return root
+}
+
+// invalidValue says of a flag's value what was expected: what package strconv says is for programmers.
+func invalidValue(err *pflag.InvalidValueError) *kmserr.Error {
+	f := err.GetFlag()
+	expected := map[string]string{
+		"bool": "true or false", "int": "a whole number", "int64": "a whole number", "duration": "a time such as 90s or 5m",
+		"stringSlice": "values separated by commas, or one in a flag of its own",
+	}[f.Value.Type()]
+	if expected == "" {
+		return invalid("--%s is %q: %v", f.Name, err.GetValue(), err.Unwrap()).WithCause(err)
+	}
+	return invalid("--%s is %q, expected %s", f.Name, err.GetValue(), expected).WithCause(err)
 }
 
 // helpInstead refuses help, or the version, where something was to be done as well: a file that somebody named --help must
@@ -256,7 +281,11 @@ func noneEmpty(c *cobra.Command) (err error) {
 		}
 		// Whoever blocks a key is in a hurry, and what is said of it can be said later.
 		if err == nil && slices.Contains(values, "") && c.CommandPath() != name+" keys block" {
-			err = invalid("--%s is empty, expected a value", f.Name).WithHint("Give one, or leave the flag out; a variable that is not set is empty.")
+			hint := "Give one, or leave the flag out; a variable that is not set is empty."
+			if strings.HasPrefix(f.Name, "expect-") {
+				hint = "A variable that is not set is empty: without the value nothing is checked."
+			}
+			err = invalid("--%s is empty, expected a value", f.Name).WithHint("%s", hint)
 		}
 	})
 	return err
@@ -629,9 +658,27 @@ func (a *app) json(v any) error {
 // write writes the result. A result that cannot be written is an error: nobody has it.
 func (a *app) write(b []byte) error {
 	if _, err := a.stdout.Write(b); err != nil {
-		return kmserr.New(kmserr.StoreAccess, "the result cannot be written to standard output: %v", err).WithCause(err)
+		return unwritten(err)
 	}
 	return nil
+}
+
+func unwritten(err error) error {
+	return kmserr.New(kmserr.StoreAccess, "the result cannot be written to standard output: %v", err).WithCause(err)
+}
+
+// pageWriter keeps the error of writing for Main: cobra shows nobody that of help, and that of a completion as it is.
+type pageWriter struct {
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (p *pageWriter) Write(b []byte) (int, error) {
+	if p.err == nil {
+		_, p.err = p.w.Write(b)
+	}
+	return len(b), nil
 }
 
 // delivered closes standard output if it is a file: there are file systems of the network that say only then that they have

@@ -69,7 +69,8 @@ func (a *app) verify() *cobra.Command {
 			return "", err
 		}
 		if c.Flags().Changed("message-type") && !slices.Contains(kmskey.MessageTypes(), req.MessageType) {
-			return "", invalid("--message-type is %q, expected %s", messageType, kmskey.JoinNames(kmskey.MessageTypes()))
+			return "", invalid("--message-type is %q, expected %s", messageType, kmskey.JoinNames(kmskey.MessageTypes())).
+				WithHint("%s", kmskey.HintNearest(messageType, kmskey.MessageTypes()))
 		}
 		if req.DistinguishingID, req.ENTL, err = sm2.read(); err != nil {
 			return "", err
@@ -81,11 +82,14 @@ func (a *app) verify() *cobra.Command {
 			return "", invalid("--max-message is %d, expected a number of bytes above 0", maxMessage)
 		}
 		raw, err := a.readAll("--signature", signature, maxSignatureFile)
-		if errors.Is(err, errTooLong) { // an ill-formed signature is a no, however ill-formed
-			err = kmserr.New(kmserr.InvalidSignature, "%s", kmserr.As(err).Fact).WithHint("Give the signature's bytes as KMS made them, or their base64 text.")
+		if errors.Is(err, errTooLong) {
+			err = kmserr.As(err).WithHint("Are the signature and the message swapped? A signature is a few thousand bytes at most.")
 		}
 		if err != nil {
 			return "", err
+		}
+		if clause, hint := otherForm(raw); clause != "" {
+			return "", invalid("%s %s", naming("--signature", signature), clause).WithHint("%s", hint)
 		}
 		if req.Signature, encoding, err = decodeSignature(raw); err != nil {
 			return "", inFile(signature, err)
