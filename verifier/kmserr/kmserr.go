@@ -158,7 +158,7 @@ var table = []Entry{
 		"Follow the message: it names the form that works."},
 	{Validation, ExitBadCall, notationValidation,
 		"The call or one of its files cannot be read as a question.",
-		"A misspelt flag, identifier or algorithm; an empty, unreadable or oversized file; a digest of the wrong length or as hexadecimal text; a private key where a public one belongs; a path of the key store, of $HOME or $XDG_CONFIG_HOME that is relative.",
+		"A misspelt flag, identifier or algorithm; an empty signature or key file, one that is unreadable, a key file that is too long; a digest of the wrong length or as hexadecimal text; a private key where a public one belongs; a path of the key store, of $HOME or $XDG_CONFIG_HOME that is relative.",
 		"Correct the flag, field or file that the message names."},
 	{StoreIntegrity, ExitOurSide, notationError,
 		"The key store is damaged, contradicts itself, or can be written by others.",

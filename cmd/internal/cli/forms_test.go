@@ -64,7 +64,7 @@ func TestSignatureInAnotherForm(t *testing.T) {
 		{[]byte(hex.EncodeToString(sig) + "\n"), "looks like hexadecimal text"},
 		{[]byte("0x" + strings.ToUpper(hex.EncodeToString(sig))), "looks like hexadecimal text"},
 	} {
-		if code, stderr := verify(c.content); code != kmserr.ExitBadCall || !strings.Contains(stderr, "ValidationException: --signature "+file+" "+c.says) || !strings.Contains(stderr, "hint: ") {
+		if code, stderr := verify(c.content); code != kmserr.ExitRefused || !strings.Contains(stderr, "KMSInvalidSignatureException: --signature "+file+" "+c.says) || !strings.Contains(stderr, "hint: ") {
 			t.Errorf("%.40q: exit code %d, %s", c.content, code, stderr)
 		}
 	}

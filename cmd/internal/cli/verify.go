@@ -83,13 +83,13 @@ func (a *app) verify() *cobra.Command {
 		}
 		raw, err := a.readAll("--signature", signature, maxSignatureFile)
 		if errors.Is(err, errTooLong) {
-			err = kmserr.As(err).WithHint("Are the signature and the message swapped? A signature is a few thousand bytes at most.")
+			err = illFormed("%s", kmserr.As(err).Fact).WithHint("Are the signature and the message swapped? A signature is a few thousand bytes at most.")
 		}
 		if err != nil {
 			return "", err
 		}
 		if clause, hint := otherForm(raw); clause != "" {
-			return "", invalid("%s %s", naming("--signature", signature), clause).WithHint("%s", hint)
+			return "", illFormed("%s %s", naming("--signature", signature), clause).WithHint("%s", hint)
 		}
 		if req.Signature, encoding, err = decodeSignature(raw); err != nil {
 			return "", inFile(signature, err)
