@@ -435,7 +435,7 @@ func (d *decision) stateServes(key *kmskey.Key, r policy.Rules) error {
 	if state == kmskey.StateUnknown {
 		if r.RequireKnownState {
 			return kmserr.New(kmserr.KMSInvalidState, "the key state of %s is not known, and the policy demands a known one", arn).
-				WithHint("Import the key's describe-key output.")
+				WithHint("Import the key's describe-key output.%s", inForceText(r.Applied))
 		}
 		return nil
 	}
@@ -453,7 +453,7 @@ func (d *decision) stateServes(key *kmskey.Key, r policy.Rules) error {
 	}
 	if state.Verifies() { // and the policy lets it not
 		return kmserr.New(kmserr.KMSInvalidState, "%s is %s, and the policy allows the states: %s", arn, state, orNone(r.KeyStates)).
-			WithHint("Use a key that is in one of them, or change the policy.%s", d.besides())
+			WithHint("Use a key that is in one of them, or change the policy.%s%s", inForceText(r.Applied), d.besides())
 	}
 	since := ""
 	if at := key.Snapshot().StateTime; !at.IsZero() {

@@ -352,6 +352,8 @@ func TestRefusalNamesItsRules(t *testing.T) {
 		"time":         {key, policy.Rules{NotAfter: time.Unix(1, 0), Applied: []string{"1", "2", "3", "4", "5"}}, kmserr.OutsideValidity, inForce + "1; 2; 3; 4; 5."},
 		"age":          {key, policy.Rules{MaxSnapshotAge: time.Hour, Applied: []string{"1", "2", "3", "4", "5", "6", "7"}}, kmserr.SnapshotExpired, inForce + "1; 2; 3; 4; 5; and 2 more."},
 		"state":        {key, policy.Rules{KeyStates: []kmskey.KeyState{kmskey.StateDisabled}, Applied: []string{rule}}, kmserr.KMSInvalidState, inForce + rule + "."},
+		"no state":     {record(t, arnA, signerOf(kmskey.ECCNISTP256)), policy.Rules{RequireKnownState: true, Applied: []string{rule}}, kmserr.KMSInvalidState, inForce + rule + "."},
+		"past":         {record(t, arnA, signerOf(kmskey.ECCNISTP256), state(kmskey.StateEnabled), validTo("2026-11-24T11:59:59Z")), policy.Rules{Applied: []string{rule}}, kmserr.KMSInvalidState, ""},
 		"KMS's state":  {disabled, policy.Rules{Applied: []string{rule}}, kmserr.Disabled, ""},
 		"KMS's other":  {record(t, arnA, signerOf(kmskey.ECCNISTP256), state(kmskey.StatePendingDeletion)), policy.Rules{Applied: []string{rule}}, kmserr.KMSInvalidState, ""},
 		"without one":  {key, policy.Rules{SigningAlgorithms: []kmskey.SigningAlgorithm{kmskey.SM2DSA}}, kmserr.AlgorithmNotAllowed, ""},

@@ -313,19 +313,24 @@ func (v *Verifier) typed(err error, d *decision) error {
 
 // byRules is what a hint says of a refusal that a rule of the policy has a part in: which rules there are, and where.
 func (d *decision) byRules(name kmserr.Name) string {
-	switch rules := d.line.PolicyRules; {
-	case len(rules) == 0:
-		return ""
-	case name == kmserr.AlgorithmNotAllowed, name == kmserr.OutsideValidity, name == kmserr.SnapshotExpired,
-		name == kmserr.KMSInvalidState && d.key().State().Verifies():
-		const most = 5
-		text := "In force for the key: " + strings.Join(rules[:min(len(rules), most)], "; ")
-		if more := len(rules) - most; more > 0 {
-			text += fmt.Sprintf("; and %d more", more)
-		}
-		return text + "."
+	switch name {
+	case kmserr.AlgorithmNotAllowed, kmserr.OutsideValidity, kmserr.SnapshotExpired:
+		return inForceText(d.line.PolicyRules)
 	}
 	return ""
+}
+
+// inForceText is a sentence behind another; empty without a rule.
+func inForceText(rules []string) string {
+	if len(rules) == 0 {
+		return ""
+	}
+	const most = 5
+	text := " In force for the key: " + strings.Join(rules[:min(len(rules), most)], "; ")
+	if more := len(rules) - most; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text + "."
 }
 
 // subject is what an error of the decision is about: the key, as far as it is known.

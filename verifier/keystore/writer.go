@@ -554,8 +554,8 @@ func (w *Writer) removeRef(ref kmskey.Ref) (Outcome, error) {
 	}
 	outcome.What = append(outcome.What, "the record")
 	others, err := s.Regions(arn)
-	if err != nil {
-		return outcome, err
+	if err != nil { // the record is gone all the same
+		outcome.Kept = append(outcome.Kept, fmt.Sprintf("the records of other Regions that answer for %s from now on, if there are any: %s", arn.Region, kmserr.As(known(err)).Fact))
 	}
 	for _, other := range others {
 		if other != arn {

@@ -418,6 +418,22 @@ func TestRemoveOneRegion(t *testing.T) {
 	if err != nil || len(last.Kept) != 0 {
 		t.Errorf("%+v, %v", last, err)
 	}
+	// What cannot be read of other Regions does not keep a record from being removed, nor is it said that it was not.
+	put(t, w, record(t, mrkEast, der, nil), PutOptions{})
+	strange := recordPath(kmskey.ARN{Scope: kmskey.Scope{Partition: "aws", Region: "eu-west-1", Account: mrkEast.Account}, KeyID: mrkA})
+	if err := os.MkdirAll(filepath.Join(w.Store().Home().Path, strange, "..", ".."), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(t.TempDir(), filepath.Join(w.Store().Home().Path, filepath.Dir(strange))); err != nil {
+		t.Skip("this system makes no links here: ", err)
+	}
+	cut, err := w.Remove(ref(t, mrkEast.String()))
+	if err != nil || cut.Change != Removed || len(cut.Kept) != 1 || !strings.Contains(cut.Kept[0], "if there are any") {
+		t.Errorf("%+v, %v", cut, err)
+	}
+	if _, err := w.Store().readRecord(mrkEast); !errors.Is(err, errAbsent) {
+		t.Errorf("the record is there: %v", err)
+	}
 }
 
 var errCrash = errors.New("the machine stops here")

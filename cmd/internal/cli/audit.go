@@ -2,12 +2,13 @@ package cli
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -128,24 +129,23 @@ func unmet(filter audit.Filter) error {
 	return nil
 }
 
-// noLog is an error if the file that --log names is no log at all: of its first lines, many of them, none is one of a log, be it
-// a damaged one.
-func (a *app) noLog(path string) error {
+// isNone reports whether of a file's first lines, many of them, none is one of a log, be it a damaged one. Whoever changes a log
+// can make it look so: it serves words, and decides nothing.
+func (a *app) isNone(path string) bool {
 	const enough = 10_000
 	lines := 0
 	for entry, err := range audit.Lines(a.ctx, path, audit.Filter{}) {
 		if !kmserr.Is(err, kmserr.AuditIntegrity) || bytes.HasPrefix(entry.Raw, []byte(`{"eventVersion":`)) {
-			return nil
+			return false
 		}
 		if lines++; lines == enough {
 			break
 		}
 	}
-	if lines == 0 {
-		return nil
-	}
-	return invalid("%s is no log of awskms-offline: no line of it is one of a log", path).WithHint("`awskms-offline doctor` tells where the log is.")
+	return lines > 0
 }
+
+const noneOfALog = "No line at its beginning is one of a log: was another file meant? `awskms-offline doctor` tells where the log is."
 
 // showLines prints the lines that the filter takes, and goes on after one that cannot be read: the error tells of these. chosen
 // says that --log names the file.
@@ -195,14 +195,16 @@ func (a *app) showLines(path string, chosen bool, filter audit.Filter, follow bo
 		}
 		shown++
 	}
-	if shown == 0 && !follow && chosen && len(damaged) > 0 {
-		if err := a.noLog(path); err != nil {
-			return err
-		}
+	if shown == 0 && !follow && chosen && gravest == kmserr.ExitRefused && a.isNone(path) { // said once, not of each line
+		more += len(damaged) - 1
+		damaged = []error{kmserr.Besides(damaged[0], noneOfALog)}
 	}
 	if shown == 0 && len(damaged) == 0 && !follow { // else a misspelt key would look like one that was never asked for
 		if err := unmet(filter); err != nil {
-			return err
+			if filter.Since.IsZero() && filter.Until.IsZero() && filter.Result == "" {
+				return err
+			}
+			a.note(kmserr.As(err).Fact) // there may be lines of other times and results
 		}
 		a.note("no line of the log is of this kind")
 	}
@@ -257,6 +259,9 @@ func entryText(e audit.Entry) string {
 	if user == "" {
 		user = e.UserIdentity.PrincipalID
 	}
+	if strings.ContainsFunc(user, unicode.IsSpace) {
+		user = strconv.Quote(user)
+	}
 	text := fmt.Sprintf("%d %s %s %s %s %s %s", e.Sequence, e.EventTime.UTC().Format(time.RFC3339), orDash(user), e.FrontEnd.Name, e.EventName, orDash(key), result)
 	if e.SigningAlgorithm != "" {
 		text += " " + e.SigningAlgorithm
@@ -299,8 +304,8 @@ broken place is named. Lines missing at the end, and a log written anew, show on
 				return err
 			}
 			report, err := audit.Verify(a.ctx, path, opts)
-			if kmserr.Is(err, kmserr.AuditIntegrity) && *file != "" && head == "" && start == "" {
-				err = cmp.Or(a.noLog(path), err) // nobody changed a file that was named by mistake
+			if kmserr.Is(err, kmserr.AuditIntegrity) && *file != "" && a.isNone(path) {
+				return kmserr.Besides(err, noneOfALog)
 			}
 			if err != nil {
 				return err

@@ -284,7 +284,7 @@ func (r *batchRun) questions() iter.Seq[verifier.Question] {
 				return
 			case number <= r.flags.skip:
 				continue
-			case number == 1 && hasUTF16Mark(data): // no line would be one
+			case number == 1 && hasUTF16Mark(data) && bytes.IndexByte(data, 0) >= 0: // no line would be one
 				r.broken = invalid("%s is UTF-16 text, expected JSON Lines in UTF-8", naming("--batch", r.flags.file)).WithHint(notUTF16)
 				return
 			}

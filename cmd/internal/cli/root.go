@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -206,9 +207,6 @@ func (a *app) command() *cobra.Command {
 		if err := noneEmpty(c); err != nil {
 			return err
 		}
-		if info, err := os.Stat(a.home); a.home != "" && err == nil && !info.IsDir() {
-			return kmserr.New(kmserr.StoreAccess, "--home names %s, which is no folder", a.home).WithHint("Name the key store's folder; `awskms-offline doctor` tells the one in use without the flag.")
-		}
 		switch a.output {
 		case "text", "json":
 			return nil
@@ -238,6 +236,9 @@ func invalidValue(err *pflag.InvalidValueError) *kmserr.Error {
 	}[f.Value.Type()]
 	if expected == "" {
 		return invalid("--%s is %q: %v", f.Name, err.GetValue(), err.Unwrap()).WithCause(err)
+	}
+	if errors.Is(err, strconv.ErrRange) {
+		expected += " that is nearer to 0"
 	}
 	return invalid("--%s is %q, expected %s", f.Name, err.GetValue(), expected).WithCause(err)
 }
@@ -480,7 +481,17 @@ func (a *app) openStoreWith(options func(keystore.Home) keystore.Options) (*keys
 	if err != nil {
 		return nil, err
 	}
-	return keystore.Open(home, options(home))
+	store, err := keystore.Open(home, options(home))
+	return store, a.ofHome(err)
+}
+
+// ofHome names the flag in the refusal of a store whose folder is none.
+func (a *app) ofHome(err error) error {
+	if info, statErr := os.Stat(a.home); kmserr.Is(err, kmserr.StoreAccess) && a.home != "" && statErr == nil && !info.IsDir() {
+		return kmserr.New(kmserr.StoreAccess, "--home names %s, which is no folder", a.home).WithCause(err).
+			WithHint("Name the key store's folder; `awskms-offline doctor` tells the one in use without the flag.")
+	}
+	return err
 }
 
 func (a *app) openWriter() (*keystore.Writer, error) { return a.openWriterWith(a.storeOptions) }
@@ -497,7 +508,7 @@ func (a *app) openWriterWith(options func(keystore.Home) keystore.Options) (*key
 	}
 	w, err := keystore.OpenWriter(home, options(home))
 	if err != nil {
-		return nil, err
+		return nil, a.ofHome(err)
 	}
 	a.warn(w.Store().Warnings())
 	return w, nil
@@ -506,7 +517,8 @@ func (a *app) openWriterWith(options func(keystore.Home) keystore.Options) (*key
 func (a *app) openVerifier(maxMessage int64) (*verifier.Verifier, error) {
 	options := a.verifierOptions()
 	options.MaxMessage = maxMessage
-	return verifier.Open(options)
+	v, err := verifier.Open(options)
+	return v, a.ofHome(err)
 }
 
 func (a *app) verifierOptions() verifier.Options {

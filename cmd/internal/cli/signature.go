@@ -8,8 +8,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/awskms-offline/awskms-offline/verifier/kmserr"
 )
 
 // decodeSignature tells a binary signature from base64 text, by the bytes alone: what is wholly base64 text, line breaks
@@ -27,11 +25,6 @@ func decodeSignature(raw []byte) (signature []byte, encoding string, err error) 
 		return decoded, "base64", nil
 	}
 	return raw, "binary", nil
-}
-
-// illFormed refuses what is no signature: as a no, since whoever sends it says that it is one.
-func illFormed(format string, args ...any) *kmserr.Error {
-	return kmserr.New(kmserr.InvalidSignature, format, args...)
 }
 
 // otherForm says of a signature file in which form else it holds a signature, a clause, and what mends that. Only what is

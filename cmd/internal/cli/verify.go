@@ -83,18 +83,16 @@ func (a *app) verify() *cobra.Command {
 		}
 		raw, err := a.readAll("--signature", signature, maxSignatureFile)
 		if errors.Is(err, errTooLong) {
-			err = illFormed("%s", kmserr.As(err).Fact).WithHint("Are the signature and the message swapped? A signature is a few thousand bytes at most.")
+			err = kmserr.New(kmserr.InvalidSignature, "%s", kmserr.As(err).Fact).WithHint("Are the signature and the message swapped? A signature is a few thousand bytes at most.")
 		}
 		if err != nil {
 			return "", err
 		}
-		if clause, hint := otherForm(raw); clause != "" {
-			return "", illFormed("%s %s", naming("--signature", signature), clause).WithHint("%s", hint)
-		}
 		if req.Signature, encoding, err = decodeSignature(raw); err != nil {
 			return "", inFile(signature, err)
 		}
-		if encoding == "base64" {
+		clause, hint := otherForm(raw)
+		if encoding == "base64" && clause == "" {
 			a.note("the signature is base64 text and was decoded")
 		}
 		r, err := a.openMessage(file)
@@ -103,7 +101,13 @@ func (a *app) verify() *cobra.Command {
 		}
 		defer r.Close()
 		req.Message = r
-		return encoding, a.runVerify(c.Context(), req, maxMessage, encoding)
+		err = a.runVerify(c.Context(), req, maxMessage, encoding)
+		if clause != "" && kmserr.Is(err, kmserr.InvalidSignature) { // which is why
+			told := *kmserr.As(err)
+			told.Fact, told.Hint = naming("--signature", signature)+" "+clause, hint
+			err = &told
+		}
+		return encoding, err
 	}
 	c := &cobra.Command{
 		Use:   verifyName + " --key-id KEY --signature FILE [flags] [--message] FILE",
