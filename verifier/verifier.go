@@ -270,7 +270,7 @@ func (v *Verifier) conclude(d *decision, err, logErr error) error {
 	d.line.Verified = false
 	unlogged := kmserr.New(kmserr.AuditUnavailable, "the log that the policy requires cannot be written: %v", logErr).WithCure().
 		WithCause(errors.Join(logErr, err)).WithKey(d.subject())
-	if why, ok := logErr.(*kmserr.Error); ok && why.Name == kmserr.AuditUnavailable { //nolint:errorlint // the log's own word, and it knows what helps
+	if why, ok := logErr.(*kmserr.Error); ok && why.Name == kmserr.AuditUnavailable { // the log's own word, and it knows what helps
 		unlogged.Fact = "the log that the policy requires cannot be written: " + why.Fact
 		unlogged.Hint = cmp.Or(why.Hint, unlogged.Hint)
 	}
