@@ -1464,7 +1464,7 @@ func TestGrantByStaleAliasOfAReplica(t *testing.T) {
 	}
 	limit = 24 * time.Hour
 	_, err := w.verify(t, good(mrkWest))
-	refused(t, err, kmserr.SnapshotExpired, aliasA, "24h")
+	refused(t, err, kmserr.SnapshotExpired, aliasA, "allows an age of 1d")
 }
 
 // TestExplainPolicyAsDecided: what policy show says is what decides: for each of the records that answer for a key without one
