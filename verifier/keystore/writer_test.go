@@ -410,6 +410,16 @@ func TestRemoveOneRegion(t *testing.T) {
 			t.Errorf("%s: %v, %v", asked, got, err)
 		}
 	}
+	strangers := filepath.Join(w.Store().Home().Path, keysFolder, "aws-cn")
+	if err := os.WriteFile(strangers, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Store().Regions(kmskey.ARN{Scope: china, KeyID: mrkA}); err == nil {
+		t.Errorf("what cannot be listed has the Regions %v", got)
+	}
+	if err := os.Remove(strangers); err != nil {
+		t.Fatal(err)
+	}
 	first, err := w.Remove(ref(t, mrkWest.String()))
 	if err != nil || len(first.Kept) != 1 || !strings.Contains(first.Kept[0], mrkEast.String()) || !strings.Contains(first.Kept[0], "us-west-2") {
 		t.Errorf("%+v, %v", first, err)
