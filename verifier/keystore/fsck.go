@@ -148,7 +148,7 @@ func (c *checker) aliases() {
 		case !there:
 			c.report(Problem{Path: alias.Path, KeyARN: alias.ARN.String(), Repairable: len(alias.History) == 0,
 				Fact:   fmt.Sprintf("the alias %s means %s, of which there is no record", alias.ARN, alias.Target()),
-				Remedy: "Import that key, or remove the alias."})
+				Remedy: fmt.Sprintf("It meant other keys before, so a repair keeps it. Import that key, or run `awskms-offline keys remove %s`.", alias.ARN)})
 		}
 	})
 }

@@ -35,10 +35,18 @@ type Policy interface {
 	// Aliases returns the alias ARNs in the key's scope that grants name. A caller finds out which of them lead to the
 	// key now, and says so in Subject.Aliases; the list is empty where no grant names an alias.
 	Aliases(kmskey.ARN) []kmskey.AliasARN
+	// Granted returns what the grants name, in their order, for people: whether it is in a store at all.
+	Granted() []Granted
 	// Files returns the files that this policy was read from, the machine's first.
 	Files() []File
 	// Warnings returns what was met on reading that strict permissions would refuse.
 	Warnings() []string
+}
+
+// Granted is a grant and the ARNs of keys and aliases that it names, sorted.
+type Granted struct {
+	Grant Origin
+	Keys  []string
 }
 
 // File is a policy file as it was read.
@@ -215,6 +223,9 @@ func (None) Aliases(kmskey.ARN) []kmskey.AliasARN { return nil }
 
 // Files returns none.
 func (None) Files() []File { return nil }
+
+// Granted implements Policy.
+func (None) Granted() []Granted { return nil }
 
 // Warnings returns none.
 func (None) Warnings() []string { return nil }

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -433,5 +435,30 @@ func TestStrict(t *testing.T) {
 		if text, err := StrictFor(bad); err == nil || text != nil {
 			t.Errorf("%q was taken", bad)
 		}
+	}
+}
+
+// What grants name is told whole, in the policy's order: doctor asks whether a store has it.
+func TestGranted(t *testing.T) {
+	home := t.TempDir()
+	const key, alias = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", "arn:aws:kms:us-east-1:111122223333:alias/release"
+	if err := os.WriteFile(filepath.Join(home, FileName), []byte(`{"version":"1","allowList":true,"grants":[
+		{"name":"b","keys":["`+key+`","`+alias+`"],"verify":true},
+		{"name":"a","keys":["`+key+`"],"verify":true}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Load(Options{Home: home})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, g := range p.Granted() {
+		got = append(got, g.Grant.Name, filepath.Base(g.Grant.File), strings.Join(g.Keys, " "))
+	}
+	if want := []string{"b", FileName, alias + " " + key, "a", FileName, key}; !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if len(None{}.Granted()) != 0 {
+		t.Error("no policy grants something")
 	}
 }

@@ -152,6 +152,24 @@ func (s *source) logMode() string {
 // Files returns the files read.
 func (p *set) Files() []File { return slices.Clone(p.files) }
 
+// Granted returns what the grants name.
+func (p *set) Granted() (all []Granted) {
+	for _, s := range p.sources {
+		for _, g := range s.grants {
+			var keys []string
+			for arn := range g.keys {
+				keys = append(keys, arn.String())
+			}
+			for alias := range g.aliases {
+				keys = append(keys, alias.String())
+			}
+			slices.Sort(keys)
+			all = append(all, Granted{g.origin, keys})
+		}
+	}
+	return all
+}
+
 // Warnings returns what was met on reading.
 func (p *set) Warnings() []string { return slices.Clone(p.warnings) }
 

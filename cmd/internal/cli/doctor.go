@@ -3,12 +3,10 @@ package cli
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"github.com/awskms-offline/awskms-offline/internal/nearest"
@@ -207,9 +205,6 @@ func examineFiles(r *report, store *keystore.Store) (damage error) {
 		if name := filepath.Base(p.Path); p.Harmless && len(r.rules.Files()) == 0 && nearest.Name(name, []string{policy.FileName}) != "" {
 			cure = "Is " + policy.FileName + " meant? No policy is in force."
 		}
-		if !p.Repairable && strings.HasSuffix(p.Remedy, "or remove the alias.") {
-			cure = fmt.Sprintf("It meant other keys before, so --repair keeps it. Import that key, or run `awskms-offline keys remove %s`.", p.KeyARN)
-		}
 		fact := p.Fact
 		if !strings.Contains(fact, p.Path) {
 			fact = p.Path + ": " + fact
@@ -257,34 +252,20 @@ func examineKeys(r *report, store *keystore.Store) {
 // than one.
 const maxAbsent = 10
 
-// examineGrants tells of what grants name and the store does not hold, as a misspelt alias. Whoever made r.rules has checked the
-// files, so that here only names are read from them.
+// examineGrants tells of what grants name and the store does not hold, as a misspelt alias.
 func examineGrants(r *report, store *keystore.Store) {
 	absent := 0
-	for _, file := range r.rules.Files() {
-		var doc struct {
-			Grants []struct {
-				Name string   `json:"name"`
-				Keys []string `json:"keys"`
-			} `json:"grants"`
-		}
-		data, err := os.ReadFile(file.Path)
-		if err != nil || json.Unmarshal(data, &doc) != nil {
-			continue // changed since, and the next run says how
-		}
-		for _, grant := range doc.Grants {
-			for _, key := range grant.Keys {
-				ref, err := kmskey.ParseRef(key)
-				if err != nil {
-					continue
-				}
+	for _, granted := range r.rules.Granted() {
+		for _, key := range granted.Keys {
+			ref, err := kmskey.ParseRef(key)
+			if err == nil {
 				_, err = store.Resolve(ref, keystore.ResolveOptions{ExactRegion: r.rules.Store().ExactRegion})
-				if !kmserr.Is(err, kmserr.NotFound) {
-					continue // what is damaged Fsck tells
-				}
-				if absent++; absent <= maxAbsent {
-					r.add(levelWarning, partStore, kmserr.As(err).Hint, "the grant %q of %s names %s, which is not in the store", grant.Name, file.Path, key)
-				}
+			}
+			if !kmserr.Is(err, kmserr.NotFound) {
+				continue // what is damaged Fsck tells
+			}
+			if absent++; absent <= maxAbsent {
+				r.add(levelWarning, partStore, kmserr.As(err).Hint, "the grant %q of %s names %s, which is not in the store", granted.Grant.Name, granted.Grant.File, key)
 			}
 		}
 	}
